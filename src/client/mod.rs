@@ -1,0 +1,1 @@
+//! Naming over the wire: registers and subscribes with Nacos' gRPC protocol.

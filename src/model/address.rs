@@ -1,0 +1,121 @@
+//! Where an instance is reached.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// Host and port of an instance, as it is dialled; the host is an IP address or a name.
+///
+/// Written with brackets around IPv6, as in a URI.
+///
+/// ```
+/// use tower_graceful::model::Address;
+/// let address: Address = "[2001:db8::7]:8080".parse()?;
+/// assert_eq!((address.host(), address.port()), ("2001:db8::7", 8080));
+/// assert_eq!(address.to_string(), "[2001:db8::7]:8080");
+/// # Ok::<(), tower_graceful::model::InvalidAddress>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address {
+    host: Arc<str>,
+    port: u16,
+}
+
+/// A host or port that cannot be dialled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidAddress(String);
+
+impl Address {
+    /// Checks the host; IPv6 may stand in brackets, and is brought to its shortest form.
+    ///
+    /// # Errors
+    /// When the host is neither an IP address nor a host name of 1 to 128 of `A-Z a-z 0-9 . - _`.
+    pub fn new(host: &str, port: u16) -> Result<Self, InvalidAddress> {
+        let host = host.trim();
+        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        if let Ok(v6) = bare.parse::<Ipv6Addr>() {
+            return Ok(Self { host: v6.to_string().into(), port });
+        }
+        let named = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+        if host.is_empty() || host.len() > 128 || !host.bytes().all(named) {
+            return Err(InvalidAddress(host.chars().take(128).collect()));
+        }
+        Ok(Self { host: host.into(), port })
+    }
+
+    /// The host, without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The address as a socket address, unless the host is a name.
+    pub fn socket_addr(&self) -> Option<SocketAddr> {
+        self.host.parse::<IpAddr>().ok().map(|ip| (ip, self.port).into())
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(addr: SocketAddr) -> Self {
+        Self { host: addr.ip().to_canonical().to_string().into(), port: addr.port() }
+    }
+}
+
+impl FromStr for Address {
+    type Err = InvalidAddress;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAddress> {
+        let invalid = || InvalidAddress(text.chars().take(128).collect());
+        let (host, port) = text.trim().rsplit_once(':').ok_or_else(invalid)?;
+        if host.contains(':') && !host.starts_with('[') {
+            return Err(invalid()); // `::1` is a host without a port.
+        }
+        Self::new(host, port.parse().map_err(|_| invalid())?).map_err(|_| invalid())
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for InvalidAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "address {:?} is not valid: accepted is HOST:PORT, with IPv6 hosts in brackets", self.0)
+    }
+}
+
+impl std::error::Error for InvalidAddress {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_split_at_the_right_colon() {
+        for text in ["10.0.0.7:8080", "[::1]:80", "orders.internal:443"] {
+            assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
+        }
+        for bad in ["::1", "10.0.0.7", "10.0.0.7:", "10.0.0.7:70000", ":80", "a b:80", "http://x:80"] {
+            assert!(bad.parse::<Address>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn one_ipv6_address_has_one_form() {
+        assert_eq!(Address::new("[0:0:0:0:0:0:0:1]", 80), Address::new("::1", 80));
+    }
+}

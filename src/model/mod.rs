@@ -1,0 +1,49 @@
+//! The nouns of the crate: values with rules, and nothing else.
+//!
+//! Nothing here is async, reads a clock, draws a random number or takes a lock; time comes in as an
+//! argument. That is what lets every rule be tested by values.
+//!
+//! A *service* is named by a [`ServiceKey`] and consists of [`Instance`]s, each an ip:port with a
+//! [`Weight`], [`Metadata`] and an *epoch* (the start time of its process). A [`Snapshot`] is the list of
+//! a service's instances at one revision. [`WarmUp`] says how much of its weight a young instance takes,
+//! [`Phase`] where a process stands between start and stop, [`Lease`] what keeps an instance listed.
+
+mod address;
+mod instance;
+mod lease;
+mod metadata;
+mod name;
+mod phase;
+mod snapshot;
+mod time;
+mod warmup;
+mod weight;
+
+pub use address::{Address, InvalidAddress};
+pub use instance::{Instance, InstanceKey};
+pub use lease::{InvalidLease, Lease, Liveness};
+pub use metadata::Metadata;
+pub use name::{Cluster, Group, InvalidName, Namespace, ServiceKey, ServiceName};
+pub use phase::Phase;
+pub use snapshot::{Diff, Snapshot};
+pub use time::UnixMillis;
+pub use warmup::{InvalidWarmUp, WarmUp, WarmUpAge, WarmUpClock};
+pub use weight::{InvalidWeight, Weight};
+
+/// The keys of registration metadata that belong to this crate, and the values it reads besides.
+pub mod key {
+    /// Version of this crate in the provider; its presence means that the instance wears our layers.
+    pub const VERSION: &str = "graceful.version";
+    /// Start of the provider's process, in milliseconds since 1970.
+    pub const EPOCH: &str = "graceful.epoch";
+    /// Warm-up window in seconds.
+    pub const WARM_UP: &str = "graceful.warmup";
+    /// Exponent of the warm-up curve.
+    pub const WARM_UP_EXPONENT: &str = "graceful.warmup.exponent";
+    /// Lowest factor of the warm-up curve.
+    pub const WARM_UP_FLOOR: &str = "graceful.warmup.floor";
+    /// What starts the warm-up: `first-request` or `registration`.
+    pub const WARM_UP_CLOCK: &str = "graceful.warmup.clock";
+    /// Moment the warm-up began, in milliseconds since 1970; absent until then.
+    pub const WARM_UP_START: &str = "graceful.warmup.start";
+}

@@ -1,0 +1,181 @@
+//! The cell between whoever learns of instances and whoever chooses among them.
+
+use crate::model::{Instance, ServiceKey, Snapshot};
+use std::fmt;
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::{Notify, watch};
+
+/// The reading half: one service's newest [`Snapshot`], a level that a late reader still sees.
+///
+/// A clone shares the cell. When the last reader is gone, the writing half is told by
+/// [`Publisher::abandoned`].
+///
+/// ```
+/// # use tower_graceful::{model::{Instance, Snapshot}, naming::{Publisher, Snapshots}};
+/// let (publisher, snapshots) = Publisher::new("orders".parse()?);
+/// publisher.publish(Snapshot::new("orders".parse()?, 1, vec![Instance::new("10.0.0.7:8080".parse()?)]));
+/// assert_eq!(snapshots.latest().instances().len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Snapshots {
+    shared: Arc<Shared>,
+    latest: watch::Receiver<Arc<Snapshot>>,
+}
+
+/// The writing half of [`Snapshots`].
+pub struct Publisher {
+    shared: Arc<Shared>,
+    latest: watch::Sender<Arc<Snapshot>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Counts published snapshots: what a reader looks at before every pick.
+    version: AtomicU64,
+    /// Holds one permit at most, so any number of wishes makes one refresh.
+    wanted: Notify,
+}
+
+impl Publisher {
+    /// A cell for `service` that holds the empty snapshot of revision 0.
+    pub fn new(service: ServiceKey) -> (Self, Snapshots) {
+        let (sender, receiver) = watch::channel(Arc::new(Snapshot::empty(service)));
+        let shared = Arc::<Shared>::default();
+        (Self { shared: shared.clone(), latest: sender }, Snapshots { shared, latest: receiver })
+    }
+
+    /// Puts `snapshot` into the cell.
+    ///
+    /// Once this returns, the snapshot is applied: every pick looks at [`Snapshots::version`] before it
+    /// chooses. An acknowledgement sent afterwards is therefore true.
+    pub fn publish(&self, snapshot: impl Into<Arc<Snapshot>>) {
+        self.latest.send_replace(snapshot.into());
+        self.shared.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Waits until a reader asks for the list to be fetched at once. Wishes that come while nobody waits
+    /// count as one.
+    ///
+    /// # Cancel safety
+    /// A wish is not lost when this is dropped before it resolves.
+    pub async fn refresh_wanted(&self) {
+        self.shared.wanted.notified().await;
+    }
+
+    /// Waits until no reader is left.
+    pub async fn abandoned(&self) {
+        self.latest.closed().await;
+    }
+}
+
+impl Snapshots {
+    /// A list that never changes, for services whose addresses are known beforehand.
+    pub fn fixed(service: ServiceKey, instances: Vec<Instance>) -> Self {
+        let (publisher, snapshots) = Publisher::new(service.clone());
+        publisher.publish(Snapshot::new(service, 1, instances));
+        snapshots
+    }
+
+    /// The newest snapshot.
+    pub fn latest(&self) -> Arc<Snapshot> {
+        self.latest.borrow().clone()
+    }
+
+    /// Number of snapshots published so far: one atomic load. Read it before [`Snapshots::latest`], and
+    /// what `latest` returns is at least as new.
+    pub fn version(&self) -> u64 {
+        self.shared.version.load(Ordering::Acquire)
+    }
+
+    /// Waits for a snapshot that this handle has not waited for yet; for ever where none can come.
+    ///
+    /// # Cancel safety
+    /// No snapshot is lost when this is dropped before it resolves.
+    pub async fn changed(&mut self) -> Arc<Snapshot> {
+        if self.latest.changed().await.is_err() {
+            pending::<()>().await;
+        }
+        self.latest.borrow_and_update().clone()
+    }
+
+    /// Waits until the newest snapshot satisfies `condition`, and returns it.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    pub async fn wait_for(&mut self, mut condition: impl FnMut(&Snapshot) -> bool) -> Arc<Snapshot> {
+        match self.latest.wait_for(|snapshot| condition(snapshot)).await {
+            Ok(snapshot) => snapshot.clone(),
+            Err(_) => pending().await,
+        }
+    }
+
+    /// Asks the source for the list at once, without waiting for it. Where the source cannot be asked, this
+    /// does nothing.
+    pub fn refresh(&self) {
+        self.shared.wanted.notify_one();
+    }
+}
+
+impl fmt::Debug for Snapshots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Snapshots").field(&self.latest()).finish()
+    }
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Publisher").field(&self.latest.borrow()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio_test::{assert_pending, assert_ready, task};
+
+    fn one(revision: u64) -> Snapshot {
+        let instance = Instance::new("10.0.0.7:8080".parse().unwrap());
+        Snapshot::new("orders".parse().unwrap(), revision, vec![instance])
+    }
+
+    #[tokio::test]
+    async fn a_late_reader_sees_the_newest_snapshot() {
+        let (publisher, mut snapshots) = Publisher::new("orders".parse().unwrap());
+        publisher.publish(one(1));
+        publisher.publish(one(2));
+        assert_eq!(snapshots.version(), 2);
+        assert_eq!(snapshots.changed().await.revision(), 2);
+        assert_eq!(snapshots.wait_for(|s| s.revision() >= 2).await.revision(), 2);
+        assert_pending!(task::spawn(snapshots.changed()).poll());
+    }
+
+    #[tokio::test]
+    async fn many_wishes_for_a_refresh_make_one() {
+        let (publisher, snapshots) = Publisher::new("orders".parse().unwrap());
+        snapshots.refresh();
+        snapshots.refresh();
+        assert_ready!(task::spawn(publisher.refresh_wanted()).poll());
+        assert_pending!(task::spawn(publisher.refresh_wanted()).poll());
+    }
+
+    #[tokio::test]
+    async fn the_writer_learns_that_no_reader_is_left() {
+        let (publisher, snapshots) = Publisher::new("orders".parse().unwrap());
+        let clone = snapshots.clone();
+        drop(snapshots);
+        assert_pending!(task::spawn(publisher.abandoned()).poll());
+        drop(clone);
+        assert_ready!(task::spawn(publisher.abandoned()).poll());
+    }
+
+    #[tokio::test]
+    async fn a_fixed_list_never_changes() {
+        let mut fixed = Snapshots::fixed("orders".parse().unwrap(), one(1).instances().to_vec());
+        assert_eq!(fixed.latest().instances().len(), 1);
+        fixed.changed().await;
+        assert_pending!(task::spawn(fixed.changed()).poll());
+    }
+}

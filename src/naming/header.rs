@@ -1,0 +1,284 @@
+//! The headers that providers and consumers exchange.
+//!
+//! They are structured fields (RFC 9651): a string with parameters. Every hop removes those it receives, so
+//! that a proxying service never passes on what its own backend or its own caller said.
+//!
+//! ```
+//! use tower_graceful::{model::UnixMillis, naming::header::OfflineTag};
+//! let tag = OfflineTag::new("10.0.0.7:8080".parse()?, UnixMillis::new(1_732_060_800_000));
+//! assert_eq!(tag.to_value(), r#""10.0.0.7:8080";epoch=1732060800000;fade=0"#);
+//! assert_eq!(OfflineTag::from_value(&tag.to_value()), Some(tag));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use crate::model::{Address, UnixMillis};
+use http::{HeaderName, HeaderValue};
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+/// On answers of an instance that is leaving: an [`OfflineTag`].
+pub const OFFLINE: HeaderName = HeaderName::from_static("graceful-offline");
+/// On requests to governed instances: a [`CallerTag`].
+pub const CALLER: HeaderName = HeaderName::from_static("graceful-caller");
+/// On a 503 that a provider's layers gave without calling the handler: [`REFUSED_TRUE`].
+pub const REFUSED: HeaderName = HeaderName::from_static("graceful-refused");
+/// The value of [`REFUSED`].
+pub const REFUSED_TRUE: HeaderValue = HeaderValue::from_static("?1");
+
+/// Says which instance leaves: `"10.0.0.7:8080";epoch=1732060800000;fade=0`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfflineTag {
+    /// Address under which the instance is registered.
+    pub address: Address,
+    /// Start of its process: tells it from a successor at the same address.
+    pub epoch: UnixMillis,
+    /// Time over which its weight falls to zero; whole seconds.
+    pub fade: Duration,
+}
+
+impl OfflineTag {
+    /// A tag that takes the instance out at once.
+    pub fn new(address: Address, epoch: UnixMillis) -> Self {
+        Self { address, epoch, fade: Duration::ZERO }
+    }
+
+    /// The header's value.
+    pub fn to_value(&self) -> HeaderValue {
+        let Self { address, epoch, fade } = self;
+        value(format_args!("\"{address}\";epoch={epoch};fade={}", fade.as_secs()))
+    }
+
+    /// Reads the header's value; nothing when it is not one of ours.
+    pub fn from_value(value: &HeaderValue) -> Option<Self> {
+        let item = Item::parse(value)?;
+        Some(Self {
+            address: item.text.parse().ok()?,
+            epoch: UnixMillis::new(item.integer("epoch")?),
+            fade: Duration::from_secs(item.integer("fade").unwrap_or(0)),
+        })
+    }
+}
+
+/// Says which consumer process calls: `"9f86d081884c7d65";app="storefront"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallerTag {
+    /// Random id of the process.
+    pub id: u64,
+    /// Name of the application; empty when it has none.
+    pub app: String,
+}
+
+impl CallerTag {
+    /// The header's value.
+    pub fn to_value(&self) -> HeaderValue {
+        let Self { id, app } = self;
+        if app.is_empty() {
+            value(format_args!("\"{id:016x}\""))
+        } else {
+            value(format_args!("\"{id:016x}\";app={}", Quoted(app)))
+        }
+    }
+
+    /// Reads the header's value; nothing when it is not one of ours.
+    pub fn from_value(value: &HeaderValue) -> Option<Self> {
+        let item = Item::parse(value)?;
+        let id = u64::from_str_radix(&item.text, 16).ok().filter(|_| item.text.len() == 16)?;
+        Some(Self { id, app: item.string("app").unwrap_or_default().to_owned() })
+    }
+}
+
+fn value(text: fmt::Arguments<'_>) -> HeaderValue {
+    HeaderValue::try_from(text.to_string()).expect("addresses, numbers and quoted strings are visible ASCII")
+}
+
+/// Text as an RFC 9651 string; characters outside visible ASCII become `?`.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        for c in self.0.chars() {
+            match c {
+                '"' | '\\' => write!(f, "\\{c}")?,
+                ' '..='~' => f.write_char(c)?,
+                _ => f.write_char('?')?,
+            }
+        }
+        f.write_char('"')
+    }
+}
+
+/// A structured-field item whose bare item is a string.
+struct Item {
+    text: String,
+    parameters: Vec<(String, Bare)>,
+}
+
+enum Bare {
+    Integer(i64),
+    String(String),
+    /// A kind of value that none of our headers uses; skipped, so that a later version may add one.
+    Other,
+}
+
+/// More parameters than this make a value foreign.
+const PARAMETERS_MAX: usize = 16;
+
+impl Item {
+    fn parse(value: &HeaderValue) -> Option<Self> {
+        let mut input = Input(value.to_str().ok()?.trim_matches(' '));
+        let text = input.string()?;
+        let mut parameters = Vec::new();
+        while !input.0.is_empty() {
+            input.expect(b';')?;
+            input.0 = input.0.trim_start_matches(' ');
+            let name = input.key()?;
+            let value = if input.expect(b'=').is_some() { input.bare()? } else { Bare::Other };
+            parameters.push((name.to_owned(), value));
+            if parameters.len() > PARAMETERS_MAX {
+                return None;
+            }
+        }
+        Some(Self { text, parameters })
+    }
+
+    /// RFC 9651, 4.2.3.2: of a repeated parameter the last one counts.
+    fn parameter(&self, name: &str) -> Option<&Bare> {
+        self.parameters.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    fn integer(&self, name: &str) -> Option<u64> {
+        match self.parameter(name)? {
+            Bare::Integer(number) => u64::try_from(*number).ok(),
+            Bare::String(_) | Bare::Other => None,
+        }
+    }
+
+    fn string(&self, name: &str) -> Option<&str> {
+        match self.parameter(name)? {
+            Bare::String(text) => Some(text),
+            Bare::Integer(_) | Bare::Other => None,
+        }
+    }
+}
+
+/// What is left to read.
+struct Input<'a>(&'a str);
+
+impl<'a> Input<'a> {
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        self.0 = self.0.strip_prefix(char::from(byte))?;
+        Some(())
+    }
+
+    fn take_while(&mut self, accept: impl Fn(u8) -> bool) -> &'a str {
+        let end = self.0.bytes().position(|byte| !accept(byte)).unwrap_or(self.0.len());
+        let (taken, rest) = self.0.split_at(end);
+        self.0 = rest;
+        taken
+    }
+
+    fn key(&mut self) -> Option<&'a str> {
+        let first = *self.0.as_bytes().first()?;
+        let key = self.take_while(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-.*".contains(&b));
+        (first.is_ascii_lowercase() || first == b'*').then_some(key)
+    }
+
+    fn bare(&mut self) -> Option<Bare> {
+        match *self.0.as_bytes().first()? {
+            b'"' => self.string().map(Bare::String),
+            b'-' | b'0'..=b'9' => self.number(),
+            _ => {
+                let skipped = self.take_while(|b| b.is_ascii_graphic() && !b"\";,\\".contains(&b));
+                (!skipped.is_empty()).then_some(Bare::Other)
+            }
+        }
+    }
+
+    fn number(&mut self) -> Option<Bare> {
+        let digits = self.take_while(|b| b == b'-' || b == b'.' || b.is_ascii_digit());
+        if digits.contains('.') {
+            return digits.parse::<f64>().ok().map(|_| Bare::Other);
+        }
+        let bounded = digits.trim_start_matches('-').len() <= 15; // RFC 9651, 3.3.1.
+        digits.parse().ok().filter(|_| bounded).map(Bare::Integer)
+    }
+
+    fn string(&mut self) -> Option<String> {
+        self.expect(b'"')?;
+        let mut text = String::new();
+        loop {
+            let (c, rest) = (self.0.chars().next()?, &self.0[1..]);
+            self.0 = rest;
+            match c {
+                '"' => return Some(text),
+                '\\' => {
+                    let escaped = self.0.chars().next().filter(|c| matches!(c, '"' | '\\'))?;
+                    self.0 = &self.0[1..];
+                    text.push(escaped);
+                }
+                ' '..='~' => text.push(c),
+                _ => return None,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn offline(value: &str) -> Option<OfflineTag> {
+        OfflineTag::from_value(&HeaderValue::from_str(value).ok()?)
+    }
+
+    #[test]
+    fn unknown_parameters_are_skipped_and_the_last_of_a_repeated_one_counts() {
+        let tag = offline(r#"  "10.0.0.7:80";new=:YWJj:;x=?1;y=1.5;z;epoch=1; epoch=2;fade=20 "#).unwrap();
+        assert_eq!((tag.epoch, tag.fade), (UnixMillis::new(2), Duration::from_secs(20)));
+    }
+
+    #[test]
+    fn what_is_not_ours_is_not_read() {
+        for bad in [
+            "",
+            "offline",
+            r#""10.0.0.7:80""#,
+            r#""10.0.0.7:80";epoch="1""#,
+            r#""nowhere";epoch=1"#,
+            r#""10.0.0.7:80;epoch=1"#,
+            r#""10.0.0.7:80";Epoch=1"#,
+            r#""10.0.0.7:80";epoch=-1"#,
+            r#""10.0.0.7:80";epoch=1234567890123456"#,
+            r#""10.0.0.7:80";epoch=1, "b""#,
+            r#""\a:80";epoch=1"#,
+        ] {
+            assert_eq!(offline(bad), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_caller_tag_survives_its_header(id: u64, app in "[ -~]{0,40}") {
+            let tag = CallerTag { id, app };
+            prop_assert_eq!(CallerTag::from_value(&tag.to_value()), Some(tag));
+        }
+
+        #[test]
+        fn no_value_panics(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+                let _ = (OfflineTag::from_value(&value), CallerTag::from_value(&value));
+            }
+        }
+
+        #[test]
+        fn what_is_read_is_a_structured_field(text in r#"("[0-9a-f:.\\]{0,6}"|[;=a-z0-9"?:.-]){0,12}"#) {
+            let value = HeaderValue::from_str(&text).unwrap();
+            if Item::parse(&value).is_some() {
+                let oracle = sfv::Parser::new(&text).parse::<sfv::Item>();
+                prop_assert!(oracle.is_ok(), "{text:?}: {oracle:?}");
+            }
+        }
+    }
+}

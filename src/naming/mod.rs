@@ -1,0 +1,69 @@
+//! The seam between the layers and whatever knows where services run.
+//!
+//! A provider needs something that can [`Register`], a consumer something that can [`Subscribe`]; neither
+//! sees a wire form. Behind the seam stand the client of a registry, the [`InProcess`] registry for one
+//! process and for tests, or a [`FixedList`]. A subscription is a [`Snapshots`]: a cell that always holds the newest
+//! [`Snapshot`](crate::model::Snapshot), so that a late reader misses nothing.
+//!
+//! The [`header`] module holds the few words that providers and consumers say to each other directly.
+
+mod cell;
+mod error;
+mod fixed;
+pub mod header;
+mod in_process;
+
+pub use cell::{Publisher, Snapshots};
+pub use error::Error;
+pub use fixed::FixedList;
+pub use in_process::InProcess;
+
+use crate::model::{Instance, InstanceKey, ServiceKey};
+use std::fmt::Debug;
+use std::pin::Pin;
+
+/// A boxed future, so that the traits can be used as `dyn`.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Puts instances on a registry's list and takes them off.
+pub trait Register: Debug + Send + Sync + 'static {
+    /// Registers `instance` and keeps it registered; resolves when the registry has acknowledged it.
+    ///
+    /// Registering an instance again replaces what was registered under its key: this is how metadata
+    /// change.
+    ///
+    /// # Errors
+    /// When the registry refuses it, or is away for longer than the implementation waits.
+    fn register<'a>(
+        &'a self,
+        service: &'a ServiceKey,
+        instance: &'a Instance,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Takes the instance off; resolves when the registry has acknowledged it. From the call on nothing
+    /// behind this trait registers the instance again. One that is not registered is a success.
+    ///
+    /// # Errors
+    /// When the registry is away for longer than the implementation waits.
+    fn deregister<'a>(
+        &'a self,
+        service: &'a ServiceKey,
+        instance: &'a InstanceKey,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+}
+
+/// Follows the instances of services.
+pub trait Subscribe: Debug + Send + Sync + 'static {
+    /// The instances of `service`, now and from now on; resolves when the first list has come.
+    ///
+    /// A service that nobody has registered is no error: its list is empty.
+    ///
+    /// # Errors
+    /// When the registry refuses it, or is away for longer than the implementation waits.
+    fn subscribe<'a>(&'a self, service: &'a ServiceKey) -> BoxFuture<'a, Result<Snapshots, Error>>;
+}
+
+/// Both sides of a registry, as a provider needs them: it registers, and waits until it sees itself listed.
+pub trait Naming: Register + Subscribe {}
+
+impl<N: Register + Subscribe + ?Sized> Naming for N {}

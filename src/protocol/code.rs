@@ -1,0 +1,14 @@
+//! Result codes of Nacos' gRPC protocol, in one table.
+
+/// `resultCode` of every success.
+pub(crate) const SUCCESS: i32 = 200;
+/// `resultCode` of every failure, and the `errorCode` of one without a code of its own.
+pub(crate) const SERVER_ERROR: i32 = 500;
+/// A parameter or a combination of parameters that cannot be right.
+pub(crate) const INVALID_PARAM: i32 = 400;
+/// The connection has not been set up; clients answer it by connecting anew.
+pub(crate) const UNREGISTERED: i32 = 301;
+/// Nobody handles messages of this type.
+pub(crate) const NO_HANDLER: i32 = 302;
+/// The body does not read as a message of its type.
+pub(crate) const UNREADABLE: i32 = 502;

@@ -1,0 +1,244 @@
+//! Instances and services as JSON, the same over HTTP and gRPC.
+
+use super::lenient::null_as_default;
+use crate::model::{
+    Address, Cluster, Instance, InstanceKey, InvalidAddress, InvalidName, InvalidWeight, Lease, Metadata,
+    ServiceKey, Snapshot, Weight,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// An instance on the wire.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct WireInstance {
+    /// Made by the server: `ip#port#cluster#group@@name`.
+    #[serde(deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
+    pub(crate) instance_id: String,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) ip: String,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) port: i64,
+    #[serde(deserialize_with = "weight")]
+    pub(crate) weight: f64,
+    #[serde(deserialize_with = "null_as_true")]
+    pub(crate) healthy: bool,
+    #[serde(deserialize_with = "null_as_true")]
+    pub(crate) enabled: bool,
+    #[serde(deserialize_with = "null_as_true")]
+    pub(crate) ephemeral: bool,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) cluster_name: String,
+    /// `group@@name` on output. Not to be trusted on input: the request around it says which service.
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) service_name: String,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) metadata: BTreeMap<String, Option<String>>,
+    /// Output only, as are the next two: milliseconds that follow from the metadata.
+    #[serde(skip_deserializing)]
+    pub(crate) instance_heart_beat_interval: u64,
+    #[serde(skip_deserializing)]
+    pub(crate) instance_heart_beat_time_out: u64,
+    #[serde(skip_deserializing)]
+    pub(crate) ip_delete_timeout: u64,
+}
+
+/// A service's list on the wire.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct ServiceInfo {
+    /// The bare name over gRPC, `group@@name` over HTTP.
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) name: String,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) group_name: String,
+    /// What the subscriber asked for, to the letter: clients make their cache key of it.
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) clusters: String,
+    /// Time between two polls of clients that poll.
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) cache_millis: u64,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) hosts: Vec<WireInstance>,
+    /// Our revision: clients drop what is not newer than what they have.
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) last_ref_time: u64,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) checksum: String,
+    /// Two spellings of one flag that clients of different ages require.
+    #[serde(rename = "allIPs", deserialize_with = "null_as_default")]
+    pub(crate) all_ips_old: bool,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) all_ips: bool,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) reach_protection_threshold: bool,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) valid: bool,
+}
+
+/// Time between two polls that lists propose, in milliseconds.
+pub(crate) const CACHE_MILLIS: u64 = 10_000;
+
+/// An instance that breaks a rule.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InvalidInstance {
+    #[error("port {0} is not valid: accepted is 0 to 65535")]
+    Port(i64),
+    #[error(transparent)]
+    Address(#[from] InvalidAddress),
+    #[error(transparent)]
+    Cluster(#[from] InvalidName),
+    #[error(transparent)]
+    Weight(#[from] InvalidWeight),
+}
+
+impl WireInstance {
+    /// Writes an instance of `service`.
+    pub(crate) fn new(service: &ServiceKey, instance: &Instance) -> Self {
+        let grouped = service.grouped();
+        let lease = Lease::from_metadata(&instance.metadata).unwrap_or_default();
+        let millis = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        let (address, cluster) = (instance.address(), instance.key.cluster.as_str());
+        Self {
+            instance_id: format!("{}#{}#{cluster}#{grouped}", address.host(), address.port()),
+            ip: address.host().to_owned(),
+            port: address.port().into(),
+            weight: instance.weight.as_f64(),
+            healthy: instance.healthy,
+            enabled: instance.enabled,
+            ephemeral: instance.ephemeral,
+            cluster_name: cluster.to_owned(),
+            service_name: grouped,
+            metadata: instance.metadata.iter().map(|(k, v)| (k.to_owned(), Some(v.to_owned()))).collect(),
+            instance_heart_beat_interval: millis(lease.interval()),
+            instance_heart_beat_time_out: millis(lease.unhealthy_after()),
+            ip_delete_timeout: millis(lease.expires_after()),
+        }
+    }
+
+    /// Reads it; keys of metadata whose value is `null` are left out.
+    pub(crate) fn into_model(self) -> Result<Instance, InvalidInstance> {
+        let port = u16::try_from(self.port).map_err(|_| InvalidInstance::Port(self.port))?;
+        Ok(Instance {
+            key: InstanceKey {
+                address: Address::new(&self.ip, port)?,
+                cluster: Cluster::new(&self.cluster_name)?,
+            },
+            weight: Weight::new(self.weight)?,
+            healthy: self.healthy,
+            enabled: self.enabled,
+            ephemeral: self.ephemeral,
+            metadata: self.metadata.into_iter().filter_map(|(k, v)| Some((k, v?))).collect::<Metadata>(),
+        })
+    }
+}
+
+impl Default for WireInstance {
+    fn default() -> Self {
+        Self {
+            instance_id: String::new(),
+            ip: String::new(),
+            port: 0,
+            weight: 1.0,
+            healthy: true,
+            enabled: true,
+            ephemeral: true,
+            cluster_name: String::new(),
+            service_name: String::new(),
+            metadata: BTreeMap::new(),
+            instance_heart_beat_interval: 0,
+            instance_heart_beat_time_out: 0,
+            ip_delete_timeout: 0,
+        }
+    }
+}
+
+impl ServiceInfo {
+    /// Writes the list of `service` with its bare name, in answer to a question for `clusters`.
+    pub(crate) fn new<'a>(
+        service: &ServiceKey,
+        revision: u64,
+        clusters: &str,
+        instances: impl Iterator<Item = &'a Instance>,
+    ) -> Self {
+        Self {
+            name: service.name.to_string(),
+            group_name: service.group.to_string(),
+            clusters: clusters.to_owned(),
+            cache_millis: CACHE_MILLIS,
+            hosts: instances.map(|instance| WireInstance::new(service, instance)).collect(),
+            last_ref_time: revision,
+            valid: true,
+            ..Self::default()
+        }
+    }
+
+    /// Reads the list of `service`; instances that break a rule are left out and told to `on_invalid`.
+    pub(crate) fn into_model(
+        self,
+        service: ServiceKey,
+        mut on_invalid: impl FnMut(InvalidInstance),
+    ) -> Snapshot {
+        let read = |host: WireInstance| host.into_model().map_err(&mut on_invalid).ok();
+        let instances = self.hosts.into_iter().filter_map(read).collect();
+        Snapshot::new(service, self.last_ref_time, instances)
+    }
+}
+
+fn null_as_true<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(true))
+}
+
+fn weight<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_survives_the_wire() {
+        let service = ServiceKey::new("orders").unwrap();
+        let instance = Instance::new("[::1]:8080".parse().unwrap());
+        let instance = instance.with_metadata(Metadata::from_iter([("zone", "a")]));
+        let json = serde_json::to_string(&WireInstance::new(&service, &instance)).unwrap();
+        assert!(json.contains(r##""instanceId":"::1#8080#DEFAULT#DEFAULT_GROUP@@orders""##), "{json}");
+        assert!(json.contains(r#""instanceHeartBeatTimeOut":15000"#), "{json}");
+        let read: WireInstance = serde_json::from_str(&json).unwrap();
+        assert_eq!(read.into_model().unwrap(), instance);
+    }
+
+    #[test]
+    fn absent_and_null_fields_have_their_defaults() {
+        let json =
+            r#"{"ip":"10.0.0.7","port":80,"weight":null,"metadata":{"a":null,"b":"c"},"enabled":null}"#;
+        let instance = serde_json::from_str::<WireInstance>(json).unwrap().into_model().unwrap();
+        let expected = Instance::new("10.0.0.7:80".parse().unwrap());
+        assert_eq!(instance, expected.with_metadata(Metadata::from_iter([("b", "c")])));
+    }
+
+    #[test]
+    fn what_breaks_a_rule_is_refused_with_the_rule() {
+        let read = |json: &str| serde_json::from_str::<WireInstance>(json).unwrap().into_model();
+        for (json, rule) in [
+            (r#"{"ip":"10.0.0.7","port":70000}"#, "0 to 65535"),
+            (r#"{"ip":"","port":80}"#, "HOST:PORT"),
+            (r#"{"ip":"10.0.0.7","port":80,"weight":-1}"#, "from 0 on"),
+            (r#"{"ip":"10.0.0.7","port":80,"clusterName":"a/b"}"#, "A-Z"),
+        ] {
+            let error = read(json).unwrap_err().to_string();
+            assert!(error.contains(rule), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_list_has_every_field_that_some_client_requires() {
+        let service = ServiceKey::new("orders").unwrap();
+        let info = ServiceInfo::new(&service, 7, "gz", std::iter::empty());
+        assert_eq!(
+            serde_json::to_string(&info).unwrap(),
+            r#"{"name":"orders","groupName":"DEFAULT_GROUP","clusters":"gz","cacheMillis":10000,"hosts":[],"lastRefTime":7,"checksum":"","allIPs":false,"allIps":false,"reachProtectionThreshold":false,"valid":true}"#
+        );
+    }
+}

@@ -1,0 +1,13 @@
+//! Wire forms of the Nacos protocols, without I/O, shared by the client and the registry.
+//!
+//! Over gRPC everything travels in one envelope, [`Payload`], whose type name says which JSON message its
+//! body holds; the messages stand in [`message`]. Result codes stand in [`code`], and the forms of instances
+//! and services, which HTTP and gRPC share, in [`entity`].
+
+pub(crate) mod code;
+pub(crate) mod entity;
+mod lenient;
+pub(crate) mod message;
+mod payload;
+
+pub(crate) use payload::{Metadata, Payload, Unreadable};

@@ -1,0 +1,2 @@
+//! The flows with real sockets and real processes, in one binary: a module for each flow.
+#![cfg(feature = "full")]
