@@ -1,4 +1,5 @@
 //! The flows with real sockets and real processes, in one binary: a module for each flow.
 #![cfg(feature = "full")]
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in the functions that it calls")]
 
 mod tidy;
