@@ -1,6 +1,6 @@
 //! What keeps an instance that sends heartbeats in the list.
 
-use super::{Metadata, UnixMillis};
+use super::Metadata;
 use std::fmt;
 use std::time::Duration;
 
@@ -8,9 +8,8 @@ use std::time::Duration;
 ///
 /// ```
 /// # use std::time::Duration;
-/// use tower_graceful::model::{Lease, Liveness, UnixMillis};
-/// let (lease, last_beat) = (Lease::default(), UnixMillis::new(0));
-/// let after = |s| lease.liveness(last_beat, last_beat + Duration::from_secs(s));
+/// use tower_graceful::model::{Lease, Liveness};
+/// let after = |s| Lease::default().liveness(Duration::from_secs(s));
 /// assert_eq!([after(14), after(15), after(30)], [Liveness::Healthy, Liveness::Unhealthy, Liveness::Expired]);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,9 +75,8 @@ impl Lease {
         )
     }
 
-    /// What the lease says at `now`, the last heartbeat having come at `last_beat`.
-    pub fn liveness(&self, last_beat: UnixMillis, now: UnixMillis) -> Liveness {
-        let silent_for = now.since(last_beat);
+    /// What the lease says when the last heartbeat came `silent_for` ago.
+    pub fn liveness(&self, silent_for: Duration) -> Liveness {
         if silent_for >= self.expires_after {
             Liveness::Expired
         } else if silent_for >= self.unhealthy_after {
@@ -133,8 +131,7 @@ mod tests {
         ]));
         let [interval, unhealthy_after, expires_after] = [1, 15, 2].map(Duration::from_secs);
         assert_eq!(lease, Lease::new(interval, unhealthy_after, expires_after));
-        let now = UnixMillis::new(2_000);
-        assert_eq!(lease.unwrap().liveness(UnixMillis::new(0), now), Liveness::Expired);
+        assert_eq!(lease.unwrap().liveness(Duration::from_secs(2)), Liveness::Expired);
     }
 
     #[test]
