@@ -79,6 +79,16 @@ pub(crate) struct ServiceInfo {
 /// Time between two polls that lists propose, in milliseconds.
 pub(crate) const CACHE_MILLIS: u64 = 10_000;
 
+/// Whose service a request means. Its name may carry the group, as `group@@name`, and then that group counts.
+pub(crate) fn service_key(namespace: &str, group: &str, name: &str) -> Result<ServiceKey, InvalidName> {
+    let (group, name) = match name.trim().split_once("@@") {
+        Some((group, name)) if !group.is_empty() => (group, name),
+        Some(_) => ("", "@"), // A group that is spelled out and blank is no default: refused with the rule.
+        None => (group, name),
+    };
+    Ok(ServiceKey { namespace: namespace.parse()?, group: group.parse()?, name: name.parse()? })
+}
+
 /// An instance that breaks a rule.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InvalidInstance {
@@ -171,6 +181,11 @@ impl ServiceInfo {
             valid: true,
             ..Self::default()
         }
+    }
+
+    /// The same list under its grouped name, as HTTP has it, for clients that poll every `cache_millis`.
+    pub(crate) fn grouped(self, service: &ServiceKey, cache_millis: u64) -> Self {
+        Self { name: service.grouped(), cache_millis, ..self }
     }
 
     /// Reads the list of `service`; instances that break a rule are left out and told to `on_invalid`.

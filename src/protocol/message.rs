@@ -192,6 +192,17 @@ request! {
 response! { InstanceResponse { r#type: String, } }
 
 request! {
+    /// Registers an instance that outlives the connection, or takes it off.
+    PersistentInstanceRequest -> InstanceResponse, "naming" {
+        namespace: String,
+        service_name: String,
+        group_name: String,
+        r#type: String,
+        instance: WireInstance,
+    }
+}
+
+request! {
     /// Registers all the connection's instances of a service at once.
     BatchInstanceRequest -> BatchInstanceResponse, "naming" {
         namespace: String,

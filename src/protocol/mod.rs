@@ -2,12 +2,15 @@
 //!
 //! Over gRPC everything travels in one envelope, [`Payload`], whose type name says which JSON message its
 //! body holds; the messages stand in [`message`]. Result codes stand in [`code`], and the forms of instances
-//! and services, which HTTP and gRPC share, in [`entity`].
+//! and services, which HTTP and gRPC share, in [`entity`]. The parameters of the HTTP API stand in [`form`], its
+//! bodies in [`reply`].
 
 pub(crate) mod code;
 pub(crate) mod entity;
+pub(crate) mod form;
 mod lenient;
 pub(crate) mod message;
 mod payload;
+pub(crate) mod reply;
 
 pub(crate) use payload::{Metadata, Payload, Unreadable};

@@ -1,0 +1,364 @@
+//! The parameters of the HTTP API, to the model.
+//!
+//! Clients put them into the query or into a form body, whatever the method, and some into both; they write
+//! `None` or nothing for what they have not set, `True` for true and `1.0` for one.
+
+use super::entity::{InvalidInstance, WireInstance, service_key};
+use super::lenient::null_as_default;
+use crate::model::{
+    Address, Cluster, Group, Instance, InstanceKey, InvalidAddress, InvalidName, Metadata, Namespace,
+    ServiceKey, Weight,
+};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// The parameters of one request.
+#[derive(Debug, Default)]
+pub(crate) struct Form(Vec<(String, String)>);
+
+/// Parameters of one request: more than any API has.
+const PARAMETERS_MAX: usize = 256;
+/// Highest weight that the HTTP API takes; Nacos' bound.
+const WEIGHT_MAX: f64 = 10_000.0;
+
+/// A parameter that is missing or breaks a rule.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InvalidForm {
+    #[error(
+        "parameters are not valid: accepted are up to {PARAMETERS_MAX} of name=value, percent-encoded UTF-8"
+    )]
+    Encoding,
+    #[error("parameter {0} is missing")]
+    Missing(&'static str),
+    #[error("parameter {name}={given:?} is not valid: accepted is {accepted}")]
+    Value { name: &'static str, given: String, accepted: &'static str },
+    #[error("parameter {name} is not valid JSON for it")]
+    Json { name: &'static str, source: serde_json::Error },
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    #[error(transparent)]
+    Address(#[from] InvalidAddress),
+    #[error(transparent)]
+    Instance(#[from] InvalidInstance),
+}
+
+/// A heartbeat: for which instance, and the registration that a full one carries.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Beat {
+    pub(crate) service: ServiceKey,
+    pub(crate) address: Address,
+    /// Absent from a light heartbeat.
+    pub(crate) full: Option<Instance>,
+}
+
+/// What the JSON of a full heartbeat says; the rest of it is of no use.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct FullBeat {
+    #[serde(deserialize_with = "null_as_default")]
+    ip: String,
+    port: Option<i64>,
+    #[serde(deserialize_with = "null_as_default")]
+    cluster: String,
+    weight: Option<f64>,
+    ephemeral: Option<bool>,
+    #[serde(deserialize_with = "null_as_default")]
+    metadata: BTreeMap<String, Option<String>>,
+}
+
+impl Form {
+    /// Reads `name=value&..` from the query and then from the body; of several values the first counts.
+    ///
+    /// # Errors
+    /// When there are too many, or their percent-encoding does not give UTF-8.
+    pub(crate) fn parse(query: &str, body: &[u8]) -> Result<Self, InvalidForm> {
+        let pairs = [query.as_bytes(), body].into_iter().flat_map(|part| part.split(|&byte| byte == b'&'));
+        let mut parameters = Vec::new();
+        for pair in pairs.filter(|pair| !pair.is_empty()) {
+            let split = pair.iter().position(|&byte| byte == b'=').unwrap_or(pair.len());
+            let (name, value) = (&pair[..split], pair.get(split + 1..).unwrap_or_default());
+            let [name, value] = [decode(name), decode(value)];
+            parameters.push((name.ok_or(InvalidForm::Encoding)?, value.ok_or(InvalidForm::Encoding)?));
+            if parameters.len() > PARAMETERS_MAX {
+                return Err(InvalidForm::Encoding);
+            }
+        }
+        Ok(Self(parameters))
+    }
+
+    /// A parameter; blank counts as absent.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.0.iter().find(|(key, _)| key == name)?;
+        Some(value.trim()).filter(|value| !value.is_empty())
+    }
+
+    fn required(&self, name: &'static str) -> Result<&str, InvalidForm> {
+        self.text(name).ok_or(InvalidForm::Missing(name))
+    }
+
+    /// A number of things, if given.
+    pub(crate) fn count(&self, name: &'static str) -> Result<Option<usize>, InvalidForm> {
+        let accepted = "a whole number from 0 on";
+        self.text(name).map(|text| text.parse().map_err(|_| invalid(name, text, accepted))).transpose()
+    }
+
+    /// A number of things that must be given.
+    pub(crate) fn required_count(&self, name: &'static str) -> Result<usize, InvalidForm> {
+        self.count(name)?.ok_or(InvalidForm::Missing(name))
+    }
+
+    /// A flag, if given.
+    pub(crate) fn flag(&self, name: &'static str) -> Result<Option<bool>, InvalidForm> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        match text.to_ascii_lowercase().as_str() {
+            "true" => Ok(Some(true)),
+            "false" => Ok(Some(false)),
+            _ => Err(invalid(name, text, "true or false")),
+        }
+    }
+
+    /// `namespaceId`, or the default.
+    pub(crate) fn namespace(&self) -> Result<Namespace, InvalidForm> {
+        Ok(Namespace::new(self.text("namespaceId").unwrap_or_default())?)
+    }
+
+    /// `groupName`, or the default.
+    pub(crate) fn group(&self) -> Result<Group, InvalidForm> {
+        Ok(Group::new(self.text("groupName").unwrap_or_default())?)
+    }
+
+    /// `serviceName`, bare or as `group@@name`, with `groupName` and `namespaceId`.
+    pub(crate) fn service(&self) -> Result<ServiceKey, InvalidForm> {
+        let [namespace, group] = ["namespaceId", "groupName"].map(|name| self.text(name).unwrap_or_default());
+        Ok(service_key(namespace, group, self.required("serviceName")?)?)
+    }
+
+    /// `ip` and `port`.
+    pub(crate) fn address(&self) -> Result<Address, InvalidForm> {
+        let (host, port) = (self.required("ip")?, self.required("port")?);
+        let port = port.parse().map_err(|_| invalid("port", port, "0 to 65535"))?;
+        Ok(Address::new(host, port)?)
+    }
+
+    /// `ip`, `port` and the cluster.
+    pub(crate) fn instance_key(&self) -> Result<InstanceKey, InvalidForm> {
+        Ok(InstanceKey { address: self.address()?, cluster: self.cluster()? })
+    }
+
+    /// A whole registration.
+    pub(crate) fn instance(&self) -> Result<Instance, InvalidForm> {
+        let enabled = self.flag("enabled")?.or(self.flag("enable")?); // The second is Node's and Python's.
+        Ok(Instance {
+            key: self.instance_key()?,
+            weight: self.weight()?,
+            healthy: self.flag("healthy")?.unwrap_or(true),
+            enabled: enabled.unwrap_or(true),
+            ephemeral: self.ephemeral()?,
+            metadata: self.metadata()?,
+        })
+    }
+
+    /// `ephemeral`, by default true.
+    pub(crate) fn ephemeral(&self) -> Result<bool, InvalidForm> {
+        Ok(self.flag("ephemeral")?.unwrap_or(true))
+    }
+
+    /// A heartbeat: `beat` holds a full one as JSON; without it the address stands in `ip` and `port`.
+    pub(crate) fn beat(&self) -> Result<Beat, InvalidForm> {
+        let service = self.service()?; // The name inside the JSON may differ, and does not count.
+        let Some(text) = self.text("beat") else {
+            return Ok(Beat { service, address: self.address()?, full: None });
+        };
+        let json = |source| InvalidForm::Json { name: "beat", source };
+        let full = serde_json::from_str::<FullBeat>(text).map_err(json)?;
+        let instance = self.beaten(full)?;
+        Ok(Beat { service, address: instance.key.address.clone(), full: Some(instance) })
+    }
+
+    /// The registration in a full heartbeat, in which the parameters stand in for what the JSON lacks.
+    fn beaten(&self, beat: FullBeat) -> Result<Instance, InvalidForm> {
+        let cluster_name =
+            if beat.cluster.trim().is_empty() { self.cluster()?.to_string() } else { beat.cluster };
+        let (ip, port) = match (beat.ip.trim(), beat.port) {
+            (ip, Some(port)) if !ip.is_empty() => (ip.to_owned(), port),
+            _ => self.address().map(|address| (address.host().to_owned(), address.port().into()))?,
+        };
+        let wire = WireInstance {
+            ip,
+            port,
+            cluster_name,
+            weight: beat.weight.unwrap_or(Weight::FULL.as_f64()),
+            ephemeral: beat.ephemeral.unwrap_or(true),
+            metadata: beat.metadata,
+            ..WireInstance::default()
+        };
+        Ok(wire.into_model()?)
+    }
+
+    fn cluster(&self) -> Result<Cluster, InvalidForm> {
+        let name = self.text("clusterName").or_else(|| self.text("cluster"));
+        Ok(Cluster::new(name.unwrap_or_default())?)
+    }
+
+    fn weight(&self) -> Result<Weight, InvalidForm> {
+        let Some(text) = self.text("weight") else { return Ok(Weight::FULL) };
+        let number = text.parse().ok().filter(|weight| *weight <= WEIGHT_MAX);
+        let weight = number.and_then(|weight| Weight::new(weight).ok());
+        weight.ok_or_else(|| invalid("weight", text, "a number from 0 to 10000"))
+    }
+
+    /// `metadata`, as a JSON object or as `k=v,k=v`.
+    fn metadata(&self) -> Result<Metadata, InvalidForm> {
+        let accepted = "a JSON object of strings, or k=v,k=v";
+        let Some(text) = self.text("metadata") else { return Ok(Metadata::new()) };
+        if text.starts_with('{') {
+            let json = |source| InvalidForm::Json { name: "metadata", source };
+            let words: BTreeMap<String, Word> = serde_json::from_str(text).map_err(json)?;
+            return Ok(words.into_iter().filter_map(|(key, word)| Some((key, word.into_text()?))).collect());
+        }
+        let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+        let pair = |word: &str| {
+            let (key, value) = word.split_once('=').ok_or_else(|| invalid("metadata", text, accepted))?;
+            Ok((key.trim().to_owned(), value.trim().to_owned()))
+        };
+        words.map(pair).collect()
+    }
+}
+
+/// A value of metadata; whoever writes JSON by hand writes numbers and flags bare.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Word {
+    Text(String),
+    Flag(bool),
+    Number(serde_json::Number),
+    Nothing(()),
+}
+
+impl Word {
+    fn into_text(self) -> Option<String> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Flag(flag) => Some(flag.to_string()),
+            Self::Number(number) => Some(number.to_string()),
+            Self::Nothing(()) => None,
+        }
+    }
+}
+
+fn invalid(name: &'static str, given: &str, accepted: &'static str) -> InvalidForm {
+    InvalidForm::Value { name, given: given.chars().take(64).collect(), accepted }
+}
+
+/// Undoes the encoding of `application/x-www-form-urlencoded`; a `%` that encodes nothing stays itself, as in
+/// browsers.
+fn decode(text: &[u8]) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, tail @ ..] = rest {
+        let escaped = if *first == b'%' { tail.get(..2).and_then(hexadecimal) } else { None };
+        rest = if escaped.is_some() { &tail[2..] } else { tail };
+        bytes.push(escaped.unwrap_or(if *first == b'+' { b' ' } else { *first }));
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn hexadecimal(digits: &[u8]) -> Option<u8> {
+    let value = |digit: u8| char::from(digit).to_digit(16);
+    u8::try_from(value(digits[0])? * 16 + value(digits[1])?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn form(query: &str) -> Form {
+        Form::parse(query, b"").unwrap()
+    }
+
+    #[test]
+    fn parameters_come_from_query_and_body_and_the_first_counts() {
+        let form = Form::parse("a=1&b=%E4%BD%A0+x&c=&flag", b"a=2&d=100%25%&=&e==").unwrap();
+        assert_eq!(form.text("a"), Some("1"));
+        assert_eq!(form.text("b"), Some("\u{4f60} x"));
+        assert_eq!((form.text("c"), form.text("flag"), form.text("x")), (None, None, None));
+        assert_eq!((form.text("d"), form.text("e")), (Some("100%%"), Some("=")));
+        assert!(Form::parse("a=%ff", b"").is_err());
+        assert!(Form::parse(&"a&".repeat(257), b"").is_err());
+    }
+
+    #[test]
+    fn a_registration_has_nacos_defaults() {
+        let read = form("serviceName=shop%40%40orders&ip=10.0.0.7&port=80&groupName=other&weight=&cluster=");
+        assert_eq!(read.service().unwrap().to_string(), "public##shop@@orders");
+        assert_eq!(read.instance().unwrap(), Instance::new("10.0.0.7:80".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_registration_is_read_as_real_clients_write_it() {
+        let read = form(concat!(
+            "ip=::1&port=80&weight=0.5&enable=False&healthy=TRUE&ephemeral=true&clusterName=None",
+            "&metadata=%7B%22a%22%3A%22b%22%2C%22n%22%3A1%2C%22t%22%3Atrue%2C%22x%22%3Anull%7D"
+        ));
+        let instance = read.instance().unwrap();
+        assert_eq!((instance.enabled, instance.healthy, instance.weight.as_f64()), (false, true, 0.5));
+        assert_eq!(format!("{:?}", instance.key), "[::1]:80/None");
+        assert_eq!(instance.metadata, Metadata::from_iter([("a", "b"), ("n", "1"), ("t", "true")]));
+        let read = form("ip=h&port=1&metadata=a%3Db,+c%3Dd=e,");
+        assert_eq!(read.instance().unwrap().metadata, Metadata::from_iter([("a", "b"), ("c", "d=e")]));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_what_is_accepted() {
+        for (query, said) in [
+            ("port=80", "parameter ip is missing"),
+            ("ip=10.0.0.7&port=+", "parameter port is missing"),
+            ("ip=10.0.0.7&port=x", r#"port="x" is not valid: accepted is 0 to 65535"#),
+            ("ip=a/b&port=1", "accepted is HOST:PORT"),
+            ("ip=h&port=1&weight=10001", "a number from 0 to 10000"),
+            ("ip=h&port=1&weight=NaN", "a number from 0 to 10000"),
+            ("ip=h&port=1&enabled=1", r#"enabled="1" is not valid: accepted is true or false"#),
+            ("ip=h&port=1&metadata=abc", "accepted is a JSON object of strings, or k=v,k=v"),
+            ("ip=h&port=1&metadata=%7B%22a%22:[]%7D", "metadata is not valid JSON"),
+            ("ip=h&port=1&clusterName=a.b", "cluster name"),
+        ] {
+            let error = form(query).instance().unwrap_err().to_string();
+            assert!(error.contains(said), "{query}: {error}");
+        }
+        for bad in ["", "serviceName=", "serviceName=@@x", "serviceName=x@@", "serviceName=x&groupName=a/b"] {
+            assert!(form(bad).service().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_json_of_a_heartbeat_counts_but_not_its_service_name() {
+        let json = r#"{"ip":"10.0.0.7","port":80,"cluster":"","serviceName":"x","metadata":{"a":"b"},"stopped":false,"period":5000}"#;
+        let query = format!("serviceName=orders&ip=1.1.1.1&port=1&clusterName=c&beat={json}");
+        let beat = form(&query).beat().unwrap();
+        assert_eq!(beat.service, "orders".parse().unwrap());
+        let full = beat.full.unwrap();
+        assert_eq!(format!("{:?}", full.key), "10.0.0.7:80/c");
+        assert_eq!((full.weight, full.metadata), (Weight::FULL, Metadata::from_iter([("a", "b")])));
+    }
+
+    #[test]
+    fn a_light_heartbeat_has_an_address_only() {
+        let beat = form("serviceName=orders&ip=10.0.0.7&port=80&beat=").beat().unwrap();
+        assert_eq!((beat.address, beat.full), ("10.0.0.7:80".parse().unwrap(), None));
+        for bad in
+            ["serviceName=a&ip=h", "serviceName=a&beat=%7B", "serviceName=a&beat=%7B%7D", "ip=h&port=1"]
+        {
+            assert!(form(bad).beat().is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_panics(query in "[a-z%=&+0-9@{}\":.]{0,60}", body in prop::collection::vec(any::<u8>(), 0..60)) {
+            if let Ok(form) = Form::parse(&query, &body) {
+                let _ = (form.instance().is_ok(), form.beat().is_ok(), form.service().is_ok());
+            }
+        }
+    }
+}
