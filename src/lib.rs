@@ -11,7 +11,11 @@ pub mod naming;
 #[cfg(feature = "protocol")]
 #[cfg_attr(
     not(all(feature = "client", feature = "registry")),
-    allow(dead_code, reason = "the client and the registry each use their half of the messages")
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "the client and the registry each use their half of the messages"
+    )
 )]
 mod protocol;
 #[cfg(feature = "provider")]

@@ -1,0 +1,272 @@
+//! Who publishes what, and what readers of a service therefore see.
+//!
+//! Pure: a [`Command`] and the moment go in, [`Event`]s come out. Every client has at most one publication
+//! per service, of one instance or of several; publishing again replaces it. Where several clients publish
+//! the same instance (one address, one cluster), readers see the newest publication, and the one before it
+//! again when that goes.
+
+use super::command::{Change, Client, Command, Event, Reason};
+use crate::model::{Group, Instance, InstanceKey, Namespace, ServiceKey, ServiceName, Snapshot, UnixMillis};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// All services that have instances.
+#[derive(Debug)]
+pub(crate) struct Catalog {
+    services: HashMap<ServiceKey, Service>,
+    /// The keys of `services` by group, sorted.
+    names: BTreeMap<(Namespace, Group), BTreeSet<ServiceName>>,
+    publications: HashMap<Client, HashMap<ServiceKey, Vec<InstanceKey>>>,
+    instances: usize,
+    /// Revision of the empty list that every service without instances has. At least the last revision of
+    /// each service that lost its last instance, so that a service may be forgotten at once and its
+    /// revision still never falls.
+    empty_revision: u64,
+}
+
+#[derive(Debug)]
+struct Service {
+    revision: u64,
+    instances: BTreeMap<InstanceKey, Claims>,
+    /// The list at `revision`, once somebody has read it.
+    snapshot: Option<Arc<Snapshot>>,
+}
+
+/// Everyone who publishes one instance, the newest last; never empty.
+type Claims = Vec<Claim>;
+
+#[derive(Debug)]
+struct Claim {
+    client: Client,
+    instance: Instance,
+}
+
+impl Catalog {
+    /// An empty catalog. Revisions begin at `now`, so that they lie above those of an earlier life.
+    pub(crate) fn new(now: UnixMillis) -> Self {
+        Self {
+            services: HashMap::new(),
+            names: BTreeMap::new(),
+            publications: HashMap::new(),
+            instances: 0,
+            empty_revision: now.as_u64(),
+        }
+    }
+
+    /// Carries out `command`. What readers cannot see is no event: the same publication again, or the end of
+    /// one that a newer one hides.
+    pub(crate) fn apply(&mut self, command: Command, now: UnixMillis) -> Vec<Event> {
+        match command {
+            Command::Publish { client, service, instances } => {
+                self.publish(&client, &service, instances, Reason::Deregistered, now)
+            }
+            Command::Withdraw { client, service, reason } => {
+                self.publish(&client, &service, Vec::new(), reason, now)
+            }
+            Command::SetHealth { client, service, healthy } => {
+                self.set_health(&client, &service, healthy, now)
+            }
+            Command::Forget { client } => self.forget(&client, now),
+        }
+    }
+
+    /// The present list of `service`; the empty one when nobody publishes there.
+    ///
+    /// The list is made by its first reader and kept for the others, so that a storm of changes costs no
+    /// list that nobody reads.
+    pub(crate) fn snapshot(&mut self, service: &ServiceKey) -> Arc<Snapshot> {
+        match self.services.get_mut(service) {
+            Some(state) => state.snapshot(service),
+            None => empty(service, self.empty_revision),
+        }
+    }
+
+    /// Whether `client` publishes anything in `service`.
+    pub(crate) fn publishes(&self, client: &Client, service: &ServiceKey) -> bool {
+        self.publications.get(client).is_some_and(|services| services.contains_key(service))
+    }
+
+    /// In how many services `client` publishes.
+    pub(crate) fn publications(&self, client: &Client) -> usize {
+        self.publications.get(client).map_or(0, HashMap::len)
+    }
+
+    /// The services of a group that have instances, sorted.
+    pub(crate) fn names(&self, namespace: &Namespace, group: &Group) -> Option<&BTreeSet<ServiceName>> {
+        self.names.get(&(namespace.clone(), group.clone()))
+    }
+
+    /// Number of services that have instances.
+    pub(crate) fn services_len(&self) -> usize {
+        self.services.len()
+    }
+
+    /// Number of instances in all services.
+    pub(crate) fn instances_len(&self) -> usize {
+        self.instances
+    }
+
+    fn publish(
+        &mut self,
+        client: &Client,
+        service: &ServiceKey,
+        instances: Vec<Instance>,
+        reason: Reason,
+        now: UnixMillis,
+    ) -> Vec<Event> {
+        // By key: of two in one batch with the same key the last one counts.
+        let wanted: BTreeMap<InstanceKey, Instance> =
+            instances.into_iter().map(|instance| (instance.key.clone(), instance)).collect();
+        let before = self.record(client, service, wanted.keys().cloned().collect());
+        if before.is_empty() && wanted.is_empty() {
+            return Vec::new();
+        }
+        let floor = self.empty_revision;
+        let state = self.services.entry(service.clone()).or_insert_with_key(|key| Service::new(key, floor));
+        let len_before = state.instances.len();
+        let mut changes = Vec::new();
+        for key in before.into_iter().filter(|key| !wanted.contains_key(key)) {
+            changes.extend(state.take(client, &key, reason, now).map(|change| (key, change)));
+        }
+        for (key, instance) in wanted {
+            changes.extend(state.put(client, instance, now).map(|change| (key, change)));
+        }
+        self.instances = self.instances + state.instances.len() - len_before;
+        self.settle(service);
+        changes.into_iter().map(|(key, change)| event(service, key, change)).collect()
+    }
+
+    /// Writes down what `client` publishes in `service` from now on, and returns what it was before.
+    fn record(&mut self, client: &Client, service: &ServiceKey, keys: Vec<InstanceKey>) -> Vec<InstanceKey> {
+        if !keys.is_empty() {
+            let services = self.publications.entry(client.clone()).or_default();
+            return services.insert(service.clone(), keys).unwrap_or_default();
+        }
+        let Some(services) = self.publications.get_mut(client) else { return Vec::new() };
+        let before = services.remove(service).unwrap_or_default();
+        if services.is_empty() {
+            self.publications.remove(client);
+        }
+        before
+    }
+
+    /// Enters a service into the index by name, or drops it when it has no instance left.
+    fn settle(&mut self, service: &ServiceKey) {
+        let group = (service.namespace.clone(), service.group.clone());
+        let Some(state) = self.services.get(service) else { return };
+        if !state.instances.is_empty() {
+            self.names.entry(group).or_default().insert(service.name.clone());
+            return;
+        }
+        self.empty_revision = self.empty_revision.max(state.revision);
+        self.services.remove(service);
+        if let Some(names) = self.names.get_mut(&group) {
+            names.remove(&service.name);
+            if names.is_empty() {
+                self.names.remove(&group);
+            }
+        }
+    }
+
+    fn set_health(
+        &mut self,
+        client: &Client,
+        service: &ServiceKey,
+        healthy: bool,
+        now: UnixMillis,
+    ) -> Vec<Event> {
+        let keys = self.publications.get(client).and_then(|services| services.get(service));
+        let (Some(keys), Some(state)) = (keys, self.services.get_mut(service)) else { return Vec::new() };
+        let changed = keys.iter().filter(|key| state.set_health(client, key, healthy, now));
+        changed.map(|key| event(service, key.clone(), Change::Changed)).collect()
+    }
+
+    fn forget(&mut self, client: &Client, now: UnixMillis) -> Vec<Event> {
+        let Some(services) = self.publications.get(client) else { return Vec::new() };
+        let services: Vec<ServiceKey> = services.keys().cloned().collect();
+        let withdraw =
+            |service| self.publish(client, &service, Vec::new(), Reason::ConnectionLost, now).into_iter();
+        services.into_iter().flat_map(withdraw).collect()
+    }
+}
+
+impl Service {
+    /// A service as it was before its first instance: everyone may have read its empty list.
+    fn new(service: &ServiceKey, empty_revision: u64) -> Self {
+        let snapshot = Some(empty(service, empty_revision));
+        Self { revision: empty_revision, instances: BTreeMap::new(), snapshot }
+    }
+
+    fn snapshot(&mut self, service: &ServiceKey) -> Arc<Snapshot> {
+        let (revision, claims) = (self.revision, self.instances.values());
+        let make = || {
+            let shown = claims.filter_map(|claims| claims.last()).map(|claim| claim.instance.clone());
+            Arc::new(Snapshot::new(service.clone(), revision, shown.collect()))
+        };
+        self.snapshot.get_or_insert_with(make).clone()
+    }
+
+    /// Moves the revision on if anyone has read the present one.
+    ///
+    /// Clients drop a list whose revision is not above the one they have, so it is a moment, but counts up
+    /// where two lists are read within a millisecond. Changes that nobody saw in between share a revision;
+    /// otherwise a storm would carry it so far ahead of the clock that lists after a restart would be old.
+    fn touch(&mut self, now: UnixMillis) {
+        let read = u64::from(self.snapshot.take().is_some());
+        self.revision = now.as_u64().max(self.revision + read);
+    }
+
+    fn put(&mut self, client: &Client, instance: Instance, now: UnixMillis) -> Option<Change> {
+        let claims = self.instances.entry(instance.key.clone()).or_default();
+        if claims.iter().any(|claim| claim.client == *client && claim.instance == instance) {
+            return None; // Said before: no news, and no reason to hide a newer publication of another client.
+        }
+        let change = if claims.is_empty() { Change::Came } else { Change::Changed };
+        claims.retain(|claim| claim.client != *client);
+        claims.push(Claim { client: client.clone(), instance });
+        self.touch(now);
+        Some(change)
+    }
+
+    fn take(
+        &mut self,
+        client: &Client,
+        key: &InstanceKey,
+        reason: Reason,
+        now: UnixMillis,
+    ) -> Option<Change> {
+        let claims = self.instances.get_mut(key)?;
+        let shown = claims.last().is_some_and(|claim| claim.client == *client);
+        claims.retain(|claim| claim.client != *client);
+        let change = if claims.is_empty() { Change::Went(reason) } else { Change::Changed };
+        if claims.is_empty() {
+            self.instances.remove(key);
+        }
+        shown.then(|| self.touch(now))?;
+        Some(change)
+    }
+
+    /// Whether readers see a difference.
+    fn set_health(&mut self, client: &Client, key: &InstanceKey, healthy: bool, now: UnixMillis) -> bool {
+        let Some(claims) = self.instances.get_mut(key) else { return false };
+        let Some(at) = claims.iter().position(|claim| claim.client == *client) else { return false };
+        let differs = claims[at].instance.healthy != healthy;
+        claims[at].instance.healthy = healthy;
+        let visible = differs && at + 1 == claims.len();
+        if visible {
+            self.touch(now);
+        }
+        visible
+    }
+}
+
+fn empty(service: &ServiceKey, revision: u64) -> Arc<Snapshot> {
+    Arc::new(Snapshot::new(service.clone(), revision, Vec::new()))
+}
+
+fn event(service: &ServiceKey, instance: InstanceKey, change: Change) -> Event {
+    Event { service: service.clone(), instance, change }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,254 @@
+use super::*;
+use crate::model::{Address, Weight};
+use crate::registry::command::ConnectionId;
+use proptest::prelude::*;
+use std::collections::HashSet;
+
+const START: UnixMillis = UnixMillis::new(1_000);
+
+fn client(id: u64) -> Client {
+    Client::Connection(ConnectionId(id))
+}
+
+fn service(name: &str) -> ServiceKey {
+    name.parse().unwrap()
+}
+
+fn instance(port: u16, weight: u8) -> Instance {
+    let address = Address::new("10.0.0.7", port).unwrap();
+    Instance { weight: Weight::new(weight.into()).unwrap(), ..Instance::new(address) }
+}
+
+/// A catalog and its one service, spoken to briefly.
+struct Orders(Catalog);
+
+impl Orders {
+    fn new() -> Self {
+        Self(Catalog::new(START))
+    }
+
+    fn publish(&mut self, id: u64, instances: &[Instance]) -> Vec<Change> {
+        let (client, service) = (client(id), service("orders"));
+        self.apply(Command::Publish { client, service, instances: instances.to_vec() })
+    }
+
+    fn withdraw(&mut self, id: u64) -> Vec<Change> {
+        let (client, service) = (client(id), service("orders"));
+        self.apply(Command::Withdraw { client, service, reason: Reason::Deregistered })
+    }
+
+    fn apply(&mut self, command: Command) -> Vec<Change> {
+        self.0.apply(command, START).into_iter().map(|event| event.change).collect()
+    }
+
+    fn list(&mut self) -> Vec<Instance> {
+        self.0.snapshot(&service("orders")).instances().to_vec()
+    }
+
+    fn revision(&mut self) -> u64 {
+        self.0.snapshot(&service("orders")).revision()
+    }
+}
+
+#[test]
+fn a_second_publication_of_a_client_replaces_its_first() {
+    let mut orders = Orders::new();
+    assert_eq!(orders.publish(1, &[instance(1, 1)]), [Change::Came]);
+    assert_eq!(orders.publish(2, &[instance(2, 1)]), [Change::Came]);
+    let replaced = orders.publish(1, &[instance(3, 1)]);
+    assert_eq!(replaced, [Change::Went(Reason::Deregistered), Change::Came]);
+    assert_eq!(orders.list(), [instance(2, 1), instance(3, 1)]);
+    assert_eq!(orders.publish(1, &[instance(3, 1), instance(4, 1)]), [Change::Came]);
+    assert_eq!(orders.publish(1, &[]).len(), 2);
+    assert_eq!(orders.list(), [instance(2, 1)]);
+}
+
+#[test]
+fn the_newest_publication_of_an_instance_is_seen_and_the_one_before_comes_back() {
+    let mut orders = Orders::new();
+    orders.publish(1, &[instance(1, 1)]);
+    assert_eq!(orders.publish(2, &[instance(1, 2)]), [Change::Changed]);
+    assert_eq!(orders.list(), [instance(1, 2)]);
+    assert_eq!(orders.publish(1, &[instance(1, 1)]), [], "said before");
+    assert_eq!(orders.list(), [instance(1, 2)]);
+    assert_eq!(orders.withdraw(2), [Change::Changed]);
+    assert_eq!(orders.list(), [instance(1, 1)]);
+    orders.publish(2, &[instance(1, 2)]);
+    let revision = orders.revision();
+    assert_eq!(orders.withdraw(1), [], "hidden behind a newer one");
+    assert_eq!((orders.list(), orders.revision()), (vec![instance(1, 2)], revision));
+}
+
+#[test]
+fn a_client_touches_nothing_that_another_publishes() {
+    let mut orders = Orders::new();
+    orders.publish(1, &[instance(1, 1)]);
+    assert_eq!(orders.withdraw(2), []);
+    assert_eq!(orders.apply(Command::Forget { client: client(2) }), []);
+    assert_eq!(orders.list(), [instance(1, 1)]);
+}
+
+#[test]
+fn the_end_of_a_client_takes_off_all_its_instances() {
+    let mut catalog = Catalog::new(START);
+    for name in ["orders", "mail"] {
+        let instances = vec![instance(1, 1), instance(2, 1)];
+        catalog.apply(Command::Publish { client: client(1), service: service(name), instances }, START);
+    }
+    assert_eq!((catalog.services_len(), catalog.instances_len()), (2, 4));
+    let events = catalog.apply(Command::Forget { client: client(1) }, START);
+    assert_eq!(events.len(), 4);
+    assert!(events.iter().all(|event| event.change == Change::Went(Reason::ConnectionLost)));
+    assert_eq!((catalog.services_len(), catalog.instances_len()), (0, 0));
+    assert_eq!(catalog.names(&Namespace::default(), &Group::default()), None);
+}
+
+#[test]
+fn a_revision_is_the_moment_of_the_change_but_always_above_one_that_was_read() {
+    let mut orders = Orders::new();
+    assert_eq!(orders.revision(), 1_000, "of the empty list");
+    orders.publish(1, &[instance(1, 1)]);
+    orders.publish(1, &[instance(1, 2)]);
+    assert_eq!(orders.revision(), 1_001, "nobody read the first");
+    orders.publish(1, &[instance(1, 2)]);
+    assert_eq!(orders.revision(), 1_001, "nothing changed");
+    orders.withdraw(1);
+    assert_eq!(orders.revision(), 1_002, "the empty list of a forgotten service");
+    orders.publish(1, &[instance(1, 1)]);
+    assert_eq!(orders.revision(), 1_003);
+    let (client, later) = (client(1), UnixMillis::new(5_000));
+    orders.0.apply(Command::SetHealth { client, service: service("orders"), healthy: false }, later);
+    assert_eq!(orders.revision(), 5_000);
+}
+
+#[test]
+fn health_is_that_of_the_publication_that_is_seen() {
+    let mut orders = Orders::new();
+    orders.publish(1, &[instance(1, 1)]);
+    let sick = |id| Command::SetHealth { client: client(id), service: service("orders"), healthy: false };
+    assert_eq!(orders.apply(sick(1)), [Change::Changed]);
+    assert_eq!(orders.apply(sick(1)), []);
+    assert!(!orders.list()[0].healthy);
+    orders.publish(2, &[instance(1, 1)]);
+    assert!(orders.list()[0].healthy);
+    orders.publish(1, &[instance(1, 1)]);
+    assert_eq!(orders.apply(sick(2)), [], "the first client is the newest again");
+    assert_eq!(orders.apply(sick(3)), [], "publishes nothing");
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Publish { client: u64, service: u8, instances: Vec<(u16, u8)> },
+    Withdraw { client: u64, service: u8 },
+    Health { client: u64, service: u8, healthy: bool },
+    Forget { client: u64 },
+    Read { service: u8 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (client, service) = (0u64..4, 0u8..2);
+    let instances = prop::collection::vec((0u16..3, 0u8..2), 0..4);
+    prop_oneof![
+        4 => (client.clone(), service.clone(), instances)
+            .prop_map(|(client, service, instances)| Step::Publish { client, service, instances }),
+        1 => (client.clone(), service.clone()).prop_map(|(client, service)| Step::Withdraw { client, service }),
+        2 => (client.clone(), service.clone(), any::<bool>())
+            .prop_map(|(client, service, healthy)| Step::Health { client, service, healthy }),
+        1 => client.prop_map(|client| Step::Forget { client }),
+        3 => service.prop_map(|service| Step::Read { service }),
+    ]
+}
+
+/// The same rules told the slow way: every publication with its age, searched through for each reader.
+#[derive(Default)]
+struct Model {
+    /// Client, service, instance, and when it was said.
+    said: Vec<(u64, u8, Instance, usize)>,
+}
+
+impl Model {
+    fn publish(&mut self, client: u64, service: u8, instances: &[Instance], at: usize) {
+        let wanted: BTreeMap<_, _> = instances.iter().map(|i| (i.key.clone(), i.clone())).collect();
+        let old = std::mem::take(&mut self.said);
+        let (own, others): (Vec<_>, Vec<_>) =
+            old.into_iter().partition(|&(c, s, ..)| (c, s) == (client, service));
+        self.said = others;
+        for instance in wanted.into_values() {
+            let before = own.iter().find(|(_, _, said, _)| *said == instance).map(|&(.., at)| at);
+            self.said.push((client, service, instance, before.unwrap_or(at)));
+        }
+    }
+
+    fn list(&self, service: u8) -> Vec<Instance> {
+        let mut shown: BTreeMap<InstanceKey, (usize, Instance)> = BTreeMap::new();
+        for (_, s, instance, at) in &self.said {
+            if *s == service && shown.get(&instance.key).is_none_or(|(newest, _)| newest < at) {
+                shown.insert(instance.key.clone(), (*at, instance.clone()));
+            }
+        }
+        shown.into_values().map(|(_, instance)| instance).collect()
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_catalog_shows_what_the_rules_say(steps in prop::collection::vec(step(), 1..60)) {
+        let (mut catalog, mut model) = (Catalog::new(START), Model::default());
+        let names = [service("orders"), service("mail")];
+        let mut read: [Option<Arc<Snapshot>>; 2] = [None, None];
+        for (at, step) in steps.into_iter().enumerate() {
+            let before = [model.list(0), model.list(1)];
+            let events = match step {
+                Step::Publish { client: id, service, instances } => {
+                    let instances: Vec<_> = instances.into_iter().map(|(p, w)| instance(p, w)).collect();
+                    model.publish(id, service, &instances, at);
+                    let service = names[usize::from(service)].clone();
+                    catalog.apply(Command::Publish { client: client(id), service, instances }, START)
+                }
+                Step::Withdraw { client: id, service } => {
+                    model.publish(id, service, &[], at);
+                    let service = names[usize::from(service)].clone();
+                    let reason = Reason::Deregistered;
+                    catalog.apply(Command::Withdraw { client: client(id), service, reason }, START)
+                }
+                Step::Health { client: id, service, healthy } => {
+                    for (c, s, instance, _) in &mut model.said {
+                        if (*c, *s) == (id, service) {
+                            instance.healthy = healthy;
+                        }
+                    }
+                    let service = names[usize::from(service)].clone();
+                    catalog.apply(Command::SetHealth { client: client(id), service, healthy }, START)
+                }
+                Step::Forget { client: id } => {
+                    model.said.retain(|(c, ..)| *c != id);
+                    catalog.apply(Command::Forget { client: client(id) }, START)
+                }
+                Step::Read { service } => {
+                    let at = usize::from(service);
+                    let now = catalog.snapshot(&names[at]);
+                    prop_assert_eq!(now.instances(), model.list(service));
+                    if let Some(last) = read[at].replace(now.clone()) {
+                        prop_assert!(last.instances() == now.instances() || last.revision() < now.revision());
+                        prop_assert!(last.revision() <= now.revision());
+                    }
+                    Vec::new()
+                }
+            };
+            // Whatever readers can see is told, service by service.
+            for (service, name) in [0, 1].into_iter().zip(&names) {
+                let told: HashSet<_> =
+                    events.iter().filter(|e| e.service == *name).map(|e| e.instance.clone()).collect();
+                let was = Snapshot::new(name.clone(), 0, before[usize::from(service)].clone());
+                let is = Snapshot::new(name.clone(), 0, model.list(service));
+                let diff = is.diff(&was);
+                for differs in diff.added.iter().chain(&diff.changed).chain(&diff.removed) {
+                    prop_assert!(told.contains(&differs.key), "{:?} not told", differs.key);
+                }
+            }
+            let listed = [0, 1].into_iter().filter(|service| !model.list(*service).is_empty()).count();
+            prop_assert_eq!(catalog.services_len(), listed);
+            prop_assert_eq!(catalog.instances_len(), model.list(0).len() + model.list(1).len());
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! All that can happen to the catalog, and what it makes of it.
+//!
+//! Whatever the wire form, a request becomes a [`Command`] here, after [`Limits::check`] has seen its
+//! instances; the catalog answers with [`Event`]s.
+
+use super::error::Refusal;
+use crate::model::{Address, Instance, InstanceKey, Lease, ServiceKey};
+use std::fmt;
+
+/// Whoever publishes instances, and whose end takes them off.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Client {
+    /// A gRPC connection: its instances go when it ends.
+    Connection(ConnectionId),
+    /// An instance that is registered over HTTP and kept by heartbeats for its address, whoever sends them.
+    Heartbeats(Address),
+}
+
+/// One gRPC connection in the life of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ConnectionId(pub(crate) u64);
+
+/// A change to be made.
+#[derive(Clone, Debug)]
+pub(crate) enum Command {
+    /// Makes `instances` all that `client` publishes in `service`: what it published before and does not
+    /// name now goes.
+    Publish { client: Client, service: ServiceKey, instances: Vec<Instance> },
+    /// Takes off whatever `client` publishes in `service`.
+    Withdraw { client: Client, service: ServiceKey, reason: Reason },
+    /// Marks what `client` publishes in `service` as healthy or not.
+    SetHealth { client: Client, service: ServiceKey, healthy: bool },
+    /// Takes off whatever `client` publishes anywhere: it is gone.
+    Forget { client: Client },
+}
+
+/// A change that readers of a service can see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub(crate) service: ServiceKey,
+    pub(crate) instance: InstanceKey,
+    pub(crate) change: Change,
+}
+
+/// What happened to an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Came,
+    Changed,
+    Went(Reason),
+}
+
+/// Why an instance went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// Its publisher took it off, or published others in its place.
+    Deregistered,
+    /// Its heartbeats stopped.
+    Expired,
+    /// Its connection ended.
+    ConnectionLost,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Deregistered => "deregistered",
+            Self::Expired => "expired",
+            Self::ConnectionLost => "connection-lost",
+        })
+    }
+}
+
+/// Instances that one command may carry: a batch fills a 10 MiB message with about this many.
+const BATCH_MAX: usize = 10_000;
+
+/// What instances must keep to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Length of an instance's metadata, keys and values together, in characters.
+    pub(crate) metadata_chars_max: usize,
+}
+
+impl Limits {
+    /// Whether these instances may be published together.
+    ///
+    /// # Errors
+    /// With the first rule that one of them breaks.
+    pub(crate) fn check(self, instances: &[Instance]) -> Result<(), Refusal> {
+        if instances.len() > BATCH_MAX {
+            return Err(Refusal::TooMany { what: "instances in one request", max: BATCH_MAX });
+        }
+        instances.iter().try_for_each(|instance| self.check_one(instance))
+    }
+
+    fn check_one(self, instance: &Instance) -> Result<(), Refusal> {
+        if !instance.ephemeral {
+            return Err(Refusal::Persistent);
+        }
+        let (chars, max) = (instance.metadata.chars(), self.metadata_chars_max);
+        if chars > max {
+            return Err(Refusal::MetadataTooLong { chars, max });
+        }
+        Lease::from_metadata(&instance.metadata)?;
+        Ok(())
+    }
+}

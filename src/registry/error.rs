@@ -1,0 +1,83 @@
+//! What the starter of a registry, and what its callers can be told.
+
+use crate::model::{InvalidLease, InvalidName};
+use crate::protocol::entity::InvalidInstance;
+use crate::protocol::form::InvalidForm;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+/// Why a registry could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The address goes beyond this machine, and nobody has said that everyone may change everything.
+    #[error(
+        "bind: {bind} can be reached from other machines, and the registry has no users: bind to 127.0.0.1, or say no-auth to let everyone in"
+    )]
+    Open {
+        /// The address that was given.
+        bind: IpAddr,
+    },
+    /// There is no gRPC port 1000 above the HTTP port.
+    #[error(
+        "http-port: {http_port} leaves no gRPC port 1000 above it: choose one up to 64535, or give grpc-port"
+    )]
+    NoGrpcPort {
+        /// The HTTP port that was given.
+        http_port: u16,
+    },
+    /// A port is taken or forbidden.
+    #[error("{setting}: cannot listen on {address}")]
+    Listen {
+        /// The setting that chose the port.
+        setting: &'static str,
+        /// What was to be bound.
+        address: SocketAddr,
+        /// Why it could not be.
+        source: io::Error,
+    },
+    /// The data directory cannot be made or written.
+    #[error("data-dir: cannot write in {}", path.display())]
+    DataDir {
+        /// The directory that was given.
+        path: PathBuf,
+        /// Why it could not be.
+        source: io::Error,
+    },
+    /// Another registry works in the data directory.
+    #[error("data-dir: {} is in use by another registry", path.display())]
+    DataDirInUse {
+        /// The directory that was given.
+        path: PathBuf,
+    },
+}
+
+/// Why a request was refused. Its text names what is wrong and what is accepted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error(transparent)]
+    Form(#[from] InvalidForm),
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    #[error(transparent)]
+    Instance(#[from] InvalidInstance),
+    #[error(transparent)]
+    Lease(#[from] InvalidLease),
+    #[error("metadata of {chars} characters are too long: accepted are up to {max}")]
+    MetadataTooLong { chars: usize, max: usize },
+    #[error("persistent instances are not supported: accepted is ephemeral=true")]
+    Persistent,
+    #[error("request type {given:?} is not supported: accepted is {accepted}")]
+    RequestType { given: String, accepted: &'static str },
+    #[error("too many {what}: accepted are up to {max}")]
+    TooMany { what: &'static str, max: usize },
+    #[error("no such instance")]
+    NotFound,
+    #[error("the connection is not set up")]
+    Unregistered,
+    #[error("the registry holds {max} instances and takes no more")]
+    Full { max: usize },
+    #[error("the registry is shutting down")]
+    Closing,
+}

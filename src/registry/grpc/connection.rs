@@ -1,0 +1,272 @@
+//! A client: its transport, and the session on its stream.
+
+use super::detection::{Detection, Verdict};
+use super::dispatch::service_info;
+use crate::protocol::Payload;
+use crate::protocol::message::{
+    ClientDetectionRequest, ConnectionSetupRequest, ErrorResponse, Message, NotifySubscriberRequest,
+    NotifySubscriberResponse, Response, SetupAckRequest,
+};
+use crate::registry::command::ConnectionId;
+use crate::registry::hub::Hub;
+use crate::registry::push::{Answer, Subscriber};
+use std::future::pending;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+use tracing::Instrument;
+
+/// How long a unary request waits for a set-up that may have been sent just before it, on another stream:
+/// the set-up has no answer that its sender could wait for.
+const SETUP_AWAITED: Duration = Duration::from_millis(200);
+/// Messages that wait for the client to read: pushes are made when there is room, so this needs no more.
+const OUTBOX_LEN: usize = 4;
+/// Request id of messages whose answers are not told apart; lists are numbered from 1 on.
+const UNNUMBERED: &str = "0";
+
+/// One HTTP/2 transport, which is one client.
+#[derive(Debug)]
+pub(super) struct Transport {
+    id: String,
+    hub: Arc<Hub>,
+    stage: watch::Sender<Stage>,
+    opened_at: Instant,
+    /// When the client was last heard, in microseconds after `opened_at`.
+    heard_us: AtomicU64,
+    closing: watch::Receiver<bool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// No stream yet, or one without its first message.
+    Early { streaming: bool },
+    /// Set up.
+    Connected(ConnectionId),
+    /// The stream has ended, and with it the client.
+    Ended,
+}
+
+impl Transport {
+    pub(super) fn new(hub: Arc<Hub>, peer: SocketAddr, closing: watch::Receiver<bool>) -> Self {
+        let id = format!("{}_{}_{}", hub.now(), peer.ip().to_canonical(), peer.port());
+        let stage = watch::Sender::new(Stage::Early { streaming: false });
+        Self { id, hub, stage, opened_at: Instant::now(), heard_us: AtomicU64::new(0), closing }
+    }
+
+    /// Name of the transport as clients are told it; unique in the life of the process.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(super) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// The connection on this transport, waiting a moment if it is still being set up.
+    pub(super) async fn connection(&self) -> Option<ConnectionId> {
+        let mut stage = self.stage.subscribe();
+        let settled = stage.wait_for(|stage| !matches!(stage, Stage::Early { .. }));
+        match *timeout(SETUP_AWAITED, settled).await.ok()?.ok()? {
+            Stage::Connected(id) => Some(id),
+            Stage::Early { .. } | Stage::Ended => None,
+        }
+    }
+
+    /// Notes that the client has said something.
+    pub(super) fn heard(&self) {
+        let us = u64::try_from(self.opened_at.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.heard_us.fetch_max(us, Ordering::Relaxed);
+    }
+
+    fn heard_at(&self) -> Instant {
+        self.opened_at + Duration::from_micros(self.heard_us.load(Ordering::Relaxed))
+    }
+
+    /// Takes the transport's one stream; whether it was still free.
+    fn take_stream(&self) -> bool {
+        let free = |stage: &mut Stage| {
+            let free = *stage == Stage::Early { streaming: false };
+            if free {
+                *stage = Stage::Early { streaming: true };
+            }
+            free
+        };
+        self.stage.send_if_modified(free)
+    }
+}
+
+/// The client's stream, from its opening to its end; what the client published ends when this is dropped.
+pub(super) struct Session {
+    transport: Arc<Transport>,
+    inbound: Streaming<Payload>,
+    outbox: mpsc::Sender<Result<Payload, Status>>,
+    connection: Option<Connection>,
+    detection: Detection,
+}
+
+/// A client that is set up.
+struct Connection {
+    id: ConnectionId,
+    subscriber: Arc<Subscriber>,
+}
+
+/// Why a session ended, in words for the log.
+type End = &'static str;
+
+impl Session {
+    /// Opens the session in a task of its own, and returns what goes down the stream.
+    ///
+    /// The task ends with the stream, whichever side ends it: it hears of the client's end by `inbound`, and
+    /// of the transport's by the receiver being dropped.
+    ///
+    /// # Errors
+    /// When the transport has its stream already.
+    pub(super) fn open(
+        transport: Arc<Transport>,
+        inbound: Streaming<Payload>,
+    ) -> Result<ReceiverStream<Result<Payload, Status>>, Status> {
+        if !transport.take_stream() {
+            return Err(Status::failed_precondition("this transport has had its stream: open another one"));
+        }
+        transport.heard();
+        let (outbox, receiver) = mpsc::channel(OUTBOX_LEN);
+        let span = tracing::info_span!("connection", id = transport.id);
+        let session = Self { transport, inbound, outbox, connection: None, detection: Detection::default() };
+        tokio::spawn(session.run().instrument(span));
+        Ok(ReceiverStream::new(receiver))
+    }
+
+    async fn run(mut self) {
+        let (mut closing, outbox) = (self.transport.closing.clone(), self.outbox.clone());
+        let end: End = loop {
+            let look_at = match self.detection.judge(self.transport.heard_at(), Instant::now()) {
+                Verdict::Wait(at) => at,
+                Verdict::Ask => {
+                    let request_id = UNNUMBERED.to_owned();
+                    self.tell(&ClientDetectionRequest { request_id, ..ClientDetectionRequest::default() });
+                    continue;
+                }
+                Verdict::Gone => break "the client is silent",
+            };
+            let push_at = self.subscriber().and_then(|subscriber| subscriber.pushes().next());
+            let push_due = push_at.is_some_and(|at| at <= Instant::now());
+            let wake_at = push_at.filter(|_| !push_due).map_or(look_at, |at| at.min(look_at));
+            tokio::select! {
+                message = self.inbound.message() => match message {
+                    Ok(Some(payload)) => self.receive(&payload),
+                    Ok(None) => break "the client has ended its stream",
+                    Err(_) => break "the stream broke",
+                },
+                () = outbox.closed() => break "the transport ended",
+                room = outbox.reserve(), if push_due => match room {
+                    Ok(room) => self.push(room),
+                    Err(_) => break "the transport ended",
+                },
+                () = woken(self.connection.as_ref()) => {}
+                () = sleep_until(wake_at) => {}
+                _ = closing.wait_for(|closing| *closing) => break "the registry is shutting down",
+            }
+        };
+        let _ = self.outbox.try_send(Err(Status::unavailable(end)));
+        if self.connection.is_some() {
+            tracing::info!(reason = end, "client went");
+        }
+    }
+
+    fn subscriber(&self) -> Option<&Subscriber> {
+        self.connection.as_ref().map(|connection| &*connection.subscriber)
+    }
+
+    fn receive(&mut self, payload: &Payload) {
+        self.transport.heard();
+        match payload.kind() {
+            ConnectionSetupRequest::KIND => match payload.read() {
+                Ok(setup) => self.set_up(&setup),
+                Err(error) => tracing::warn!(%error, "connection set-up is not readable"),
+            },
+            NotifySubscriberResponse::KIND => {
+                self.answered(|response: &NotifySubscriberResponse| &response.request_id, payload);
+            }
+            ErrorResponse::KIND => self.answered(|response: &ErrorResponse| &response.request_id, payload),
+            _ => {} // Whatever it says, it lives: the answer to a detection, to a set-up ack, or a newcomer.
+        }
+    }
+
+    /// Makes the transport a connection; a second set-up changes nothing.
+    fn set_up(&mut self, setup: &ConnectionSetupRequest) {
+        if self.connection.is_none() {
+            let (id, subscriber) = self.transport.hub.connect();
+            self.connection = Some(Connection { id, subscriber });
+            self.transport.stage.send_replace(Stage::Connected(id));
+            let app = setup.labels.get("AppName").map_or("", String::as_str);
+            tracing::info!(version = setup.client_version, app, "client came");
+        }
+        if setup.ability_table.is_some() {
+            // Whoever sends a table waits for one; nothing that can be negotiated is offered yet.
+            let abilities = ["supportPersistentInstanceByGrpc", "fuzzyWatch", "lock", "mcp"];
+            let ability_table = abilities.map(|name| (name.to_owned(), false)).into();
+            let request_id = UNNUMBERED.to_owned();
+            self.tell(&SetupAckRequest { request_id, ability_table, ..SetupAckRequest::default() });
+        }
+    }
+
+    /// Sends a message that is no list. Where there is no room for it the client is not reading, and there is
+    /// no use in telling.
+    fn tell(&self, message: &impl Message) {
+        let _ = self.outbox.try_send(Ok(Payload::new(message)));
+    }
+
+    /// Sends the list that is due into `room`.
+    fn push(&self, room: mpsc::Permit<'_, Result<Payload, Status>>) {
+        let Some(subscriber) = self.subscriber() else { return };
+        let now = Instant::now();
+        let Some(service) = subscriber.pushes().due(now) else { return };
+        let snapshot = self.transport.hub.snapshot(&service);
+        let (revision, hosts) = (snapshot.revision(), snapshot.instances().len());
+        let Some((id, clusters)) = subscriber.pushes().send(&service, (revision, hosts), now) else { return };
+        tracing::debug!(service.name = %service, revision, hosts, "list pushed");
+        let push = NotifySubscriberRequest {
+            request_id: id.to_string(),
+            namespace: service.namespace.to_string(),
+            service_name: service.name.to_string(),
+            group_name: service.group.to_string(),
+            service_info: service_info(&service, &snapshot, &clusters, false),
+            ..NotifySubscriberRequest::default()
+        };
+        room.send(Ok(Payload::new(&push)));
+    }
+
+    /// Takes the answer to a push; one that fails is of its own type or a plain error.
+    fn answered<R: Response>(&self, request_id: impl Fn(&R) -> &str, payload: &Payload) {
+        let (Some(subscriber), Ok(response)) = (self.subscriber(), payload.read::<R>()) else { return };
+        let Ok(id) = request_id(&response).parse() else { return };
+        let failure = response.failure();
+        match subscriber.pushes().answer(id, failure.is_none(), Instant::now()) {
+            Answer::Acknowledged(revision) => tracing::debug!(revision, "list acknowledged"),
+            Answer::Refused => tracing::debug!(?failure, "list refused"),
+            Answer::Late => {}
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(Connection { id, .. }) = self.connection {
+            self.transport.hub.disconnect(id);
+        }
+        self.transport.stage.send_replace(Stage::Ended);
+    }
+}
+
+/// Waits until the subscriber has something to be told; for ever before the set-up.
+async fn woken(connection: Option<&Connection>) {
+    match connection {
+        Some(connection) => connection.subscriber.woken().await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,177 @@
+//! A unary request to its handler, by the name of its type.
+
+use super::connection::Transport;
+use crate::model::{Group, Instance, Namespace, ServiceKey, Snapshot};
+use crate::protocol::entity::{ServiceInfo, WireInstance, service_key};
+use crate::protocol::message::{
+    BATCH_REGISTER, BatchInstanceRequest, BatchInstanceResponse, DEREGISTER, ErrorResponse,
+    HealthCheckRequest, HealthCheckResponse, InstanceRequest, InstanceResponse, Message,
+    PersistentInstanceRequest, QueryServiceResponse, REGISTER, Request, Response, ServerCheckRequest,
+    ServerCheckResponse, ServiceListRequest, ServiceListResponse, ServiceQueryRequest,
+    SubscribeServiceRequest, SubscribeServiceResponse,
+};
+use crate::protocol::{Payload, code};
+use crate::registry::command::{Client, ConnectionId};
+use crate::registry::error::Refusal;
+use crate::registry::hub::Hub;
+use crate::registry::query::{Clusters, Page, listed};
+use std::error::Error;
+
+/// Answers one request of `transport`.
+pub(super) async fn dispatch(transport: &Transport, payload: &Payload) -> Payload {
+    transport.heard();
+    match payload.kind() {
+        ServerCheckRequest::KIND => Payload::new(&server_check(transport)),
+        HealthCheckRequest::KIND => health_check(transport).await,
+        InstanceRequest::KIND => handle(transport, payload, instance).await,
+        BatchInstanceRequest::KIND => handle(transport, payload, batch).await,
+        PersistentInstanceRequest::KIND => handle(transport, payload, persistent).await,
+        SubscribeServiceRequest::KIND => handle(transport, payload, subscribe).await,
+        ServiceQueryRequest::KIND => handle(transport, payload, query).await,
+        ServiceListRequest::KIND => handle(transport, payload, list).await,
+        kind => failure(code::NO_HANDLER, format_args!("no handler for requests of type {kind:?}")),
+    }
+}
+
+/// Answers a request that needs a connection.
+async fn handle<R: Request>(
+    transport: &Transport,
+    payload: &Payload,
+    handler: fn(&Hub, ConnectionId, R) -> Result<R::Response, Refusal>,
+) -> Payload {
+    let Some(connection) = transport.connection().await else { return unregistered() };
+    let request: R = match payload.read() {
+        Ok(request) => request,
+        Err(error) => {
+            let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
+            return failure(code::UNREADABLE, format_args!("{error}{cause}"));
+        }
+    };
+    let id = request.request_id().to_owned();
+    match handler(transport.hub(), connection, request) {
+        Ok(response) => Payload::new(&response.succeed(&id)),
+        Err(Refusal::Unregistered) => unregistered(),
+        // In the request's own response type: clients try an `ErrorResponse` several times over.
+        Err(refusal) => Payload::new(&R::Response::default().fail(&id, error_code(&refusal), refusal)),
+    }
+}
+
+fn server_check(transport: &Transport) -> ServerCheckResponse {
+    let answer = ServerCheckResponse {
+        connection_id: transport.id().to_owned(),
+        support_ability_negotiation: true,
+        ..ServerCheckResponse::default()
+    };
+    answer.succeed("")
+}
+
+/// Says whether the connection stands.
+///
+/// One that does not is a plain error here: Python 2 takes any code from 300 to 399 for healthy, and would
+/// stay unregistered for ever after a restart of the registry.
+async fn health_check(transport: &Transport) -> Payload {
+    match transport.connection().await {
+        Some(_) => Payload::new(&HealthCheckResponse::default().succeed("")),
+        None => failure(code::SERVER_ERROR, "the connection is not set up"),
+    }
+}
+
+fn instance(hub: &Hub, id: ConnectionId, request: InstanceRequest) -> Result<InstanceResponse, Refusal> {
+    let service = service_key(&request.namespace, &request.group_name, &request.service_name)?;
+    let client = Client::Connection(id);
+    match request.r#type.as_str() {
+        REGISTER => hub.publish(client, service, vec![request.instance.into_model()?])?,
+        DEREGISTER => hub.withdraw(client, service)?,
+        _ => return Err(request_type(&request.r#type, "registerInstance or deregisterInstance")),
+    }
+    Ok(InstanceResponse { r#type: request.r#type, ..InstanceResponse::default() })
+}
+
+fn batch(
+    hub: &Hub,
+    id: ConnectionId,
+    request: BatchInstanceRequest,
+) -> Result<BatchInstanceResponse, Refusal> {
+    let service = service_key(&request.namespace, &request.group_name, &request.service_name)?;
+    if request.r#type != BATCH_REGISTER {
+        return Err(request_type(&request.r#type, BATCH_REGISTER));
+    }
+    let instances = request.instances.into_iter().map(WireInstance::into_model);
+    hub.publish(Client::Connection(id), service, instances.collect::<Result<Vec<Instance>, _>>()?)?;
+    Ok(BatchInstanceResponse { r#type: request.r#type, ..BatchInstanceResponse::default() })
+}
+
+fn persistent(_: &Hub, _: ConnectionId, _: PersistentInstanceRequest) -> Result<InstanceResponse, Refusal> {
+    Err(Refusal::Persistent)
+}
+
+fn subscribe(
+    hub: &Hub,
+    id: ConnectionId,
+    request: SubscribeServiceRequest,
+) -> Result<SubscribeServiceResponse, Refusal> {
+    let service = service_key(&request.namespace, &request.group_name, &request.service_name)?;
+    let clusters = Clusters::new(request.clusters)?;
+    let snapshot = if request.subscribe {
+        hub.subscribe(id, &service, clusters.clone())?
+    } else {
+        hub.unsubscribe(id, &service)?;
+        hub.snapshot(&service)
+    };
+    let service_info = service_info(&service, &snapshot, &clusters, false);
+    Ok(SubscribeServiceResponse { service_info, ..SubscribeServiceResponse::default() })
+}
+
+fn query(hub: &Hub, _: ConnectionId, request: ServiceQueryRequest) -> Result<QueryServiceResponse, Refusal> {
+    let service = service_key(&request.namespace, &request.group_name, &request.service_name)?;
+    let clusters = Clusters::new(request.cluster)?;
+    let service_info = service_info(&service, &hub.snapshot(&service), &clusters, request.healthy_only);
+    Ok(QueryServiceResponse { service_info, ..QueryServiceResponse::default() })
+}
+
+fn list(hub: &Hub, _: ConnectionId, request: ServiceListRequest) -> Result<ServiceListResponse, Refusal> {
+    let ServiceListRequest { namespace, group_name, page_no, page_size, .. } = request;
+    let (namespace, group) = (Namespace::new(&namespace)?, Group::new(&group_name)?);
+    let [number, size] = [page_no, page_size].map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+    let (count, names) = hub.names(&namespace, &group, Page::new(number, size));
+    let service_names = names.iter().map(ToString::to_string).collect();
+    Ok(ServiceListResponse { count, service_names, ..ServiceListResponse::default() })
+}
+
+/// The list of `service` for one reader, in its wire form.
+pub(super) fn service_info(
+    service: &ServiceKey,
+    snapshot: &Snapshot,
+    clusters: &Clusters,
+    healthy_only: bool,
+) -> ServiceInfo {
+    let hosts = listed(snapshot, clusters, healthy_only);
+    ServiceInfo::new(service, snapshot.revision(), clusters.asked(), hosts)
+}
+
+fn request_type(given: &str, accepted: &'static str) -> Refusal {
+    Refusal::RequestType { given: given.chars().take(64).collect(), accepted }
+}
+
+fn unregistered() -> Payload {
+    failure(code::UNREGISTERED, "the connection is not set up")
+}
+
+fn failure(code: i32, message: impl std::fmt::Display) -> Payload {
+    Payload::new(&ErrorResponse::default().fail("", code, message))
+}
+
+fn error_code(refusal: &Refusal) -> i32 {
+    match refusal {
+        Refusal::Form(_)
+        | Refusal::Name(_)
+        | Refusal::Instance(_)
+        | Refusal::Lease(_)
+        | Refusal::MetadataTooLong { .. }
+        | Refusal::Persistent
+        | Refusal::RequestType { .. }
+        | Refusal::TooMany { .. } => code::INVALID_PARAM,
+        Refusal::Unregistered => code::UNREGISTERED,
+        Refusal::NotFound | Refusal::Full { .. } | Refusal::Closing => code::SERVER_ERROR,
+    }
+}

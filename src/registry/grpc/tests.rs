@@ -1,0 +1,600 @@
+//! The protocol as clients of different kinds speak it. Most tests call the service in memory, on virtual
+//! time; those about transports go through real sockets.
+
+use super::Service;
+use crate::Clock;
+use crate::model::{Address, UnixMillis};
+use crate::protocol::Payload;
+use crate::protocol::entity::{ServiceInfo, WireInstance};
+use crate::protocol::message::*;
+use crate::registry::command::Limits;
+use crate::registry::hub::Hub;
+use crate::registry::{Registry, Settings};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::client::{Grpc, GrpcService};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Status, Streaming};
+use tonic_prost::ProstCodec;
+
+/// One client on one transport.
+struct Peer<T> {
+    grpc: Grpc<T>,
+    outbound: mpsc::Sender<Payload>,
+    inbound: Option<Streaming<Payload>>,
+}
+
+impl<T> Peer<T>
+where
+    T: GrpcService<tonic::body::Body>,
+    T::ResponseBody: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    <T::ResponseBody as http_body::Body>::Error: Into<tonic::codegen::StdError> + Send,
+    T::Error: std::fmt::Debug,
+{
+    /// A transport on which nothing has been said yet.
+    fn new(transport: T) -> Self {
+        let origin = http::Uri::from_static("http://registry");
+        // Longest list that a test looks at, where the default is 4 MiB.
+        let grpc = Grpc::with_origin(transport, origin).max_decoding_message_size(16 * 1024 * 1024);
+        Self { grpc, outbound: mpsc::channel(1).0, inbound: None }
+    }
+
+    /// A client that is set up, as Rust's SDK or an old Java one does it.
+    async fn set_up(transport: T) -> Self {
+        let mut peer = Self::new(transport);
+        peer.open().await.unwrap();
+        peer.say(&ConnectionSetupRequest::default()).await;
+        assert!(peer.ask(HealthCheckRequest::default()).await.is_ok());
+        peer
+    }
+
+    async fn open(&mut self) -> Result<(), Status> {
+        self.grpc.ready().await.unwrap();
+        let (outbound, receiver) = mpsc::channel(64);
+        let path = http::uri::PathAndQuery::from_static("/BiRequestStream/requestBiStream");
+        let request = tonic::Request::new(ReceiverStream::new(receiver));
+        let response = self.grpc.streaming(request, path, ProstCodec::default()).await?;
+        (self.outbound, self.inbound) = (outbound, Some(response.into_inner()));
+        Ok(())
+    }
+
+    async fn say(&self, message: &impl Message) {
+        self.outbound.send(Payload::new(message)).await.unwrap();
+    }
+
+    /// What comes down the stream; nothing at its end, graceful or not.
+    async fn hear(&mut self) -> Option<Payload> {
+        self.inbound.as_mut().unwrap().message().await.unwrap_or_default()
+    }
+
+    async fn unary(&mut self, payload: Payload) -> Payload {
+        self.grpc.ready().await.unwrap();
+        let path = http::uri::PathAndQuery::from_static("/Request/request");
+        self.grpc.unary(tonic::Request::new(payload), path, ProstCodec::default()).await.unwrap().into_inner()
+    }
+
+    /// Asks, and gets the answer of the right type, or code and words of the failure.
+    async fn ask<R: Request>(&mut self, request: R) -> Result<R::Response, (i32, String)> {
+        let payload = self.unary(Payload::new(&request)).await;
+        if let Ok(error) = payload.read::<ErrorResponse>() {
+            return Err((error.error_code, error.message));
+        }
+        let response: R::Response = payload.read().unwrap();
+        match response.failure() {
+            Some((code, message)) => Err((code, message.to_owned())),
+            None => Ok(response),
+        }
+    }
+
+    async fn register(&mut self, instance: WireInstance) {
+        self.ask(register(instance)).await.unwrap();
+    }
+
+    async fn subscribe(&mut self, clusters: &str) -> ServiceInfo {
+        let (subscribe, clusters) = (true, clusters.to_owned());
+        let service_name = "orders".to_owned();
+        let request = SubscribeServiceRequest { service_name, subscribe, clusters, ..Default::default() };
+        self.ask(request).await.unwrap().service_info
+    }
+
+    async fn query(&mut self) -> ServiceInfo {
+        let request = ServiceQueryRequest { service_name: "orders".to_owned(), ..Default::default() };
+        self.ask(request).await.unwrap().service_info
+    }
+
+    /// The next push, acknowledged.
+    async fn pushed(&mut self) -> ServiceInfo {
+        let push: NotifySubscriberRequest = self.hear().await.unwrap().read().unwrap();
+        self.say(&NotifySubscriberResponse::default().succeed(&push.request_id)).await;
+        push.service_info
+    }
+
+    /// Pushes until one lists these ports.
+    async fn pushed_until(&mut self, ports: &[i64]) -> ServiceInfo {
+        loop {
+            let list = self.pushed().await;
+            if self::ports(&list) == ports {
+                return list;
+            }
+        }
+    }
+}
+
+/// A hub in memory, whose clock stands still: revisions must grow all the same.
+struct Memory {
+    hub: Arc<Hub>,
+    close: watch::Sender<bool>,
+}
+
+impl Memory {
+    fn new() -> Self {
+        let clock = Clock::by_hand(UnixMillis::new(1_000)).0;
+        let hub = Arc::new(Hub::new(clock, Limits { metadata_chars_max: 100 }));
+        Self { hub, close: watch::Sender::new(false) }
+    }
+
+    fn transport(&self) -> Service {
+        let peer = SocketAddr::from(([127, 0, 0, 1], 40_000));
+        Service::new(self.hub.clone(), peer, self.close.subscribe())
+    }
+
+    async fn client(&self) -> Peer<Service> {
+        Peer::set_up(self.transport()).await
+    }
+}
+
+fn instance(port: u16) -> WireInstance {
+    WireInstance { ip: "10.0.0.7".to_owned(), port: port.into(), ..WireInstance::default() }
+}
+
+fn register(instance: WireInstance) -> InstanceRequest {
+    let (service_name, r#type) = ("orders".to_owned(), REGISTER.to_owned());
+    InstanceRequest { service_name, r#type, instance, ..Default::default() }
+}
+
+fn deregister() -> InstanceRequest {
+    InstanceRequest { r#type: DEREGISTER.to_owned(), ..register(WireInstance::default()) }
+}
+
+fn batch(ports: &[u16]) -> BatchInstanceRequest {
+    let instances = ports.iter().copied().map(instance).collect();
+    let (service_name, r#type) = ("orders".to_owned(), BATCH_REGISTER.to_owned());
+    BatchInstanceRequest { service_name, r#type, instances, ..Default::default() }
+}
+
+fn ports(list: &ServiceInfo) -> Vec<i64> {
+    list.hosts.iter().map(|host| host.port).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_the_set_up_only_the_server_check_is_answered() {
+    let memory = Memory::new();
+    let mut peer = Peer::new(memory.transport());
+    let check = peer.ask(ServerCheckRequest::default()).await.unwrap();
+    assert_eq!(
+        (check.connection_id.as_str(), check.support_ability_negotiation),
+        ("1000_127.0.0.1_40000", true)
+    );
+    let asked_at = Instant::now();
+    assert_eq!(peer.ask(register(instance(1))).await.unwrap_err().0, 301);
+    assert!(asked_at.elapsed() >= Duration::from_millis(200), "a set-up under way is waited for");
+    let (health, _) = peer.ask(HealthCheckRequest::default()).await.unwrap_err();
+    assert!(!(300..400).contains(&health), "Python 2 takes {health} for healthy");
+    assert_eq!(memory.hub.counts().instances, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_overtakes_the_set_up_is_answered() {
+    let memory = Memory::new();
+    let mut peer = Peer::new(memory.transport());
+    peer.open().await.unwrap();
+    let outbound = peer.outbound.clone();
+    tokio::spawn(async move {
+        sleep(Duration::from_millis(150)).await;
+        outbound.send(Payload::new(&ConnectionSetupRequest::default())).await.unwrap();
+    });
+    peer.register(instance(1)).await;
+    assert_eq!(ports(&peer.query().await), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_nobody_handles_or_reads_is_named_so() {
+    let memory = Memory::new();
+    let mut peer = memory.client().await;
+    for (kind, json, code) in [
+        ("ConfigQueryRequest", "{}", 302),
+        ("", "{}", 302),
+        ("InstanceRequest", "7", 502),
+        ("InstanceRequest", "{", 502),
+        ("InstanceRequest", r#"{"instance":{"port":"x"}}"#, 502),
+    ] {
+        let answer = peer.unary(Payload::from_json(kind, json)).await;
+        let error: ErrorResponse = answer.read().unwrap();
+        assert_eq!((error.error_code, error.success, error.result_code), (code, false, 500), "{kind} {json}");
+    }
+    assert_eq!(peer.unary(Payload { metadata: None, body: None }).await.kind(), "ErrorResponse");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ability_table_is_answered_and_its_absence_is_not() {
+    let memory = Memory::new();
+    let mut java = Peer::new(memory.transport());
+    java.open().await.unwrap();
+    let ability_table = Some([("fuzzyWatch".to_owned(), true)].into());
+    java.say(&ConnectionSetupRequest { ability_table, ..Default::default() }).await;
+    let ack: SetupAckRequest = java.hear().await.unwrap().read().unwrap();
+    assert!(!ack.ability_table.is_empty() && ack.ability_table.values().all(|able| !able));
+
+    let mut go = memory.client().await;
+    assert!(timeout(Duration::from_secs(10), go.hear()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_registered_is_listed_with_every_field() {
+    let memory = Memory::new();
+    let mut peer = memory.client().await;
+    let metadata = [("zone".to_owned(), Some("a".to_owned()))].into();
+    peer.register(WireInstance { weight: 0.5, metadata, ..instance(80) }).await;
+    let query = ServiceQueryRequest { service_name: "orders".to_owned(), ..Default::default() };
+    let answer = peer.unary(Payload::new(&query)).await;
+    let json = std::str::from_utf8(answer.json()).unwrap();
+    assert_eq!(answer.kind(), "QueryServiceResponse");
+    assert_eq!(
+        json,
+        concat!(
+            r#"{"resultCode":200,"errorCode":0,"success":true,"serviceInfo":{"name":"orders","#,
+            r#""groupName":"DEFAULT_GROUP","clusters":"","cacheMillis":10000,"hosts":[{"#,
+            r##""instanceId":"10.0.0.7#80#DEFAULT#DEFAULT_GROUP@@orders","ip":"10.0.0.7","port":80,"##,
+            r#""weight":0.5,"healthy":true,"enabled":true,"ephemeral":true,"clusterName":"DEFAULT","#,
+            r#""serviceName":"DEFAULT_GROUP@@orders","metadata":{"zone":"a"},"#,
+            r#""instanceHeartBeatInterval":5000,"instanceHeartBeatTimeOut":15000,"ipDeleteTimeout":30000}],"#,
+            r#""lastRefTime":1001,"checksum":"","allIPs":false,"allIps":false,"#,
+            r#""reachProtectionThreshold":false,"valid":true}}"#
+        )
+    );
+    let answer = peer.ask(deregister()).await.unwrap();
+    assert_eq!(answer.r#type, DEREGISTER);
+    assert_eq!(ports(&peer.query().await), [] as [i64; 0]);
+    assert!(peer.ask(deregister()).await.is_ok(), "nothing there is a success");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_has_one_record_for_a_service_single_or_batch() {
+    let memory = Memory::new();
+    let (mut one, mut other) = (memory.client().await, memory.client().await);
+    other.register(instance(9)).await;
+    one.register(instance(1)).await;
+    one.register(instance(2)).await;
+    assert_eq!(ports(&one.query().await), [2, 9]);
+    assert_eq!(one.ask(batch(&[3, 4, 4])).await.unwrap().r#type, BATCH_REGISTER);
+    assert_eq!(ports(&one.query().await), [3, 4, 9]);
+    one.ask(batch(&[4])).await.unwrap();
+    assert_eq!(ports(&one.query().await), [4, 9]);
+    one.ask(batch(&[])).await.unwrap();
+    assert_eq!(ports(&one.query().await), [9]);
+    one.ask(batch(&[5, 6])).await.unwrap();
+    one.ask(deregister()).await.unwrap();
+    assert_eq!(ports(&one.query().await), [9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_publishers_of_an_instance_the_newest_counts_until_it_goes() {
+    let memory = Memory::new();
+    let (mut old, mut new) = (memory.client().await, memory.client().await);
+    old.register(instance(1)).await;
+    new.register(WireInstance { weight: 2.0, ..instance(1) }).await;
+    let weights = |list: &ServiceInfo| list.hosts.iter().map(|host| host.weight).collect::<Vec<_>>();
+    assert_eq!(weights(&old.query().await), [2.0]);
+    drop(new);
+    while memory.hub.counts().connections > 1 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(weights(&old.query().await), [1.0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn disabled_instances_are_hidden_and_unhealthy_ones_are_not() {
+    let memory = Memory::new();
+    let mut peer = memory.client().await;
+    let hosts = [
+        WireInstance { enabled: false, ..instance(1) },
+        WireInstance { healthy: false, ..instance(2) },
+        WireInstance { cluster_name: "gz".to_owned(), ..instance(3) },
+    ];
+    peer.ask(BatchInstanceRequest { instances: hosts.into(), ..batch(&[]) }).await.unwrap();
+    assert_eq!(ports(&peer.query().await), [2, 3]);
+    let list = peer.subscribe("gz,sh").await;
+    assert_eq!((ports(&list), list.clusters.as_str()), (vec![3], "gz,sh"));
+    let healthy =
+        ServiceQueryRequest { service_name: "orders".to_owned(), healthy_only: true, ..Default::default() };
+    assert_eq!(ports(&peer.ask(healthy).await.unwrap().service_info), [3]);
+    peer.ask(batch(&[4])).await.unwrap();
+    let list = peer.pushed().await;
+    assert_eq!((ports(&list), list.clusters.as_str()), (vec![], "gz,sh"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn blank_names_are_the_default_ones_and_a_grouped_name_counts() {
+    let memory = Memory::new();
+    let mut peer = memory.client().await;
+    peer.register(instance(1)).await;
+    for (namespace, group_name, service_name) in
+        [("public", "DEFAULT_GROUP", "orders"), ("", "x", "DEFAULT_GROUP@@orders"), (" ", " ", " orders ")]
+    {
+        let [namespace, group_name, service_name] = [namespace, group_name, service_name].map(str::to_owned);
+        let query = ServiceQueryRequest { namespace, service_name, group_name, ..Default::default() };
+        let list = peer.ask(query).await.unwrap().service_info;
+        assert_eq!((ports(&list), list.name.as_str()), (vec![1], "orders"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_are_listed_by_pages() {
+    let memory = Memory::new();
+    let mut peer = memory.client().await;
+    for name in ["c", "a", "b"] {
+        peer.ask(InstanceRequest { service_name: name.to_owned(), ..register(instance(1)) }).await.unwrap();
+    }
+    let mut page = async |page_no, page_size, group: &str| {
+        let group_name = group.to_owned();
+        let request = ServiceListRequest { group_name, page_no, page_size, ..Default::default() };
+        let list = peer.ask(request).await.unwrap();
+        (list.count, list.service_names.join(" "))
+    };
+    assert_eq!(page(1, 2, "").await, (3, "a b".to_owned()));
+    assert_eq!(page(2, 2, "").await, (3, "c".to_owned()));
+    assert_eq!(page(3, 2, "").await, (3, String::new()));
+    assert_eq!(page(1, 2, "other").await, (0, String::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn wrong_input_is_refused_with_code_400_and_the_rule() {
+    let memory = Memory::new();
+    let mut peer = memory.client().await;
+    let long = [("k".to_owned(), Some("v".repeat(100)))].into();
+    for (request, said) in [
+        (register(WireInstance { ephemeral: false, ..instance(1) }), "accepted is ephemeral=true"),
+        (register(WireInstance { port: 70_000, ..instance(1) }), "0 to 65535"),
+        (register(WireInstance { metadata: long, ..instance(1) }), "up to 100"),
+        (InstanceRequest { service_name: String::new(), ..register(instance(1)) }, "service name"),
+        (InstanceRequest { group_name: "a b".to_owned(), ..register(instance(1)) }, "group name"),
+        (
+            InstanceRequest { r#type: "x".to_owned(), ..register(instance(1)) },
+            "registerInstance or deregister",
+        ),
+    ] {
+        let (code, message) = peer.ask(request).await.unwrap_err();
+        assert!(code == 400 && message.contains(said), "{code} {message}");
+    }
+    let persistent = PersistentInstanceRequest { service_name: "orders".to_owned(), ..Default::default() };
+    let (code, message) = peer.ask(persistent).await.unwrap_err();
+    assert!(code == 400 && message.contains("ephemeral=true"), "{code} {message}");
+    let (code, message) =
+        peer.ask(BatchInstanceRequest { r#type: String::new(), ..batch(&[1]) }).await.unwrap_err();
+    assert!(code == 400 && message.contains(BATCH_REGISTER), "{code} {message}");
+    assert_eq!(memory.hub.counts().instances, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_change_has_a_higher_revision_though_the_clock_stands() {
+    let memory = Memory::new();
+    let (mut provider, mut consumer) = (memory.client().await, memory.client().await);
+    let mut last = consumer.subscribe("").await.last_ref_time;
+    for port in 1..20 {
+        provider.register(instance(port)).await;
+        let list = consumer.pushed().await;
+        assert_eq!(ports(&list), [i64::from(port)]);
+        assert!(list.last_ref_time > last);
+        assert!(provider.query().await.last_ref_time == list.last_ref_time, "no change, no new revision");
+        last = list.last_ref_time;
+    }
+    provider.ask(deregister()).await.unwrap();
+    let list = consumer.pushed().await;
+    assert!(list.hosts.is_empty() && list.last_ref_time > last);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_not_acknowledged_comes_again_fresh_after_5_seconds() {
+    let memory = Memory::new();
+    let (mut provider, mut consumer) = (memory.client().await, memory.client().await);
+    consumer.subscribe("").await;
+    provider.register(instance(1)).await;
+    let first: NotifySubscriberRequest = consumer.hear().await.unwrap().read().unwrap();
+    let sent_at = Instant::now();
+    provider.register(instance(2)).await;
+    let second: NotifySubscriberRequest = consumer.hear().await.unwrap().read().unwrap();
+    let waited = sent_at.elapsed();
+    assert!(waited >= Duration::from_secs(5) && waited < Duration::from_millis(5_100), "{waited:?}");
+    assert_ne!(first.request_id, second.request_id);
+    assert_eq!(ports(&second.service_info), [2]);
+    consumer.say(&ErrorResponse::default().fail(&second.request_id, 500, "busy")).await;
+    let refused_at = Instant::now();
+    assert_eq!(ports(&consumer.pushed().await), [2]);
+    assert!(refused_at.elapsed() >= Duration::from_secs(1));
+    assert!(timeout(Duration::from_secs(10), consumer.hear()).await.is_err(), "it has been acknowledged");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_is_pushed_in_few_lists_and_the_last_one_is_complete() {
+    let memory = Memory::new();
+    let mut consumer = memory.client().await;
+    consumer.subscribe("").await;
+    let storm = async {
+        for port in 0..500 {
+            let address = Address::new("10.0.0.7", port).unwrap();
+            let client = crate::registry::command::Client::Heartbeats(address.clone());
+            let instance = crate::model::Instance::new(address);
+            memory.hub.publish(client, "orders".parse().unwrap(), vec![instance]).unwrap();
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let lists = async {
+        let mut lists = 1;
+        while consumer.pushed().await.hosts.len() < 500 {
+            lists += 1;
+        }
+        lists
+    };
+    let (lists, ()) = tokio::join!(lists, storm);
+    assert!((10..=60).contains(&lists), "{lists}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_unsubscribed_is_told_nothing() {
+    let memory = Memory::new();
+    let (mut provider, mut consumer) = (memory.client().await, memory.client().await);
+    consumer.subscribe("").await;
+    let leave = SubscribeServiceRequest { service_name: "orders".to_owned(), ..Default::default() };
+    consumer.ask(leave).await.unwrap();
+    provider.register(instance(1)).await;
+    assert!(timeout(Duration::from_secs(10), consumer.hear()).await.is_err());
+    assert_eq!(memory.hub.counts().subscriptions, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_falls_silent_is_asked_and_then_taken_off() {
+    let memory = Memory::new();
+    let (mut provider, mut consumer) = (memory.client().await, memory.client().await);
+    consumer.subscribe("").await;
+    provider.register(instance(1)).await;
+    let silent_since = Instant::now();
+    assert_eq!(ports(&consumer.pushed().await), [1]);
+    let alive = async {
+        loop {
+            let heard = consumer.hear().await.unwrap();
+            if let Ok(ask) = heard.read::<ClientDetectionRequest>() {
+                consumer.say(&ClientDetectionResponse::default().succeed(&ask.request_id)).await;
+            } else {
+                return heard.read::<NotifySubscriberRequest>().unwrap().service_info;
+            }
+        }
+    };
+    assert!(alive.await.hosts.is_empty());
+    let waited = silent_since.elapsed();
+    assert!(waited >= Duration::from_secs(25) && waited < Duration::from_secs(26), "{waited:?}");
+    assert_eq!(provider.hear().await.unwrap().kind(), "ClientDetectionRequest");
+    assert!(provider.hear().await.is_none(), "the stream has ended");
+    assert_eq!(provider.ask(register(instance(1))).await.unwrap_err().0, 301);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transport_has_one_stream() {
+    let memory = Memory::new();
+    let mut peer = memory.client().await;
+    let (outbound, inbound) = (peer.outbound.clone(), peer.inbound.take());
+    assert_eq!(peer.open().await.unwrap_err().code(), tonic::Code::FailedPrecondition);
+    peer.register(instance(1)).await;
+    drop((outbound, inbound));
+    while memory.hub.counts().instances > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(peer.open().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_set_up_changes_nothing() {
+    let memory = Memory::new();
+    let mut peer = memory.client().await;
+    peer.register(instance(1)).await;
+    peer.say(&ConnectionSetupRequest::default()).await;
+    assert_eq!(ports(&peer.query().await), [1]);
+    assert_eq!(memory.hub.counts().connections, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_end_of_the_registry_streams_end_and_no_instance_is_taken_off() {
+    let memory = Memory::new();
+    let (mut provider, mut consumer) = (memory.client().await, memory.client().await);
+    provider.register(instance(1)).await;
+    consumer.subscribe("").await;
+    memory.hub.freeze();
+    memory.close.send_replace(true);
+    assert!(provider.hear().await.is_none());
+    assert!(consumer.hear().await.is_none(), "an end, and no push before it");
+    assert_eq!(memory.hub.counts().instances, 1);
+}
+
+/// A registry on real ports.
+struct Running {
+    grpc: SocketAddr,
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<()>,
+}
+
+impl Running {
+    async fn start() -> Self {
+        let registry = Registry::bind(Settings { http_port: 0, ..Settings::default() }).await.unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let grpc = registry.grpc_addr();
+        let served = tokio::spawn(registry.serve(async { stopped.await.unwrap_or_default() }));
+        Self { grpc, stop, served }
+    }
+
+    async fn transport(&self) -> Channel {
+        Endpoint::from_shared(format!("http://{}", self.grpc)).unwrap().connect().await.unwrap()
+    }
+
+    async fn client(&self) -> Peer<Channel> {
+        Peer::set_up(self.transport().await).await
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_transport_is_pushed_at_once() {
+    let running = Running::start().await;
+    let (mut provider, mut consumer) = (running.client().await, running.client().await);
+    provider.register(instance(1)).await;
+    assert_eq!(ports(&consumer.subscribe("").await), [1]);
+    let dropped_at = Instant::now();
+    drop(provider);
+    assert!(consumer.pushed_until(&[]).await.hosts.is_empty());
+    assert!(dropped_at.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn the_end_of_a_stream_is_the_end_of_the_client_though_its_transport_stands() {
+    let running = Running::start().await;
+    let (mut provider, mut consumer) = (running.client().await, running.client().await);
+    provider.register(instance(1)).await;
+    assert_eq!(ports(&consumer.subscribe("").await), [1]);
+    (provider.outbound, provider.inbound) = (mpsc::channel(1).0, None);
+    consumer.pushed_until(&[]).await;
+    assert_eq!(provider.ask(register(instance(1))).await.unwrap_err().0, 301);
+}
+
+#[tokio::test]
+async fn two_clients_on_their_own_transports_are_two() {
+    let running = Running::start().await;
+    let (mut one, mut other) = (running.client().await, running.client().await);
+    let id =
+        async |peer: &mut Peer<Channel>| peer.ask(ServerCheckRequest::default()).await.unwrap().connection_id;
+    assert_ne!(id(&mut one).await, id(&mut other).await);
+    one.register(instance(1)).await;
+    other.register(instance(2)).await;
+    assert_eq!(ports(&one.query().await), [1, 2]);
+}
+
+#[tokio::test]
+async fn a_list_of_ten_thousand_instances_is_taken_and_pushed() {
+    let running = Running::start().await;
+    let (mut provider, mut consumer) = (running.client().await, running.client().await);
+    consumer.subscribe("").await;
+    let all: Vec<u16> = (0..10_000).collect();
+    provider.ask(batch(&all)).await.unwrap();
+    assert_eq!(consumer.pushed().await.hosts.len(), 10_000);
+}
+
+#[tokio::test]
+async fn the_registry_ends_though_clients_stay_connected() {
+    let running = Running::start().await;
+    let mut client = running.client().await;
+    client.subscribe("").await;
+    running.stop.send(()).unwrap();
+    timeout(Duration::from_secs(2), running.served).await.unwrap().unwrap();
+    assert!(client.hear().await.is_none());
+}

@@ -1,0 +1,29 @@
+//! Parameters out of a request.
+
+use super::super::error::Refusal;
+use crate::protocol::form::Form;
+use axum::extract::{FromRequest, Request};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::StatusCode;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long a body may take to arrive: it is small.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+
+/// The parameters of a request, from its query and its body, whatever its method and content type.
+pub(super) struct Parameters(pub(super) Form);
+
+impl<S: Send + Sync> FromRequest<S> for Parameters {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let body = timeout(BODY_WITHIN, Bytes::from_request(request, state)).await;
+        let late = (StatusCode::REQUEST_TIMEOUT, "the body did not arrive within 10 seconds");
+        let body = body.map_err(|_| late.into_response())?.map_err(IntoResponse::into_response)?;
+        let form = Form::parse(&query, &body).map_err(|error| Refusal::from(error).into_response())?;
+        Ok(Self(form))
+    }
+}

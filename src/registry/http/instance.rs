@@ -1,0 +1,79 @@
+//! `/instance`: registering, taking off, heartbeats and lists.
+
+use super::extract::Parameters;
+use super::respond::Json;
+use crate::model::Lease;
+use crate::protocol::entity::ServiceInfo;
+use crate::protocol::reply::{BeatAnswer, InstanceDetail, OK};
+use crate::registry::command::Client;
+use crate::registry::error::Refusal;
+use crate::registry::hub::Hub;
+use crate::registry::query::{Clusters, listed};
+use axum::extract::State;
+use std::sync::Arc;
+
+/// Time between two polls that lists propose, in milliseconds: clients over HTTP learn by polling only, and
+/// some of them give a list up that is older than three seconds.
+const POLL_MILLIS: u64 = 2_000;
+
+pub(super) async fn register(
+    State(hub): State<Arc<Hub>>,
+    Parameters(form): Parameters,
+) -> Result<&'static str, Refusal> {
+    let (service, instance) = (form.service()?, form.instance()?);
+    hub.publish(Client::Heartbeats(instance.address().clone()), service, vec![instance])?;
+    Ok(OK)
+}
+
+pub(super) async fn deregister(
+    State(hub): State<Arc<Hub>>,
+    Parameters(form): Parameters,
+) -> Result<&'static str, Refusal> {
+    if !form.ephemeral()? {
+        return Err(Refusal::Persistent);
+    }
+    hub.withdraw(Client::Heartbeats(form.address()?), form.service()?)?;
+    Ok(OK)
+}
+
+pub(super) async fn detail(
+    State(hub): State<Arc<Hub>>,
+    Parameters(form): Parameters,
+) -> Result<Json<InstanceDetail>, Refusal> {
+    let (service, key) = (form.service()?, form.instance_key()?);
+    let healthy_only = form.flag("healthyOnly")?.unwrap_or(false);
+    let snapshot = hub.snapshot(&service);
+    let instance = snapshot.get(&key).filter(|instance| instance.healthy || !healthy_only);
+    Ok(Json(InstanceDetail::new(&service, instance.ok_or(Refusal::NotFound)?)))
+}
+
+pub(super) async fn list(
+    State(hub): State<Arc<Hub>>,
+    Parameters(form): Parameters,
+) -> Result<Json<ServiceInfo>, Refusal> {
+    let (service, clusters) =
+        (form.service()?, Clusters::new(form.text("clusters").unwrap_or_default().to_owned())?);
+    let healthy_only = form.flag("healthyOnly")?.unwrap_or(false);
+    let snapshot = hub.snapshot(&service);
+    let hosts = listed(&snapshot, &clusters, healthy_only);
+    let info = ServiceInfo::new(&service, snapshot.revision(), clusters.asked(), hosts);
+    Ok(Json(info.grouped(&service, POLL_MILLIS)))
+}
+
+/// Renews a lease. A full heartbeat of an unknown instance registers it: so instances return after a restart
+/// of the registry.
+pub(super) async fn beat(
+    State(hub): State<Arc<Hub>>,
+    Parameters(form): Parameters,
+) -> Result<Json<BeatAnswer>, Refusal> {
+    let beat = form.beat()?;
+    if let Some(interval) = hub.beat(&beat.service, &beat.address)? {
+        return Ok(Json(BeatAnswer::renewed(interval)));
+    }
+    let Some(instance) = beat.full else {
+        return Ok(Json(BeatAnswer::unknown(Lease::default().interval())));
+    };
+    let interval = Lease::from_metadata(&instance.metadata)?.interval();
+    hub.publish(Client::Heartbeats(beat.address), beat.service, vec![instance])?;
+    Ok(Json(BeatAnswer::renewed(interval)))
+}

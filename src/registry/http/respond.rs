@@ -1,0 +1,64 @@
+//! Answers out of results.
+
+use super::super::error::Refusal;
+use axum::response::{IntoResponse, Response};
+use http::header::CONTENT_TYPE;
+use http::{Method, StatusCode, Uri};
+use serde::Serialize;
+use std::error::Error;
+
+/// A JSON body, with the content type that clients compare to the letter.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_vec(&self.0) {
+            Ok(body) => ([(CONTENT_TYPE, "application/json;charset=UTF-8")], body).into_response(),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (status(&self), with_sources(&self)).into_response()
+    }
+}
+
+fn status(refusal: &Refusal) -> StatusCode {
+    match refusal {
+        Refusal::Form(_)
+        | Refusal::Name(_)
+        | Refusal::Instance(_)
+        | Refusal::Lease(_)
+        | Refusal::MetadataTooLong { .. }
+        | Refusal::Persistent
+        | Refusal::RequestType { .. }
+        | Refusal::TooMany { .. } => StatusCode::BAD_REQUEST,
+        Refusal::NotFound => StatusCode::NOT_FOUND,
+        Refusal::Unregistered => StatusCode::CONFLICT, // Only connections can be, and HTTP has none.
+        Refusal::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        Refusal::Closing => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+/// An error in one line, with what caused it.
+fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+pub(super) async fn no_such_path(uri: Uri) -> (StatusCode, String) {
+    let path = uri.path();
+    (StatusCode::NOT_FOUND, format!("there is nothing at {path}: the API begins with /nacos/v1/ns"))
+}
+
+pub(super) async fn no_such_method(method: Method, uri: Uri) -> (StatusCode, String) {
+    let path = uri.path();
+    (StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not supported at {path}: see the header Allow"))
+}

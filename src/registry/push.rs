@@ -1,0 +1,301 @@
+//! What a subscriber is still to be told, and when.
+//!
+//! For each service that a connection follows, one push at most is under way; while it is, changes only make
+//! a note that there is something newer. A push is made from the list as it is when it is sent, so memory
+//! is bounded by the number of subscriptions, however many changes come and however slow the reader is.
+//! After a quiet time a change is pushed at once; in a storm pushes keep a distance that grows with the list.
+
+use super::query::Clusters;
+use crate::model::ServiceKey;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// How long an acknowledgement may take before the list, as it then is, is sent again. Nacos' value.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(5);
+/// How long a subscriber that refused a push is left alone. Nacos' value.
+const AFTER_REFUSAL: Duration = Duration::from_secs(1);
+/// Least distance of two lists of one service to one subscriber. It also keeps a push that follows a
+/// subscription behind the subscription's answer, which travels on another stream.
+const DISTANCE: Duration = Duration::from_millis(10);
+/// What each host of a list adds to the distance: writing one costs a microsecond or two, so pushing takes a
+/// tenth of a core at most, for each subscriber, in the worst storm.
+const DISTANCE_PER_HOST: Duration = Duration::from_micros(20);
+/// Greatest distance: what Nacos always waits.
+const DISTANCE_MAX: Duration = Duration::from_millis(500);
+
+/// A connection as the hub sees it: told of changes, by a task of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Subscriber {
+    pushes: Mutex<Pushes>,
+    wake: Notify,
+}
+
+impl Subscriber {
+    /// The notes, for a moment.
+    pub(crate) fn pushes(&self) -> MutexGuard<'_, Pushes> {
+        // A panic elsewhere costs at most one note, which the next change makes again.
+        self.pushes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that `service` has changed, and wakes whoever waits in [`Subscriber::woken`].
+    pub(crate) fn changed(&self, service: &ServiceKey, now: Instant) {
+        if self.pushes().changed(service, now) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Waits until [`Pushes::next`] may have become earlier.
+    ///
+    /// # Cancel safety
+    /// No call is missed when this is dropped before it resolves.
+    pub(crate) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+}
+
+/// The notes about every service that one connection follows. Pure: moments come in as arguments.
+#[derive(Debug, Default)]
+pub(crate) struct Pushes {
+    tracks: HashMap<ServiceKey, Track>,
+    /// The `next` of every track that has one.
+    agenda: BTreeSet<(Instant, ServiceKey)>,
+    /// The pushes under way by their request id; one for each track at most.
+    under_way: HashMap<u64, ServiceKey>,
+    last_id: u64,
+}
+
+#[derive(Debug)]
+struct Track {
+    clusters: Clusters,
+    /// Highest revision that the subscriber is known to have.
+    acknowledged: u64,
+    /// Request id and revision of the push under way.
+    sent: Option<(u64, u64)>,
+    /// Whether something may have changed since the last list was made.
+    wanted: bool,
+    /// Keeps the distance.
+    not_before: Instant,
+    next: Option<Instant>,
+}
+
+/// An answer's success, and the revision that it acknowledges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Acknowledged(u64),
+    Refused,
+    /// Answers nothing that is still under way.
+    Late,
+}
+
+impl Pushes {
+    /// Begins to follow `service`, the subscriber being given the list at `revision` as its answer. A second
+    /// subscription to one service takes the place of the first.
+    pub(crate) fn follow(
+        &mut self,
+        service: &ServiceKey,
+        clusters: Clusters,
+        (revision, hosts): (u64, usize),
+        now: Instant,
+    ) {
+        self.leave(service);
+        let track = Track {
+            clusters,
+            acknowledged: revision,
+            sent: None,
+            wanted: false,
+            not_before: now + distance(hosts),
+            next: None,
+        };
+        self.tracks.insert(service.clone(), track);
+    }
+
+    /// Ends to follow `service`; whether it was followed.
+    pub(crate) fn leave(&mut self, service: &ServiceKey) -> bool {
+        self.schedule(service, None);
+        let Some(track) = self.tracks.remove(service) else { return false };
+        self.under_way.remove(&track.sent.unwrap_or_default().0);
+        true
+    }
+
+    /// The services that are followed.
+    pub(crate) fn services(&self) -> impl ExactSizeIterator<Item = &ServiceKey> {
+        self.tracks.keys()
+    }
+
+    /// Notes that `service` has changed; whether [`Pushes::next`] may have become earlier.
+    pub(crate) fn changed(&mut self, service: &ServiceKey, now: Instant) -> bool {
+        let Some(track) = self.tracks.get_mut(service) else { return false };
+        track.wanted = true;
+        if track.next.is_some() {
+            return false; // It waits for its distance, or for an answer.
+        }
+        let at = track.not_before.max(now);
+        self.schedule(service, Some(at));
+        true
+    }
+
+    /// When the next push is due; nothing while nobody has anything to be told.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.agenda.first().map(|(at, _)| *at)
+    }
+
+    /// A service that is to be pushed by `now`. Ask for its list, and then [`Pushes::send`].
+    pub(crate) fn due(&self, now: Instant) -> Option<ServiceKey> {
+        self.agenda.first().filter(|(at, _)| *at <= now).map(|(_, service)| service.clone())
+    }
+
+    /// Writes down that the list at `revision` goes out, and returns its request id and which clusters to put
+    /// in; nothing when the subscriber knows that list already or has left.
+    pub(crate) fn send(
+        &mut self,
+        service: &ServiceKey,
+        (revision, hosts): (u64, usize),
+        now: Instant,
+    ) -> Option<(u64, Clusters)> {
+        let track = self.tracks.get_mut(service)?;
+        track.wanted = false;
+        if let Some((unanswered, _)) = track.sent.take() {
+            self.under_way.remove(&unanswered);
+        }
+        if revision <= track.acknowledged {
+            self.schedule(service, None);
+            return None;
+        }
+        self.last_id += 1;
+        let (id, clusters) = (self.last_id, track.clusters.clone());
+        track.sent = Some((id, revision));
+        track.not_before = now + distance(hosts);
+        self.under_way.insert(id, service.clone());
+        self.schedule(service, Some(now + ACKNOWLEDGED_WITHIN));
+        Some((id, clusters))
+    }
+
+    /// Takes the answer to the push with this request id.
+    pub(crate) fn answer(&mut self, id: u64, success: bool, now: Instant) -> Answer {
+        let Some(service) = self.under_way.remove(&id) else { return Answer::Late };
+        let Some(track) = self.tracks.get_mut(&service) else { return Answer::Late };
+        let Some((_, revision)) = track.sent.take() else { return Answer::Late };
+        let answer = if success { Answer::Acknowledged(revision) } else { Answer::Refused };
+        if success {
+            track.acknowledged = revision;
+        } else {
+            track.not_before = track.not_before.max(now + AFTER_REFUSAL);
+        }
+        let next = (track.wanted || !success).then(|| track.not_before.max(now));
+        self.schedule(&service, next);
+        answer
+    }
+
+    fn schedule(&mut self, service: &ServiceKey, next: Option<Instant>) {
+        let Some(track) = self.tracks.get_mut(service) else { return };
+        if let Some(at) = std::mem::replace(&mut track.next, next) {
+            self.agenda.remove(&(at, service.clone()));
+        }
+        self.agenda.extend(next.map(|at| (at, service.clone())));
+    }
+}
+
+fn distance(hosts: usize) -> Duration {
+    let hosts = u32::try_from(hosts).unwrap_or(u32::MAX);
+    DISTANCE.saturating_add(DISTANCE_PER_HOST.saturating_mul(hosts)).min(DISTANCE_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn orders() -> ServiceKey {
+        "orders".parse().unwrap()
+    }
+
+    fn following(revision: u64, now: Instant) -> Pushes {
+        let mut pushes = Pushes::default();
+        pushes.follow(&orders(), Clusters::default(), (revision, 0), now);
+        pushes
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn after_a_quiet_time_a_change_is_due_at_once() {
+        let start = Instant::now();
+        let mut pushes = following(1, start);
+        assert_eq!(pushes.next(), None);
+        assert!(pushes.changed(&orders(), start + LONG));
+        assert_eq!(pushes.next(), Some(start + LONG));
+        assert_eq!(pushes.due(start + LONG), Some(orders()));
+    }
+
+    #[test]
+    fn a_storm_makes_one_push_at_a_time_and_the_next_has_the_latest() {
+        let start = Instant::now();
+        let (mut pushes, now) = (following(1, start), start + LONG);
+        pushes.changed(&orders(), now);
+        let (id, _) = pushes.send(&orders(), (2, 1_000), now).unwrap();
+        for _ in 0..1_000 {
+            assert!(!pushes.changed(&orders(), now), "one is under way");
+        }
+        assert_eq!(pushes.next(), Some(now + ACKNOWLEDGED_WITHIN));
+        assert_eq!(pushes.answer(id, true, now), Answer::Acknowledged(2));
+        assert_eq!(pushes.next(), Some(now + distance(1_000)));
+        assert!(pushes.send(&orders(), (1_002, 1_000), now).is_some());
+    }
+
+    #[test]
+    fn what_is_not_acknowledged_is_sent_again_with_fresh_data() {
+        let start = Instant::now();
+        let mut pushes = following(1, start);
+        pushes.changed(&orders(), start);
+        let (first, _) = pushes.send(&orders(), (2, 0), start).unwrap();
+        let later = start + ACKNOWLEDGED_WITHIN;
+        assert_eq!(pushes.due(later), Some(orders()));
+        let (second, _) = pushes.send(&orders(), (2, 0), later).unwrap();
+        assert_eq!(pushes.answer(first, true, later), Answer::Late);
+        assert_eq!(pushes.answer(second, true, later), Answer::Acknowledged(2));
+        assert_eq!(pushes.next(), None);
+    }
+
+    #[test]
+    fn a_refusal_is_retried_after_a_second() {
+        let start = Instant::now();
+        let mut pushes = following(1, start);
+        pushes.changed(&orders(), start);
+        let (id, _) = pushes.send(&orders(), (2, 0), start).unwrap();
+        assert_eq!(pushes.answer(id, false, start), Answer::Refused);
+        assert_eq!(pushes.next(), Some(start + AFTER_REFUSAL));
+        assert!(pushes.send(&orders(), (2, 0), start + AFTER_REFUSAL).is_some());
+    }
+
+    #[test]
+    fn a_list_that_the_subscriber_has_is_not_pushed() {
+        let start = Instant::now();
+        let mut pushes = following(7, start);
+        pushes.changed(&orders(), start); // The change is in the list of the answer already.
+        assert_eq!(pushes.send(&orders(), (7, 0), start), None);
+        assert_eq!(pushes.next(), None);
+    }
+
+    #[test]
+    fn who_has_left_is_told_nothing() {
+        let start = Instant::now();
+        let mut pushes = following(1, start);
+        pushes.changed(&orders(), start);
+        let (id, _) = pushes.send(&orders(), (2, 0), start).unwrap();
+        assert!(pushes.leave(&orders()));
+        assert!(!pushes.leave(&orders()));
+        assert_eq!(pushes.answer(id, true, start), Answer::Late);
+        assert!(!pushes.changed(&orders(), start));
+        assert_eq!(pushes.send(&orders(), (3, 0), start), None);
+        assert_eq!((pushes.next(), pushes.services().len(), pushes.under_way.len()), (None, 0, 0));
+    }
+
+    #[test]
+    fn the_distance_grows_with_the_list_up_to_half_a_second() {
+        assert_eq!(distance(0), Duration::from_millis(10));
+        assert_eq!(distance(1_000), Duration::from_millis(30));
+        assert_eq!(distance(usize::MAX), Duration::from_millis(500));
+    }
+}

@@ -1,0 +1,104 @@
+//! The read side: which instances of a list, and which page of the names, a reader asked for.
+
+use super::error::Refusal;
+use crate::model::{Cluster, Instance, Snapshot};
+
+/// The clusters that a reader wants to see, in its own words: a comma list, where nothing means all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Clusters(String);
+
+/// Length of the comma list, in bytes: room for dozens of clusters, kept for each subscription.
+const CLUSTERS_BYTES_MAX: usize = 4096;
+
+impl Clusters {
+    /// Takes the words as they are: the answer repeats them to the letter.
+    pub(crate) fn new(asked: String) -> Result<Self, Refusal> {
+        if asked.len() > CLUSTERS_BYTES_MAX {
+            return Err(Refusal::TooMany { what: "bytes in the list of clusters", max: CLUSTERS_BYTES_MAX });
+        }
+        Ok(Self(asked))
+    }
+
+    /// What was asked, to the letter.
+    pub(crate) fn asked(&self) -> &str {
+        &self.0
+    }
+
+    fn admit(&self, cluster: &Cluster) -> bool {
+        let mut wanted = self.0.split(',').map(str::trim).filter(|name| !name.is_empty()).peekable();
+        wanted.peek().is_none() || wanted.any(|name| name == cluster.as_str())
+    }
+}
+
+/// What readers get to see of a list: never a disabled instance, unhealthy ones unless `healthy_only`.
+pub(crate) fn listed<'a>(
+    snapshot: &'a Snapshot,
+    clusters: &'a Clusters,
+    healthy_only: bool,
+) -> impl Iterator<Item = &'a Instance> {
+    let wanted = move |instance: &&Instance| {
+        instance.enabled && (instance.healthy || !healthy_only) && clusters.admit(&instance.key.cluster)
+    };
+    snapshot.instances().iter().filter(wanted)
+}
+
+/// A page of something long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Page {
+    /// From 1 on.
+    number: usize,
+    size: usize,
+}
+
+/// Entries of the largest page: an answer of at most some hundred kilobytes.
+const PAGE_SIZE_MAX: usize = 10_000;
+
+impl Page {
+    /// Page `number` from 1 on, of `size` entries, both brought into their range.
+    pub(crate) fn new(number: usize, size: usize) -> Self {
+        Self { number: number.max(1), size: size.clamp(1, PAGE_SIZE_MAX) }
+    }
+
+    /// The entries on this page; none past the end.
+    pub(crate) fn of<T>(self, all: impl Iterator<Item = T>) -> Vec<T> {
+        all.skip((self.number - 1).saturating_mul(self.size)).take(self.size).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance(port: u16, cluster: &str) -> Instance {
+        let mut instance = Instance::new(crate::model::Address::new("10.0.0.7", port).unwrap());
+        instance.key.cluster = cluster.parse().unwrap();
+        instance
+    }
+
+    #[test]
+    fn a_reader_sees_its_clusters_and_never_what_is_disabled() {
+        let (mut disabled, mut unhealthy) = (instance(3, "DEFAULT"), instance(4, "b"));
+        (disabled.enabled, unhealthy.healthy) = (false, false);
+        let all = vec![instance(1, "DEFAULT"), instance(2, "a"), disabled, unhealthy];
+        let snapshot = Snapshot::new("orders".parse().unwrap(), 1, all);
+        let ports = |asked: &str, healthy_only| -> Vec<u16> {
+            let clusters = Clusters::new(asked.to_owned()).unwrap();
+            listed(&snapshot, &clusters, healthy_only).map(|instance| instance.address().port()).collect()
+        };
+        assert_eq!(ports("", false), [1, 2, 4]);
+        assert_eq!(ports(",", false), [1, 2, 4]);
+        assert_eq!(ports("", true), [1, 2]);
+        assert_eq!(ports("a, b", false), [2, 4]);
+        assert_eq!(ports("DEFAULT", false), [1]);
+        assert_eq!(ports("c", false), [] as [u16; 0]);
+    }
+
+    #[test]
+    fn pages_count_from_one_and_end_with_the_entries() {
+        assert_eq!(Page::new(1, 2).of(1..=5), [1, 2]);
+        assert_eq!(Page::new(3, 2).of(1..=5), [5]);
+        assert_eq!(Page::new(4, 2).of(1..=5), [] as [i32; 0]);
+        assert_eq!(Page::new(0, 0).of(1..=5), [1]);
+        assert_eq!(Page::new(usize::MAX, usize::MAX).of(1..=5), [] as [i32; 0]);
+    }
+}

@@ -1,0 +1,113 @@
+//! The registry as a whole: two ports over one hub.
+
+use super::data_dir::DataDir;
+use super::error::Error;
+use super::hub::Hub;
+use super::settings::Settings;
+use super::{accept, grpc, http};
+use crate::Clock;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// How often another HTTP port is tried when any will do, but its gRPC port is taken.
+const PORTS_TRIED: usize = 16;
+
+/// A registry that has its ports: connections wait in them until [`Registry::serve`] takes them.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// use tower_graceful::registry::{Registry, Settings};
+/// let registry = Registry::bind(Settings { http_port: 0, ..Settings::default() }).await?;
+/// assert_eq!(registry.grpc_addr().port(), registry.http_addr().port() + 1000);
+/// registry.serve(std::future::ready(())).await; // Until Ctrl-C, say: here until at once.
+/// # Ok::<(), tower_graceful::registry::Error>(()) }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct Registry {
+    http: TcpListener,
+    grpc: TcpListener,
+    http_addr: SocketAddr,
+    grpc_addr: SocketAddr,
+    hub: Arc<Hub>,
+    connections_max: usize,
+    /// Held until the end.
+    _data_dir: Option<DataDir>,
+}
+
+impl Registry {
+    /// Takes the data directory and the ports.
+    ///
+    /// # Errors
+    /// When a setting is wrong, or something that it names cannot be had; the error says which.
+    pub async fn bind(settings: Settings) -> Result<Self, Error> {
+        settings.check()?;
+        let data_dir = settings.data_dir.as_deref().map(DataDir::lock).transpose()?;
+        let ((http, http_addr), (grpc, grpc_addr)) = listen_both(&settings).await?;
+        let hub = Arc::new(Hub::new(Clock::system(), settings.limits()));
+        let connections_max = settings.connections_max;
+        Ok(Self { http, grpc, http_addr, grpc_addr, hub, connections_max, _data_dir: data_dir })
+    }
+
+    /// Where the HTTP API is.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http_addr
+    }
+
+    /// Where the gRPC API is.
+    pub fn grpc_addr(&self) -> SocketAddr {
+        self.grpc_addr
+    }
+
+    /// Serves until `shutdown` resolves, and then ends every connection within 5 s. No subscriber is told
+    /// that the instances of ending connections are gone: they are not, only the registry is.
+    ///
+    /// # Cancel safety
+    /// Dropping this cuts all connections.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) {
+        let Self { http, grpc, hub, connections_max, .. } = self;
+        let (close, closing) = watch::channel(false);
+        let routes = http::routes(hub.clone());
+        let serve_http = accept::serve(http, |_| routes.clone(), connections_max, closing.clone());
+        let client = |peer| grpc::Service::new(hub.clone(), peer, closing.clone());
+        let serve_grpc = accept::serve(grpc, client, connections_max, closing.clone());
+        let work = async {
+            tokio::select! {
+                () = hub.expire() => {}
+                () = shutdown => {}
+            }
+            hub.freeze();
+            close.send_replace(true);
+        };
+        tokio::join!(serve_http, serve_grpc, work);
+    }
+}
+
+type Bound = (TcpListener, SocketAddr);
+
+async fn listen_both(settings: &Settings) -> Result<(Bound, Bound), Error> {
+    let mut tried = 1;
+    loop {
+        let http = listen("http-port", (settings.bind, settings.http_port).into()).await?;
+        let grpc = match settings.grpc_port_for(http.1.port()) {
+            Ok(port) => listen("grpc-port", (settings.bind, port).into()).await,
+            Err(error) => Err(error),
+        };
+        match grpc {
+            Ok(grpc) => return Ok((http, grpc)),
+            // Any HTTP port will do, so another one may have a free port 1000 above it.
+            Err(_) if settings.http_port == 0 && settings.grpc_port.is_none() && tried < PORTS_TRIED => {
+                tried += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn listen(setting: &'static str, address: SocketAddr) -> Result<Bound, Error> {
+    let cannot = |source| Error::Listen { setting, address, source };
+    let listener = TcpListener::bind(address).await.map_err(cannot)?;
+    let address = listener.local_addr().map_err(cannot)?;
+    Ok((listener, address))
+}
