@@ -1,0 +1,72 @@
+//! `graceful`: runs the registry.
+//!
+//! Each subcommand is a file of its own: arguments in, library out. Exit codes: 0 after a signal, 1 when
+//! something could not be done, 2 for wrong usage.
+
+mod registry;
+
+use clap::{Parser, Subcommand};
+use std::error::Error;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Graceful start and shutdown for microservices: the registry.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true, after_help = AFTER_HELP)]
+struct Graceful {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Registry(registry::Arguments),
+}
+
+const AFTER_HELP: &str = "Logs go to stderr; RUST_LOG=debug shows more of them.
+Exit codes: 0 after SIGTERM or SIGINT, 1 could not start, 2 wrong usage.";
+
+/// Why a subcommand failed, and with which exit code.
+struct Failure {
+    code: u8,
+    error: Box<dyn Error>,
+}
+
+impl Failure {
+    const COULD_NOT: u8 = 1;
+    const WRONG_USAGE: u8 = 2;
+}
+
+fn main() -> ExitCode {
+    let Graceful { command } = Graceful::parse();
+    log_to_stderr();
+    let done = match command {
+        Command::Registry(arguments) => registry::run(arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { code, error }) => {
+            // A closed stderr changes nothing about the failure.
+            let _ = writeln!(io::stderr(), "graceful: {}", with_sources(&*error));
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let ansi = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(ansi).init();
+}
+
+/// An error in one line, with what caused it.
+fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
