@@ -2,4 +2,5 @@
 #![cfg(feature = "full")]
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in the functions that it calls")]
 
+mod registry;
 mod tidy;
