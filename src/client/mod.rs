@@ -1,1 +1,65 @@
-//! Naming over the wire: registers and subscribes with Nacos' gRPC protocol.
+//! Naming over the wire: registers and subscribes with Nacos' gRPC protocol, at this crate's registry or a
+//! real Nacos.
+//!
+//! [`Nacos`] is a handle that [`Register`](crate::naming::Register)s instances and
+//! [`Subscribe`](crate::naming::Subscribe)s to services. What it guarantees:
+//!
+//! - What the registry has acknowledged stays registered: after every reconnect it is registered again, each
+//!   instance as it was last accepted. What was deregistered is never registered again, also when the
+//!   registry was away at that moment or the registration was still on its way.
+//! - A pushed list is acknowledged after readers see it. A lost connection keeps the last list, an older
+//!   list never replaces a newer one of the same connection, and an empty list that nothing explains is
+//!   believed after a while only.
+//! - A connection without an answer for 5 s and the request timeout is given up and made anew, after waits
+//!   that grow from 0.1 s to 5 s and vary by chance.
+//! - Every call ends in bounded time, also with a registry that is away, and no server makes this client
+//!   hold more than a bounded number of lists of bounded size.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use tower_graceful::{client::Nacos, model::Instance, naming::Register};
+//! let nacos = Nacos::builder("127.0.0.1:8848").app("storefront").connect()?;
+//! let orders = nacos.subscribe("orders").await?;
+//! println!("{} instances of orders", orders.latest().instances().len());
+//! nacos.register(&"storefront".parse()?, &Instance::new("10.0.0.7:8080".parse()?)).await?;
+//! nacos.close(Duration::from_secs(2)).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! A call changes [`desired`] at once, a pure value that knows what should be and what is; the one task of
+//! the client, [`worker`], makes a [`connection`] and lives through a [`session`] of it, again and again,
+//! in which it asks `desired` what to send and tells it what came of it.
+
+mod backoff;
+mod connection;
+mod desired;
+mod failure;
+mod follow;
+mod list;
+mod nacos;
+mod publication;
+mod session;
+mod settings;
+mod shared;
+mod transport;
+mod worker;
+
+
+pub use nacos::Nacos;
+pub use settings::NacosBuilder;
+
+use std::time::Duration;
+
+/// How long one answer of the registry is waited for, unless [`NacosBuilder::request_timeout`] says
+/// otherwise.
+pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long an empty list that nothing explains is not believed, unless [`NacosBuilder::keep_empty`] says
+/// otherwise: longer than the providers of a registry that has restarted take to come back.
+pub const DEFAULT_KEEP_EMPTY: Duration = Duration::from_secs(60);
+/// A registration or subscription waits this many request timeouts in all: long enough for a registry to
+/// restart, short enough for a start script to notice.
+pub const TRIES: u32 = 5;
+/// A deregistration waits this many request timeouts in all: one for a registration that is on its way, and
+/// one for itself. A process that leaves does not wait for a registry that is away.
+pub const DEREGISTER_TRIES: u32 = 2;

@@ -56,6 +56,11 @@ impl Publisher {
         self.shared.version.fetch_add(1, Ordering::Release);
     }
 
+    /// Another reader of the cell.
+    pub fn snapshots(&self) -> Snapshots {
+        Snapshots { shared: self.shared.clone(), latest: self.latest.subscribe() }
+    }
+
     /// Waits until a reader asks for the list to be fetched at once. Wishes that come while nobody waits
     /// count as one.
     ///
@@ -68,6 +73,11 @@ impl Publisher {
     /// Waits until no reader is left.
     pub async fn abandoned(&self) {
         self.latest.closed().await;
+    }
+
+    /// Whether no reader is left now.
+    pub fn is_abandoned(&self) -> bool {
+        self.latest.is_closed()
     }
 }
 

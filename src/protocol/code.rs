@@ -6,6 +6,10 @@ pub(crate) const SUCCESS: i32 = 200;
 pub(crate) const SERVER_ERROR: i32 = 500;
 /// A parameter or a combination of parameters that cannot be right.
 pub(crate) const INVALID_PARAM: i32 = 400;
+/// The server is not ready yet; the same request may succeed later.
+pub(crate) const STARTING: i32 = 300;
+/// More requests than the server allows; the same request may succeed later.
+pub(crate) const OVER_LIMIT: i32 = 503;
 /// The connection has not been set up; clients answer it by connecting anew.
 pub(crate) const UNREGISTERED: i32 = 301;
 /// Nobody handles messages of this type.

@@ -1,0 +1,198 @@
+//! The handle on the client.
+
+use super::settings::{NacosBuilder, Settings};
+use super::shared::{Following, Shared};
+use super::transport::{Dial, Tcp};
+use super::{DEREGISTER_TRIES, TRIES, worker};
+use crate::model::{Instance, InstanceKey, ServiceKey};
+use crate::naming::{BoxFuture, Error, Register, Snapshots, Subscribe};
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
+
+/// A client of a registry that speaks Nacos' gRPC protocol. See the [module docs](super).
+///
+/// A clone shares connection, registrations and subscriptions. When the last clone is dropped, the
+/// connection ends at once and the registry takes off what was registered; [`Nacos::close`] does so in
+/// order and waits for it. [`Snapshots`] that are read after that keep their last list.
+#[derive(Clone)]
+pub struct Nacos {
+    inner: Arc<Inner>,
+}
+
+/// What ends with the last handle.
+struct Inner {
+    shared: Arc<Shared>,
+    settings: Settings,
+    runtime: Handle,
+    task: AbortHandle,
+    /// Closed when the task has ended.
+    ended: watch::Receiver<()>,
+    /// Listen to the readers of each followed service.
+    listeners: Mutex<JoinSet<()>>,
+}
+
+impl Nacos {
+    /// Begins the settings of a client of the registry at `server`, its `HOST:PORT` of HTTP.
+    pub fn builder(server: &str) -> NacosBuilder {
+        NacosBuilder::new(server)
+    }
+
+    pub(super) fn spawn(settings: Settings, runtime: &Handle) -> Self {
+        let dial = Tcp(settings.server.clone());
+        Self::spawn_with(dial, settings, runtime)
+    }
+
+    pub(super) fn spawn_with<D: Dial>(dial: D, settings: Settings, runtime: &Handle) -> Self {
+        let shared = Arc::new(Shared::new(settings.keep_empty));
+        let (running, ended) = watch::channel(());
+        let work = worker::run(shared.clone(), dial, settings.clone());
+        let task = runtime.spawn(async move {
+            work.await;
+            drop(running);
+        });
+        let (runtime, task) = (runtime.clone(), task.abort_handle());
+        let listeners = Mutex::default();
+        Self { inner: Arc::new(Inner { shared, settings, runtime, task, ended, listeners }) }
+    }
+
+    /// Follows `service`, written as `name` or `group@@name`: [`Subscribe::subscribe`] for a name.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the name is not valid, and those of [`Subscribe::subscribe`].
+    pub async fn subscribe(&self, service: &str) -> Result<Snapshots, Error> {
+        let service = service.parse().map_err(|e| Error::Invalid { message: format!("{e}") })?;
+        Subscribe::subscribe(self, &service).await
+    }
+
+    /// Takes off what is registered, ends the connection and the task, and waits for its end, `within` at
+    /// most; when that has passed, everything is cut off. Calls from here on fail with [`Error::Closed`].
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the registry has not acknowledged that all instances are off. It takes
+    /// them off by itself when it notices that the connection is gone.
+    pub async fn close(&self, within: Duration) -> Result<(), Error> {
+        let Inner { shared, task, .. } = &*self.inner;
+        shared.close();
+        self.inner.listeners().abort_all();
+        let in_time = timeout(within, self.inner.ended()).await.is_ok();
+        task.abort();
+        self.inner.ended().await;
+        match shared.held() {
+            0 => Ok(()),
+            held => {
+                let tried = format!("closing: {held} instances not acknowledged as off");
+                Err(match shared.trouble() {
+                    Some(trouble) if in_time => trouble.to_unavailable(tried),
+                    _ => Error::Unavailable {
+                        tried,
+                        source: Arc::new(io::Error::from(io::ErrorKind::TimedOut)),
+                    },
+                })
+            }
+        }
+    }
+
+    fn begin_subscribe(&self, service: &ServiceKey) -> Result<Following, Error> {
+        let inner = &*self.inner;
+        let service = inner.settings.resolve(service)?;
+        let mut following = inner.shared.subscribe(&service)?;
+        if let Some(cell) = following.anew.take() {
+            let mut listeners = inner.listeners();
+            while listeners.try_join_next().is_some() {} // Keep only those that run.
+            listeners.spawn_on(inner.shared.clone().listen(service, cell), &inner.runtime);
+        }
+        Ok(following)
+    }
+}
+
+impl Inner {
+    async fn ended(&self) {
+        while self.ended.clone().changed().await.is_ok() {}
+    }
+
+    fn listeners(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.task.abort(); // The connection goes with the task, and the listeners with their set.
+    }
+}
+
+impl Register for Nacos {
+    /// Waits over reconnects, [`TRIES`] times the request timeout at most. When it fails or is dropped
+    /// before it resolves, the instance is not registered, and one that was registered under its key before
+    /// stays as it was.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] in the registry's words, at once. [`Error::Invalid`] when the metadata are too long,
+    /// the instance is not ephemeral, is of another namespace, or is deregistered meanwhile.
+    /// [`Error::Unavailable`], [`Error::Closed`].
+    fn register<'a>(
+        &'a self,
+        service: &'a ServiceKey,
+        instance: &'a Instance,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let Inner { shared, settings, .. } = &*self.inner;
+            let service = settings.resolve(service)?;
+            settings.check_metadata(&instance.metadata)?;
+            if !instance.ephemeral {
+                let message = "a connection registers ephemeral instances only".to_owned();
+                return Err(Error::Invalid { message });
+            }
+            let call = shared.register(&service, instance)?;
+            let bound = settings.request_timeout * TRIES;
+            call.outcome(bound, || format!("registering {:?} of {service}", instance.key)).await
+        })
+    }
+
+    /// Takes effect with the call, before the future is polled. Waits [`DEREGISTER_TRIES`] times the request
+    /// timeout at most; whatever comes of it, nothing registers the instance again.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the registry has not acknowledged it in time: it takes the instance off
+    /// by itself when it notices that the connection is gone. [`Error::Closed`], [`Error::Refused`],
+    /// [`Error::Invalid`] for another namespace.
+    fn deregister<'a>(
+        &'a self,
+        service: &'a ServiceKey,
+        instance: &'a InstanceKey,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        let Inner { shared, settings, .. } = &*self.inner;
+        let call = settings.resolve(service).and_then(|service| shared.deregister(&service, instance));
+        let bound = settings.request_timeout * DEREGISTER_TRIES;
+        Box::pin(async move { call?.outcome(bound, || format!("deregistering {instance:?}")).await })
+    }
+}
+
+impl Subscribe for Nacos {
+    /// Waits over reconnects, [`TRIES`] times the request timeout at most. All subscribers of a service share
+    /// one cell; when the last is gone, the subscription ends.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Unavailable`], [`Error::Closed`]; [`Error::Invalid`] for another namespace.
+    fn subscribe<'a>(&'a self, service: &'a ServiceKey) -> BoxFuture<'a, Result<Snapshots, Error>> {
+        Box::pin(async move {
+            let Following { first, snapshots, .. } = self.begin_subscribe(service)?;
+            let bound = self.inner.settings.request_timeout * TRIES;
+            first.outcome(bound, || format!("subscribing to {service}")).await?;
+            Ok(snapshots)
+        })
+    }
+}
+
+impl fmt::Debug for Nacos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Settings { server, namespace, .. } = &self.inner.settings;
+        f.debug_struct("Nacos").field("server", server).field("namespace", namespace).finish_non_exhaustive()
+    }
+}

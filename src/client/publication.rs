@@ -1,0 +1,236 @@
+//! What this client has registered of one service: what should be, what is, and the next step between.
+//!
+//! One connection holds one publication of a service, an instance or a list of them, and each request
+//! replaces it as a whole. So at most one request per service is on its way, and each carries everything
+//! that the registry has accepted before and at most one instance that it has not: a refusal hits the
+//! instance that was asked for and no other.
+
+use super::backoff::Pause;
+use super::desired::{Outcome, Settled, Ticket};
+use crate::model::{Instance, InstanceKey};
+use crate::naming::Error;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::mem;
+use tokio::time::Instant;
+
+type Set = BTreeMap<InstanceKey, Instance>;
+
+/// What should be registered of one service, and what is.
+#[derive(Debug, Default)]
+pub(super) struct Publication {
+    /// Acknowledged once, and done again on each new connection until deregistered.
+    accepted: Set,
+    /// Asked for, not acknowledged yet.
+    asked: BTreeMap<InstanceKey, Asked>,
+    /// Deregistrations that wait until the registry holds the instance no more.
+    leaving: Vec<(InstanceKey, Ticket)>,
+    /// What the registry holds of this connection; of the last one when there is none.
+    held: Set,
+    sent: Option<Sent>,
+    pause: Pause,
+}
+
+#[derive(Debug)]
+struct Asked {
+    instance: Instance,
+    tickets: Vec<Ticket>,
+}
+
+/// A request on its way.
+#[derive(Debug)]
+struct Sent {
+    set: Set,
+    /// Which instance of the set is not accepted yet, and who asked for it. Without tickets it is no
+    /// longer wanted.
+    trial: Option<(InstanceKey, Vec<Ticket>)>,
+}
+
+/// What a request asks of the registry.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Change {
+    /// These are all.
+    Register(Vec<Instance>),
+    /// There is none any more; this was one of them.
+    Deregister(Instance),
+}
+
+impl Publication {
+    /// Asks for an instance in place of the one with its key.
+    pub(super) fn register(&mut self, ticket: Ticket, instance: Instance) {
+        self.pause.end();
+        match self.asked.entry(instance.key.clone()) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(Asked { instance, tickets: vec![ticket] });
+            }
+            Entry::Occupied(mut occupied) => {
+                occupied.get_mut().instance = instance;
+                occupied.get_mut().tickets.push(ticket);
+            }
+        }
+    }
+
+    /// Takes an instance off. From here on nothing asks for it, and if a request with it is on its way, one
+    /// without it follows.
+    pub(super) fn deregister(&mut self, ticket: Ticket, key: &InstanceKey, settled: &mut Settled) {
+        self.pause.end();
+        self.accepted.remove(key);
+        let mut withdrawn = self.asked.remove(key).map(|asked| asked.tickets).unwrap_or_default();
+        if let Some(Sent { trial: Some((tried, tickets)), .. }) = &mut self.sent
+            && tried == key
+        {
+            withdrawn.append(tickets);
+        }
+        let message = format!("{key:?} was deregistered while its registration was under way");
+        settle(withdrawn, &Err(Error::Invalid { message }), settled);
+        self.leaving.push((key.clone(), ticket));
+        self.settle_leaving(settled);
+    }
+
+    /// Forgets a call that waits no more; an instance that nobody waits for is not asked for.
+    pub(super) fn give_up(&mut self, ticket: Ticket) {
+        for asked in self.asked.values_mut() {
+            asked.tickets.retain(|waiting| *waiting != ticket);
+        }
+        self.asked.retain(|_, asked| !asked.tickets.is_empty());
+        if let Some(Sent { trial: Some((_, tickets)), .. }) = &mut self.sent {
+            tickets.retain(|waiting| *waiting != ticket);
+        }
+        self.leaving.retain(|(_, waiting)| *waiting != ticket);
+    }
+
+    /// Takes everything off, for good.
+    pub(super) fn clear(&mut self, settled: &mut Settled) {
+        self.pause.end();
+        self.accepted.clear();
+        let mut tickets: Vec<_> = mem::take(&mut self.asked).into_values().flat_map(|a| a.tickets).collect();
+        if let Some(Sent { trial: Some((_, tried)), .. }) = &mut self.sent {
+            tickets.append(tried);
+        }
+        settle(tickets, &Err(Error::Closed), settled);
+    }
+
+    /// The next request, which is then on its way. What was accepted comes first, so that after a reconnect
+    /// nothing waits behind an instance that may be refused.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Change> {
+        if self.sent.is_some() || self.pause.lasts(now) {
+            return None;
+        }
+        let mut set = self.accepted.clone();
+        let mut trial = None;
+        if self.held == self.accepted {
+            let (key, Asked { instance, tickets }) = self.asked.pop_first()?;
+            set.insert(key.clone(), instance);
+            trial = Some((key, tickets));
+        }
+        let change = match self.held.values().next() {
+            Some(last) if set.is_empty() => Change::Deregister(last.clone()),
+            _ => Change::Register(set.values().cloned().collect()),
+        };
+        self.sent = Some(Sent { set, trial });
+        Some(change)
+    }
+
+    /// The registry did what the request asked.
+    pub(super) fn acknowledged(&mut self, settled: &mut Settled) {
+        let Some(Sent { set, trial }) = self.sent.take() else { return };
+        self.pause.end();
+        if let Some((key, tickets)) = trial.filter(|(_, tickets)| !tickets.is_empty()) {
+            if let Some(instance) = set.get(&key) {
+                self.accepted.insert(key, instance.clone());
+            }
+            settle(tickets, &Ok(()), settled);
+        }
+        self.held = set;
+        self.settle_leaving(settled);
+    }
+
+    /// The registry said no. What it had accepted once is tried again after a pause.
+    pub(super) fn refused(&mut self, error: &Error, now: Instant, chance: f64, settled: &mut Settled) {
+        let Some(Sent { trial, .. }) = self.sent.take() else { return };
+        if let Some((_, tickets)) = trial {
+            settle(tickets, &Err(error.clone()), settled);
+            return self.settle_leaving(settled);
+        }
+        let leaving = mem::take(&mut self.leaving).into_iter().map(|(_, ticket)| ticket).collect();
+        settle(leaving, &Err(error.clone()), settled);
+        self.pause.lengthen(now, chance);
+    }
+
+    /// The registry asked to come back later.
+    pub(super) fn postponed(&mut self, now: Instant, chance: f64, settled: &mut Settled) {
+        if let Some(sent) = self.sent.take() {
+            self.ask_again(sent);
+        }
+        self.settle_leaving(settled);
+        self.pause.lengthen(now, chance);
+    }
+
+    /// The connection is gone. Whether it did what is on its way nobody knows.
+    pub(super) fn disconnected(&mut self) {
+        if let Some(sent) = self.sent.take() {
+            self.held.extend(sent.set.iter().map(|(key, instance)| (key.clone(), instance.clone())));
+            self.ask_again(sent);
+        }
+    }
+
+    /// There is a new connection, of which the registry holds nothing.
+    pub(super) fn connected(&mut self, settled: &mut Settled) {
+        self.held.clear();
+        self.pause.end();
+        self.settle_leaving(settled);
+    }
+
+    /// Whether the instance should be registered.
+    pub(super) fn wants(&self, key: &InstanceKey) -> bool {
+        self.accepted.contains_key(key) || self.asked.contains_key(key)
+    }
+
+    /// Number of instances that should be registered.
+    pub(super) fn wanted(&self) -> usize {
+        self.accepted.len() + self.asked.keys().filter(|key| !self.accepted.contains_key(key)).count()
+    }
+
+    /// Number of instances that the registry holds as far as is known.
+    pub(super) fn held(&self) -> usize {
+        let sent = self.sent.iter().flat_map(|sent| sent.set.keys());
+        self.held.len() + sent.filter(|key| !self.held.contains_key(key)).count()
+    }
+
+    /// Whether there is nothing to do and nothing to remember.
+    pub(super) fn is_over(&self) -> bool {
+        let Self { accepted, asked, leaving, held, sent, pause: _ } = self;
+        accepted.is_empty() && asked.is_empty() && leaving.is_empty() && held.is_empty() && sent.is_none()
+    }
+
+    /// When a pause ends.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.pause.until().filter(|_| self.sent.is_none() && !self.is_over())
+    }
+
+    /// Puts what was tried back among what is asked for; an instance asked for since then stands.
+    fn ask_again(&mut self, Sent { set, trial }: Sent) {
+        let Some((key, mut tickets)) = trial.filter(|(_, tickets)| !tickets.is_empty()) else { return };
+        match self.asked.entry(key) {
+            Entry::Occupied(mut newer) => newer.get_mut().tickets.append(&mut tickets),
+            Entry::Vacant(vacant) => {
+                if let Some(instance) = set.get(vacant.key()).cloned() {
+                    vacant.insert(Asked { instance, tickets });
+                }
+            }
+        }
+    }
+
+    fn settle_leaving(&mut self, settled: &mut Settled) {
+        let Self { leaving, held, sent, .. } = self;
+        let there = |key: &InstanceKey| {
+            held.contains_key(key) || sent.as_ref().is_some_and(|sent| sent.set.contains_key(key))
+        };
+        let gone = leaving.extract_if(.., |(key, _)| !there(key)).map(|(_, ticket)| ticket).collect();
+        settle(gone, &Ok(()), settled);
+    }
+}
+
+fn settle(tickets: Vec<Ticket>, outcome: &Outcome, settled: &mut Settled) {
+    settled.extend(tickets.into_iter().map(|ticket| (ticket, outcome.clone())));
+}

@@ -1,0 +1,310 @@
+//! What callers and the client's task share: one value behind a lock, and a bell.
+//!
+//! Calls change [`Desired`] at once, wherever the connection stands, so that what was said last is true from
+//! that moment on; the task looks at it whenever the bell rings. There is no queue between them to fill up.
+
+use super::desired::{Answer, Desired, Outcome, Settled, Step, Ticket};
+use super::failure::Failure;
+use crate::model::{Instance, InstanceKey, ServiceKey, Snapshot};
+use crate::naming::{Error, Publisher, Snapshots};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, timeout};
+
+/// Calls that may wait for their outcome at one time: far more than a process has reason to make, and a
+/// bound for one that makes them without end.
+const CALLS_MAX: usize = 4096;
+
+/// Shared by the handles, their calls, and the task.
+#[derive(Debug)]
+pub(super) struct Shared {
+    state: Mutex<State>,
+    bell: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    desired: Desired,
+    cells: HashMap<ServiceKey, Arc<Publisher>>,
+    calls: HashMap<Ticket, oneshot::Sender<Outcome>>,
+    tickets: u64,
+    /// Why there is no connection.
+    trouble: Option<Failure>,
+    closing: bool,
+}
+
+/// A call that waits for its outcome; dropping it gives it up.
+#[derive(Debug)]
+pub(super) struct Call {
+    shared: Arc<Shared>,
+    ticket: Ticket,
+    service: ServiceKey,
+    outcome: oneshot::Receiver<Outcome>,
+}
+
+/// A service that has begun to be followed.
+#[derive(Debug)]
+pub(super) struct Following {
+    pub(super) first: Call,
+    pub(super) snapshots: Snapshots,
+    /// The cell, when it is new and nobody listens to its readers yet.
+    pub(super) anew: Option<Arc<Publisher>>,
+}
+
+impl Shared {
+    /// Nothing is wanted yet. `keep` is how long an empty list is not believed.
+    pub(super) fn new(keep: Duration) -> Self {
+        let state = State {
+            desired: Desired::new(keep),
+            cells: HashMap::new(),
+            calls: HashMap::new(),
+            tickets: 0,
+            trouble: None,
+            closing: false,
+        };
+        Self { state: Mutex::new(state), bell: Notify::new() }
+    }
+
+    /// Asks for an instance.
+    pub(super) fn register(
+        self: &Arc<Self>,
+        service: &ServiceKey,
+        instance: &Instance,
+    ) -> Result<Call, Error> {
+        let ((), call) =
+            self.begin(service, |state, ticket, _| state.desired.register(ticket, service, instance))?;
+        Ok(call)
+    }
+
+    /// Takes an instance off.
+    pub(super) fn deregister(
+        self: &Arc<Self>,
+        service: &ServiceKey,
+        key: &InstanceKey,
+    ) -> Result<Call, Error> {
+        let ((), call) = self.begin(service, |state, ticket, settled| {
+            state.desired.deregister(ticket, service, key, settled);
+            Ok(())
+        })?;
+        Ok(call)
+    }
+
+    /// Follows a service.
+    pub(super) fn subscribe(self: &Arc<Self>, service: &ServiceKey) -> Result<Following, Error> {
+        let ((snapshots, anew), first) = self.begin(service, |state, ticket, settled| {
+            let begun = state.desired.subscribe(ticket, service, settled)?;
+            match state.cells.get(service) {
+                Some(cell) if !begun => Ok((cell.snapshots(), None)),
+                _ => {
+                    let (cell, snapshots) = Publisher::new(service.clone());
+                    let cell = Arc::new(cell);
+                    state.cells.insert(service.clone(), cell.clone());
+                    Ok((snapshots, Some(cell)))
+                }
+            }
+        })?;
+        Ok(Following { first, snapshots, anew })
+    }
+
+    /// Carries the wishes of the readers of a cell until there are none, neither wishes nor readers.
+    pub(super) async fn listen(self: Arc<Self>, service: ServiceKey, cell: Arc<Publisher>) {
+        loop {
+            tokio::select! {
+                () = cell.refresh_wanted() => self.change(|state, _| state.desired.refresh(&service)),
+                () = cell.abandoned() => if self.abandon(&service, &cell) { return },
+            }
+        }
+    }
+
+    /// What is due now, which is then on its way.
+    pub(super) fn next(&self, now: Instant) -> Option<Step> {
+        self.state().desired.next(now)
+    }
+
+    /// Publishes what has become due by itself, and says when the next thing does.
+    pub(super) fn tick(&self, now: Instant) -> Option<Instant> {
+        let mut state = self.state();
+        for overdue in state.desired.take_overdue(now) {
+            state.publish(overdue);
+        }
+        state.desired.due(now)
+    }
+
+    /// The registry answered a change of what is registered.
+    pub(super) fn published(&self, service: &ServiceKey, answer: Answer<()>) {
+        let (now, chance) = (Instant::now(), fastrand::f64());
+        self.change(|state, settled| state.desired.published(service, answer, now, chance, settled));
+    }
+
+    /// The registry answered a question about a followed service.
+    pub(super) fn followed(&self, service: &ServiceKey, answer: Answer<Snapshot>) {
+        let (now, chance) = (Instant::now(), fastrand::f64());
+        self.change(|state, settled| {
+            if let Some(list) = state.desired.followed(service, answer, now, chance, settled) {
+                state.publish(list);
+            }
+        });
+    }
+
+    /// Takes a pushed list in. Once this returns, readers see it.
+    pub(super) fn pushed(&self, list: Snapshot) {
+        let now = Instant::now();
+        self.change(|state, _| {
+            if let Some(list) = state.desired.take_in(list, now) {
+                state.publish(list);
+            }
+        });
+    }
+
+    /// There is a new connection.
+    pub(super) fn connected(&self) {
+        self.change(|state, settled| {
+            state.trouble = None;
+            state.desired.connected(settled);
+        });
+    }
+
+    /// There is no connection, and this is why.
+    pub(super) fn disconnected(&self, trouble: Option<Failure>) {
+        let mut state = self.state();
+        state.trouble = trouble;
+        state.desired.disconnected();
+    }
+
+    /// Wants nothing from here on; calls that wait are told.
+    pub(super) fn close(&self) {
+        self.change(|state, settled| {
+            state.closing = true;
+            state.desired.clear(settled);
+            state.cells.clear();
+        });
+    }
+
+    /// The task is gone: calls that still wait will have no outcome.
+    pub(super) fn end(&self) {
+        let mut state = self.state();
+        state.closing = true;
+        state.calls.clear();
+    }
+
+    /// Whether nothing is wanted any more.
+    pub(super) fn is_closing(&self) -> bool {
+        self.state().closing
+    }
+
+    /// Number of instances that the registry holds as far as is known.
+    pub(super) fn held(&self) -> usize {
+        self.state().desired.held()
+    }
+
+    /// Why there is no connection, if there is none.
+    pub(super) fn trouble(&self) -> Option<Failure> {
+        self.state().trouble.clone()
+    }
+
+    /// Waits until something has changed since the last time.
+    pub(super) async fn changed(&self) {
+        self.bell.notified().await;
+    }
+
+    /// Waits until nothing is wanted any more.
+    pub(super) async fn closing(&self) {
+        while !self.is_closing() {
+            self.changed().await;
+        }
+    }
+
+    /// Begins a call unless the client is closed.
+    fn begin<T>(
+        self: &Arc<Self>,
+        service: &ServiceKey,
+        begin: impl FnOnce(&mut State, Ticket, &mut Settled) -> Result<T, Error>,
+    ) -> Result<(T, Call), Error> {
+        self.change(|state, settled| {
+            if state.closing {
+                return Err(Error::Closed);
+            }
+            if state.calls.len() >= CALLS_MAX {
+                let message = format!("more than {CALLS_MAX} calls wait for the registry at one time");
+                return Err(Error::Invalid { message });
+            }
+            state.tickets += 1;
+            let ticket = Ticket(state.tickets);
+            let begun = begin(state, ticket, settled)?;
+            let (sender, outcome) = oneshot::channel();
+            state.calls.insert(ticket, sender);
+            Ok((begun, Call { shared: self.clone(), ticket, service: service.clone(), outcome }))
+        })
+    }
+
+    /// Ends a following unless a reader has come meanwhile; says whether it has ended.
+    fn abandon(&self, service: &ServiceKey, cell: &Arc<Publisher>) -> bool {
+        self.change(|state, _| {
+            if !cell.is_abandoned() {
+                return false;
+            }
+            if state.cells.get(service).is_some_and(|current| Arc::ptr_eq(current, cell)) {
+                state.desired.abandon(service);
+                state.cells.remove(service);
+            }
+            true
+        })
+    }
+
+    /// Changes the state, tells the calls that are settled by it, and rings the bell.
+    fn change<T>(&self, change: impl FnOnce(&mut State, &mut Settled) -> T) -> T {
+        let mut settled = Settled::new();
+        let mut state = self.state();
+        let changed = change(&mut state, &mut settled);
+        for (ticket, outcome) in settled {
+            if let Some(call) = state.calls.remove(&ticket) {
+                let _ = call.send(outcome); // A call that was given up needs no outcome.
+            }
+        }
+        drop(state);
+        self.bell.notify_one();
+        changed
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic while it was held cannot be undone, and what stands there is still the best known.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn publish(&self, list: Arc<Snapshot>) {
+        if let Some(cell) = self.cells.get(list.service()) {
+            cell.publish(list);
+        }
+    }
+}
+
+impl Call {
+    /// Waits for the outcome, `bound` at most; `tried` says in an error what this was about.
+    pub(super) async fn outcome(mut self, bound: Duration, tried: impl FnOnce() -> String) -> Outcome {
+        match timeout(bound, &mut self.outcome).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(Error::Closed),
+            Err(elapsed) => {
+                let tried = format!("{}, for {bound:?}", tried());
+                match self.shared.trouble() {
+                    Some(trouble) => Err(trouble.to_unavailable(tried)),
+                    None => Err(Error::Unavailable { tried, source: Arc::new(elapsed) }),
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.shared.change(|state, _| {
+            if state.calls.remove(&self.ticket).is_some() {
+                state.desired.give_up(self.ticket, &self.service);
+            }
+        });
+    }
+}
