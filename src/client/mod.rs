@@ -27,8 +27,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A call changes [`desired`] at once, a pure value that knows what should be and what is; the one task of
-//! the client, [`worker`], makes a [`connection`] and lives through a [`session`] of it, again and again,
+//! A call changes `desired` at once, a pure value that knows what should be and what is; the one task of
+//! the client, `worker`, makes a `connection` and lives through a `session` of it, again and again,
 //! in which it asks `desired` what to send and tells it what came of it.
 
 mod backoff;
@@ -45,6 +45,8 @@ mod shared;
 mod transport;
 mod worker;
 
+#[cfg(test)]
+mod tests;
 
 pub use nacos::Nacos;
 pub use settings::NacosBuilder;

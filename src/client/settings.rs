@@ -96,7 +96,7 @@ impl NacosBuilder {
         Ok(Nacos::spawn(settings, &runtime))
     }
 
-    fn check(self) -> Result<Settings, Error> {
+    pub(super) fn check(self) -> Result<Settings, Error> {
         let invalid = |message: String| Error::Invalid { message };
         let http: Address = self.server.parse().map_err(|e| invalid(format!("registry: {e}")))?;
         let port = self.grpc_port.or_else(|| http.port().checked_add(GRPC_PORT_OFFSET)).ok_or_else(|| {
