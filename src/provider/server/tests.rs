@@ -1,0 +1,282 @@
+//! Connections over real sockets; nothing here waits for time to pass but the server's own bounds.
+
+use super::*;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
+use hyper::body::Frame;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::TokioIo;
+use std::future::ready;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::{Notify, SetOnce};
+use tokio::task::JoinHandle;
+use tower::service_fn;
+
+type Answer = http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>;
+
+/// A server of `/` (at once), `/slow` (when `release` is notified) and `/endless` (a body without an end).
+struct Running {
+    addr: SocketAddr,
+    drain: Arc<SetOnce<()>>,
+    abort: Arc<SetOnce<()>>,
+    arrived: Arc<Notify>,
+    release: Arc<Notify>,
+    server: JoinHandle<usize>,
+}
+
+async fn set(once: &SetOnce<()>) {
+    once.wait().await;
+}
+
+async fn listen() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.unwrap()
+}
+
+async fn run_server() -> Running {
+    run_server_on(listen().await)
+}
+
+fn run_server_on(listener: TcpListener) -> Running {
+    let addr = listener.local_addr().unwrap();
+    let (drain, abort) = (Arc::new(SetOnce::new()), Arc::new(SetOnce::new()));
+    let (arrived, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (gate, here) = (release.clone(), arrived.clone());
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (gate, here) = (gate.clone(), here.clone());
+        async move { Ok::<_, Infallible>(answer(request, &gate, &here).await) }
+    });
+    let (draining, aborting) = (drain.clone(), abort.clone());
+    let server =
+        tokio::spawn(
+            async move { serve(listener, |_| service.clone(), set(&draining), set(&aborting)).await },
+        );
+    Running { addr, drain, abort, arrived, release, server }
+}
+
+async fn answer(request: Request<Incoming>, gate: &Notify, here: &Notify) -> Response<Answer> {
+    here.notify_one();
+    let body = match request.uri().path() {
+        "/slow" => {
+            gate.notified().await;
+            Full::from("slow").boxed_unsync()
+        }
+        "/endless" => {
+            let first = futures_util::stream::once(ready(Ok(Frame::data(Bytes::from_static(b"first")))));
+            let endless = futures_util::stream::StreamExt::chain(first, futures_util::stream::pending());
+            StreamBody::new(endless).boxed_unsync()
+        }
+        _ => Full::from("ok").boxed_unsync(),
+    };
+    Response::new(body)
+}
+
+impl Running {
+    fn drain(&self) {
+        self.drain.set(()).unwrap();
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.addr).await.unwrap()
+    }
+
+    async fn http1(&self) -> http1::SendRequest<Empty<Bytes>> {
+        let (sender, connection) = http1::handshake(TokioIo::new(self.connect().await)).await.unwrap();
+        tokio::spawn(connection);
+        sender
+    }
+
+    async fn http2(&self) -> http2::SendRequest<Empty<Bytes>> {
+        let io = TokioIo::new(self.connect().await);
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        tokio::spawn(connection);
+        sender
+    }
+}
+
+fn get(path: &str) -> Request<Empty<Bytes>> {
+    Request::get(path).header("host", "orders").body(Empty::new()).unwrap()
+}
+
+async fn text(response: Response<Incoming>) -> String {
+    String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn both_protocols_are_served_on_one_port_and_idle_connections_end_at_once() {
+    let running = run_server().await;
+    let (mut old, mut new) = (running.http1().await, running.http2().await);
+    assert_eq!(text(old.send_request(get("/")).await.unwrap()).await, "ok");
+    assert_eq!(text(new.send_request(get("http://orders/")).await.unwrap()).await, "ok");
+    running.drain();
+    assert_eq!(running.server.await.unwrap(), 0);
+    assert!(TcpStream::connect(running.addr).await.is_err());
+}
+
+#[tokio::test]
+async fn requests_under_way_are_answered_and_http1_is_told_to_close() {
+    let running = run_server().await;
+    let (mut old, mut new) = (running.http1().await, running.http2().await);
+    let slow = tokio::spawn(old.send_request(get("/slow")));
+    running.arrived.notified().await;
+    let also_slow = tokio::spawn(new.send_request(get("http://orders/slow")));
+    running.arrived.notified().await;
+    running.drain();
+    // The idle connection is gone once the others have been told too.
+    while TcpStream::connect(running.addr).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    running.release.notify_waiters();
+    let slow = slow.await.unwrap().unwrap();
+    assert_eq!(slow.headers()["connection"], "close");
+    assert_eq!(text(slow).await, "slow");
+    assert_eq!(text(also_slow.await.unwrap().unwrap()).await, "slow");
+    assert_eq!(running.server.await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_request_that_nobody_has_read_yet_is_answered() {
+    let running = run_server().await;
+    let mut streams = Vec::new();
+    for _ in 0..20 {
+        streams.push(running.connect().await);
+        tokio::task::yield_now().await; // Lets the server accept it.
+    }
+    for stream in &mut streams {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: orders\r\n\r\n").await.unwrap();
+    }
+    // On this one thread the server has not run since the bytes were written.
+    running.drain();
+    for mut stream in streams {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok"), "{answer}");
+    }
+    assert_eq!(running.server.await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_request_on_a_kept_connection_that_nobody_has_read_yet_is_answered() {
+    let running = run_server().await;
+    let mut stream = running.connect().await;
+    let mut answer = [0; 1024];
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: orders\r\n\r\n").await.unwrap();
+    let length = stream.read(&mut answer).await.unwrap();
+    assert!(answer[..length].starts_with(b"HTTP/1.1 200"));
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: orders\r\n\r\n").await.unwrap();
+    running.drain();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok"), "{answer:?}");
+    assert_eq!(running.server.await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_connection_in_the_queue_of_the_port_is_served() {
+    let listener = listen().await;
+    let addr = listener.local_addr().unwrap();
+    let mut streams = Vec::new();
+    for _ in 0..20 {
+        let mut stream = std::net::TcpStream::connect(addr).unwrap();
+        std::io::Write::write_all(&mut stream, b"GET / HTTP/1.1\r\nhost: orders\r\n\r\n").unwrap();
+        stream.set_nonblocking(true).unwrap();
+        streams.push(TcpStream::from_std(stream).unwrap());
+    }
+    let running = run_server_on(listener);
+    running.drain();
+    for mut stream in streams {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
+    }
+    assert_eq!(running.server.await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_does_not_end_by_itself_is_cut_and_counted() {
+    let running = run_server().await;
+    let mut half = running.connect().await;
+    half.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
+    let (mut old, mut new) = (running.http1().await, running.http2().await);
+    let mut endless = old.send_request(get("/endless")).await.unwrap();
+    let mut also_endless = new.send_request(get("http://orders/endless")).await.unwrap();
+    for body in [endless.body_mut(), also_endless.body_mut()] {
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "first");
+    }
+    running.drain();
+    while TcpStream::connect(running.addr).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!running.server.is_finished());
+    running.abort.set(()).unwrap();
+    assert_eq!(running.server.await.unwrap(), 3);
+    for body in [endless.body_mut(), also_endless.body_mut()] {
+        assert!(body.frame().await.unwrap().is_err());
+    }
+    assert!(matches!(half.read(&mut [0; 1]).await, Ok(0) | Err(_)));
+}
+
+#[tokio::test]
+async fn an_http2_client_is_told_to_go_away() {
+    let running = run_server().await;
+    let io = TokioIo::new(running.connect().await);
+    let (mut sender, connection) =
+        http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), io).await.unwrap();
+    let connection = tokio::spawn(connection);
+    assert_eq!(text(sender.send_request(get("http://orders/")).await.unwrap()).await, "ok");
+    running.drain();
+    // A GOAWAY without error ends the client's connection without one, though `sender` still lives.
+    connection.await.unwrap().unwrap();
+    assert!(sender.send_request(get("http://orders/")).await.unwrap_err().is_canceled());
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_is_waited_for_and_counted_when_it_stays() {
+    let listener = listen().await;
+    let addr = listener.local_addr().unwrap();
+    let (keep, mut upgraded) = mpsc::channel(1);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let (keep, upgrade) = (keep.clone(), hyper::upgrade::on(&mut request));
+        tokio::spawn(async move { keep.send(upgrade.await.unwrap()).await.unwrap() });
+        let switching =
+            Response::builder().status(101).header("connection", "upgrade").header("upgrade", "x");
+        ready(Ok::<_, Infallible>(switching.body(Empty::<Bytes>::new()).unwrap()))
+    });
+    let (drain, abort) = (Arc::new(SetOnce::<()>::new()), Arc::new(SetOnce::<()>::new()));
+    let (draining, aborting) = (drain.clone(), abort.clone());
+    let server =
+        tokio::spawn(
+            async move { serve(listener, |_| service.clone(), set(&draining), set(&aborting)).await },
+        );
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nhost: orders\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n")
+        .await
+        .unwrap();
+    let _kept = upgraded.recv().await.unwrap();
+    drain.set(()).unwrap();
+    while TcpStream::connect(addr).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!server.is_finished());
+    abort.set(()).unwrap();
+    assert_eq!(server.await.unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_says_nothing_is_closed_and_one_that_spoke_is_not() {
+    let wire = |stream: TcpStream, peer| Tapped::new(stream, peer, mpsc::channel(1).0).1;
+    let listener = listen().await;
+    let addr = listener.local_addr().unwrap();
+    let silent = wire(TcpStream::connect(addr).await.unwrap(), addr);
+    let start = time::Instant::now();
+    mute(&silent).await;
+    assert_eq!(start.elapsed(), HEAD_TIMEOUT);
+    silent.call();
+    assert!(time::timeout(HEAD_TIMEOUT * 2, mute(&silent)).await.is_err());
+}
+
+#[test]
+fn only_errors_of_one_connection_are_passed_over() {
+    assert!(concerns_one_connection(&io::ErrorKind::ConnectionAborted.into()));
+    assert!(!concerns_one_connection(&io::Error::from_raw_os_error(24))); // EMFILE
+}

@@ -1,0 +1,174 @@
+//! What a server can know of a connection from outside: whether bytes are waiting to be read, and whether
+//! what was answered has gone out.
+//!
+//! Hyper owns the socket, so the socket itself takes notes: a [`Tapped`] stream writes into the [`Wire`]
+//! that its server keeps.
+
+use hyper_util::rt::TokioIo;
+use socket2::SockRef;
+use std::convert::Infallible;
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+/// Fewer bytes than this do not tell HTTP/1 from HTTP/2, whose preface has this length.
+const PREFACE_BYTES: u64 = 24;
+
+/// Notes on one connection, shared by its stream and whoever serves it.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    peer: SocketAddr,
+    bytes_read: AtomicU64,
+    flushes: AtomicU64,
+    called: AtomicBool,
+    closed: AtomicBool,
+    /// While set, a read that would wait looks into the kernel's buffer first.
+    peeking: AtomicBool,
+    /// What the last look found.
+    unread: AtomicBool,
+}
+
+impl Wire {
+    fn new(peer: SocketAddr) -> Self {
+        Self {
+            peer,
+            bytes_read: AtomicU64::new(0),
+            flushes: AtomicU64::new(0),
+            called: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            peeking: AtomicBool::new(false),
+            unread: AtomicBool::new(false),
+        }
+    }
+
+    /// Address of the other end.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// How often everything that had been written went out. Grows after an answer was queued: the answer
+    /// is on its way.
+    pub(crate) fn flushes(&self) -> u64 {
+        self.flushes.load(Ordering::Acquire)
+    }
+
+    /// Whether the connection has ended; an upgraded one lives on.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Notes that a whole request head has come.
+    pub(super) fn call(&self) {
+        // Read first: the line is shared by the threads that serve one HTTP/2 connection.
+        if !self.called.load(Ordering::Relaxed) {
+            self.called.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the other end has not even said which protocol it speaks.
+    pub(super) fn is_mute(&self) -> bool {
+        !self.called.load(Ordering::Relaxed) && self.bytes_read.load(Ordering::Relaxed) < PREFACE_BYTES
+    }
+
+    /// From here on reads look for bytes that the runtime has not noticed yet: its readiness is stale until
+    /// the next turn of its driver.
+    pub(super) fn peek_from_now_on(&self) {
+        self.peeking.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the other end has sent something, and all of it has been read.
+    pub(super) fn has_read_all(&self) -> bool {
+        self.bytes_read.load(Ordering::Relaxed) > 0 && !self.unread.load(Ordering::Relaxed)
+    }
+}
+
+/// A TCP stream that takes notes.
+#[derive(Debug)]
+pub(crate) struct Tapped {
+    stream: TcpStream,
+    wire: Arc<Wire>,
+    /// Held while the stream lives, even in the hands of an upgrade.
+    _open: mpsc::Sender<Infallible>,
+}
+
+impl Tapped {
+    /// Wraps `stream` for hyper, and says where its notes are.
+    pub(super) fn new(
+        stream: TcpStream,
+        peer: SocketAddr,
+        open: mpsc::Sender<Infallible>,
+    ) -> (TokioIo<Self>, Arc<Wire>) {
+        let wire = Arc::new(Wire::new(peer));
+        (TokioIo::new(Self { stream, wire: wire.clone(), _open: open }), wire)
+    }
+
+    /// Looks into the kernel's buffer; a wake-up stands in for the one that the runtime has yet to give.
+    fn look_for_unread(&self, cx: &Context<'_>) {
+        let unread = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]).is_ok_and(|n| n > 0);
+        self.wire.unread.store(unread, Ordering::Relaxed);
+        if unread {
+            cx.waker().wake_by_ref();
+        }
+    }
+}
+
+impl AsyncRead for Tapped {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let wire = &*self.wire;
+        if read.is_ready() {
+            let count = buf.filled().len() - before;
+            wire.bytes_read.fetch_add(count as u64, Ordering::Relaxed);
+            wire.unread.store(false, Ordering::Relaxed);
+        } else if wire.peeking.load(Ordering::Relaxed) {
+            self.look_for_unread(cx);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Tapped {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.wire.flushes.fetch_add(1, Ordering::Release);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl Drop for Tapped {
+    fn drop(&mut self) {
+        self.wire.closed.store(true, Ordering::Release);
+    }
+}
