@@ -1,0 +1,116 @@
+//! Where this process stands between start and stop, known to every layer.
+
+use crate::model::Phase;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use tokio::sync::watch;
+
+/// A shared handle on the [`Phase`] of this process; a clone is the same lifecycle.
+///
+/// Reading it is one atomic load. It only moves forward, so a step that comes too late changes nothing.
+///
+/// ```
+/// use tower_graceful::{model::Phase, provider::Lifecycle};
+/// let lifecycle = Lifecycle::new();
+/// assert!(lifecycle.serve());
+/// assert!(lifecycle.leave());
+/// assert!(!lifecycle.serve(), "who leaves does not serve again");
+/// assert_eq!(lifecycle.phase(), Phase::Leaving);
+/// ```
+#[derive(Clone, Default)]
+pub struct Lifecycle(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    /// The phase as the layers read it with every request.
+    phase: AtomicU8,
+    /// The same for those who wait; its lock orders the steps.
+    steps: watch::Sender<Phase>,
+}
+
+impl Lifecycle {
+    /// A lifecycle in [`Phase::Starting`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The present phase.
+    pub fn phase(&self) -> Phase {
+        Phase::ALL[usize::from(self.0.phase.load(Ordering::Acquire))]
+    }
+
+    /// Lets requests in. Says whether this was a step: it is none once the process leaves.
+    pub fn serve(&self) -> bool {
+        self.step(Phase::Serving)
+    }
+
+    /// Begins to leave: from here on answers say so. Says whether this was a step.
+    pub fn leave(&self) -> bool {
+        self.step(Phase::Leaving)
+    }
+
+    /// Ends. Says whether this was a step.
+    pub fn stop(&self) -> bool {
+        self.step(Phase::Stopped)
+    }
+
+    /// Waits until the process has come to `phase` or gone past it, and returns where it is then.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    pub async fn reached(&self, phase: Phase) -> Phase {
+        let mut steps = self.0.steps.subscribe();
+        steps.wait_for(|now| *now >= phase).await.map_or(Phase::Stopped, |now| *now)
+    }
+
+    fn step(&self, next: Phase) -> bool {
+        self.0.steps.send_if_modified(|phase| {
+            let may = phase.may_become(next);
+            if may {
+                *phase = next;
+                self.0.phase.store(next as u8, Ordering::Release);
+            }
+            may
+        })
+    }
+}
+
+impl fmt::Debug for Lifecycle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Lifecycle").field(&self.phase()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio_test::{assert_pending, assert_ready_eq, task};
+
+    #[test]
+    fn a_step_is_seen_by_every_clone_and_happens_once() {
+        let lifecycle = Lifecycle::new();
+        let clone = lifecycle.clone();
+        for (step, phase) in
+            [(Lifecycle::serve as fn(&_) -> bool, Phase::Serving), (Lifecycle::leave, Phase::Leaving)]
+        {
+            assert!(step(&lifecycle));
+            assert!(!step(&clone));
+            assert_eq!(clone.phase(), phase);
+        }
+        assert!(clone.stop());
+        assert!(!lifecycle.leave());
+        assert_eq!(lifecycle.phase(), Phase::Stopped);
+    }
+
+    #[test]
+    fn who_waits_for_a_phase_is_woken_by_it_or_by_one_behind_it() {
+        let lifecycle = Lifecycle::new();
+        let mut serving = task::spawn(lifecycle.reached(Phase::Serving));
+        assert_pending!(serving.poll());
+        lifecycle.leave();
+        assert!(serving.is_woken());
+        assert_ready_eq!(serving.poll(), Phase::Leaving);
+        assert_ready_eq!(task::spawn(lifecycle.reached(Phase::Starting)).poll(), Phase::Leaving);
+    }
+}

@@ -1,0 +1,183 @@
+//! Marks every answer of an instance that is leaving, so that consumers stop choosing it.
+//!
+//! A registry tells consumers seconds later; the answer to their own request tells them at once. An answer
+//! to HTTP/1 also says `connection: close`, which every client understands, and which lets it end its
+//! connection before the process does; under HTTP/2 the server's GOAWAY does that. The layer never refuses
+//! or delays a request, nor changes an error.
+//!
+//! The words between consumer and provider are for one hop: the request's `graceful-caller` ends here, and
+//! a `graceful-offline` that a handler took over from its own backend goes no further.
+//!
+//! ```
+//! use tower_graceful::provider::{Lifecycle, OfflineLayer};
+//! let lifecycle = Lifecycle::new();
+//! let tag = http::HeaderValue::from_static("\"10.0.0.7:8080\";epoch=1732060800000;fade=0");
+//! let app = axum::Router::<()>::new().layer(OfflineLayer::new(lifecycle.clone(), tag));
+//! lifecycle.leave(); // From here on every answer carries the header `graceful-offline`.
+//! ```
+
+use super::Lifecycle;
+use crate::model::Phase;
+use crate::naming::header::{CALLER, OFFLINE};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, StatusCode, Version};
+use pin_project_lite::pin_project;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tower_layer::Layer;
+use tower_service::Service;
+
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
+/// Marks answers while its lifecycle is in [`Phase::Leaving`]. See the [module docs](self).
+#[derive(Clone, Debug)]
+pub struct OfflineLayer {
+    lifecycle: Lifecycle,
+    tag: HeaderValue,
+}
+
+impl OfflineLayer {
+    /// Follows `lifecycle`, which clones of the layer and of its services share; `tag` names this instance:
+    /// an [`OfflineTag`](crate::naming::header::OfflineTag)'s value.
+    pub fn new(lifecycle: Lifecycle, tag: HeaderValue) -> Self {
+        Self { lifecycle, tag }
+    }
+}
+
+impl<S> Layer<S> for OfflineLayer {
+    type Service = Offline<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let (lifecycle, tag) = (self.lifecycle.clone(), self.tag.clone());
+        Offline { inner, lifecycle, tag }
+    }
+}
+
+/// Service made by [`OfflineLayer`].
+#[derive(Clone, Debug)]
+pub struct Offline<S> {
+    inner: S,
+    lifecycle: Lifecycle,
+    tag: HeaderValue,
+}
+
+impl<S, B, ResB> Service<Request<B>> for Offline<S>
+where
+    S: Service<Request<B>, Response = Response<ResB>>,
+{
+    type Response = S::Response;
+    type Error = S::Error; // Passed through: axum asks for `Infallible`.
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        request.headers_mut().remove(CALLER);
+        // The request's version: an answer's own says nothing about its connection.
+        let closes = request.version() <= Version::HTTP_11;
+        let (inner, lifecycle) = (self.inner.call(request), self.lifecycle.clone());
+        ResponseFuture { inner, lifecycle, tag: self.tag.clone(), closes }
+    }
+}
+
+pin_project! {
+    /// Response future of [`Offline`].
+    #[derive(Debug)]
+    pub struct ResponseFuture<F> { #[pin] inner: F, lifecycle: Lifecycle, tag: HeaderValue, closes: bool }
+}
+
+impl<F: Future<Output = Result<Response<B>, E>>, B, E> Future for ResponseFuture<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = ready!(this.inner.poll(cx))?;
+        let upgrades = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.remove(OFFLINE);
+        // Read here, not in `call`: a request under way when leaving begins is tagged too.
+        if this.lifecycle.phase() == Phase::Leaving {
+            headers.insert(OFFLINE, this.tag.clone());
+            if *this.closes && !upgrades {
+                headers.insert(CONNECTION, CLOSE);
+            }
+        }
+        Poll::Ready(Ok(response))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::ready;
+    use tokio_test::task;
+    use tower::{ServiceExt as _, service_fn};
+    use tower_test::mock;
+
+    const TAG: HeaderValue = HeaderValue::from_static("\"10.0.0.7:8080\";epoch=1;fade=0");
+
+    fn request(version: Version) -> Request<()> {
+        Request::builder().version(version).body(()).unwrap()
+    }
+
+    fn layer() -> (Lifecycle, OfflineLayer) {
+        let lifecycle = Lifecycle::new();
+        lifecycle.serve();
+        (lifecycle.clone(), OfflineLayer::new(lifecycle, TAG))
+    }
+
+    #[tokio::test]
+    async fn an_answer_under_way_when_leaving_begins_is_tagged() {
+        let (lifecycle, layer) = layer();
+        let (inner, mut handler) = mock::pair::<_, Response<()>>();
+        handler.allow(1);
+        let mut answer = task::spawn(layer.layer(inner).oneshot(request(Version::HTTP_11)));
+        assert!(answer.poll().is_pending());
+        let (_, respond) = handler.next_request().await.unwrap();
+        lifecycle.leave();
+        respond.send_response(Response::new(()));
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.headers()[OFFLINE], TAG);
+        assert_eq!(answer.headers()[CONNECTION], "close");
+    }
+
+    #[tokio::test]
+    async fn only_http1_is_told_to_close_and_an_upgrade_is_not() {
+        let (lifecycle, layer) = layer();
+        lifecycle.leave();
+        for (version, status, closes) in [
+            (Version::HTTP_10, 200, true),
+            (Version::HTTP_11, 200, true),
+            (Version::HTTP_2, 200, false),
+            (Version::HTTP_11, 101, false),
+        ] {
+            // The answer's own version is always HTTP/1.1, as handlers leave it.
+            let inner = service_fn(move |_| ready(Response::builder().status(status).body(())));
+            let answer = layer.layer(inner).oneshot(request(version)).await.unwrap();
+            assert_eq!(answer.headers().contains_key(CONNECTION), closes, "{version:?} {status}");
+            assert_eq!(answer.headers()[OFFLINE], TAG);
+        }
+    }
+
+    #[tokio::test]
+    async fn words_of_other_hops_go_no_further() {
+        let (_, layer) = layer();
+        let inner = service_fn(async |request: Request<()>| {
+            assert!(!request.headers().contains_key(CALLER));
+            Response::builder().header(OFFLINE, "\"10.0.0.9:80\";epoch=1").body(())
+        });
+        let mut asked = request(Version::HTTP_11);
+        asked.headers_mut().insert(CALLER, HeaderValue::from_static("\"9f86d081884c7d65\""));
+        let answer = layer.layer(inner).oneshot(asked).await.unwrap();
+        assert!(answer.headers().is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_error_passes_as_it_is() {
+        let (_, layer) = layer();
+        let inner = service_fn(async |_| Err::<Response<()>, _>("broken"));
+        assert_eq!(layer.layer(inner).oneshot(request(Version::HTTP_2)).await.unwrap_err(), "broken");
+    }
+}

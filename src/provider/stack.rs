@@ -1,0 +1,136 @@
+//! The provider's layers in their one right order.
+
+use super::drain::{Drain, DrainLayer, InFlight};
+use super::gate::{Gate, GateLayer};
+use super::offline::{Offline, OfflineLayer};
+use super::warmup::{FirstRequest, WarmUp, WarmUpLayer};
+use super::{Lifecycle, ProbePaths};
+use crate::Clock;
+use http::HeaderValue;
+use tower_layer::Layer;
+
+/// `drain(offline(gate(warmup(inner))))`.
+///
+/// Counting comes first, so that refused requests count as traffic: who still calls must be known. The tag
+/// goes onto refusals too. And the gate stands before the warm-up, because a refused request warms nothing.
+///
+/// Under `Provider::serve` the layers are in place. Alone, under `axum::serve` or tonic,
+/// they do all that an answer can do, and miss what only a server can: connections without requests are
+/// not told (no GOAWAY until the server shuts down), a request in the buffer of a closing connection or in
+/// the port's queue can be lost, nobody knows which callers have been told, and the phases are yours to
+/// step.
+///
+/// ```
+/// use tower_graceful::provider::{GracefulLayer, Lifecycle};
+/// let lifecycle = Lifecycle::new();
+/// let tag = http::HeaderValue::from_static("\"10.0.0.7:8080\";epoch=1732060800000;fade=0");
+/// let graceful = GracefulLayer::new(lifecycle.clone(), tag);
+/// let in_flight = graceful.in_flight().clone();
+/// let app = axum::Router::<()>::new().layer(graceful);
+/// lifecycle.serve();
+/// // On a signal: `lifecycle.leave()`, wait until consumers have heard, then `in_flight.idle().await`.
+/// ```
+#[derive(Clone, Debug)]
+pub struct GracefulLayer {
+    lifecycle: Lifecycle,
+    tag: HeaderValue,
+    in_flight: InFlight,
+    first_request: FirstRequest,
+    probes: ProbePaths,
+    gated: bool,
+}
+
+impl GracefulLayer {
+    /// Follows `lifecycle`; `tag` names this instance: an
+    /// [`OfflineTag`](crate::naming::header::OfflineTag)'s value.
+    pub fn new(lifecycle: Lifecycle, tag: HeaderValue) -> Self {
+        Self {
+            lifecycle,
+            tag,
+            in_flight: InFlight::new(),
+            first_request: FirstRequest::new(Clock::system()),
+            probes: ProbePaths::default(),
+            gated: true,
+        }
+    }
+
+    /// The same stack with a gate (default) or without: then requests are handled as soon as they come.
+    #[must_use]
+    pub fn with_gate(self, gated: bool) -> Self {
+        Self { gated, ..self }
+    }
+
+    /// The same stack with other probes. Default [`ProbePaths::default`].
+    #[must_use]
+    pub fn with_probes(self, probes: ProbePaths) -> Self {
+        Self { probes, ..self }
+    }
+
+    /// The same stack whose first request is dated by `clock`. Default the system's.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { first_request: FirstRequest::new(clock), ..self }
+    }
+
+    /// The requests under way in all services of this layer and of its clones.
+    pub fn in_flight(&self) -> &InFlight {
+        &self.in_flight
+    }
+
+    /// When the first real request came.
+    pub fn first_request(&self) -> &FirstRequest {
+        &self.first_request
+    }
+}
+
+impl<S> Layer<S> for GracefulLayer {
+    type Service = Drain<Offline<Gate<WarmUp<S>>>>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let Self { lifecycle, tag, in_flight, first_request, probes, gated } = self.clone();
+        let warm_up = WarmUpLayer::new(lifecycle.clone(), first_request).with_probes(probes.clone());
+        let gate = if gated { GateLayer::new(lifecycle.clone()) } else { GateLayer::open() };
+        let gate = gate.with_probes(probes.clone());
+        let offline = OfflineLayer::new(lifecycle, tag);
+        DrainLayer::new(in_flight).with_probes(probes).layer(offline.layer(gate.layer(warm_up.layer(inner))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::naming::header::{OFFLINE, REFUSED};
+    use http::{Request, Response, StatusCode};
+    use std::convert::Infallible;
+    use tower::{ServiceExt as _, service_fn};
+
+    const TAG: HeaderValue = HeaderValue::from_static("\"10.0.0.7:8080\";epoch=1;fade=0");
+
+    #[tokio::test]
+    async fn a_refused_request_counts_as_traffic_but_does_not_start_the_warm_up() {
+        let lifecycle = Lifecycle::new();
+        let layer = GracefulLayer::new(lifecycle.clone(), TAG);
+        let service = layer.layer(service_fn(async |_| Ok::<_, Infallible>(Response::new(()))));
+        let call = || service.clone().oneshot(Request::get("/").body(()).unwrap());
+
+        let refused = call().await.unwrap();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(refused.headers()[REFUSED], "?1");
+        assert_eq!((layer.in_flight().begun(), layer.first_request().moment()), (1, None));
+
+        lifecycle.serve();
+        assert_eq!(call().await.unwrap().status(), StatusCode::OK);
+        assert!(layer.first_request().moment().is_some());
+        lifecycle.leave();
+        assert_eq!(call().await.unwrap().headers()[OFFLINE], TAG);
+    }
+
+    #[tokio::test]
+    async fn without_a_gate_requests_are_handled_before_the_process_serves() {
+        let layer = GracefulLayer::new(Lifecycle::new(), TAG).with_gate(false);
+        let service = layer.layer(service_fn(async |_| Ok::<_, Infallible>(Response::new(()))));
+        let answer = service.oneshot(Request::get("/").body(()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(layer.first_request().moment(), None);
+    }
+}
