@@ -12,10 +12,30 @@ mod stack;
 pub mod warmup;
 
 #[cfg(feature = "serve")]
-#[allow(dead_code, reason = "the process around the layers arrives with the next change")]
+mod advertise;
+#[cfg(feature = "serve")]
+mod error;
+#[cfg(feature = "serve")]
+mod leave;
+#[cfg(feature = "serve")]
+mod manage;
+#[cfg(feature = "serve")]
+mod process;
+#[cfg(feature = "serve")]
+mod register;
+#[cfg(feature = "serve")]
+mod report;
+#[cfg(feature = "serve")]
+mod run;
+#[cfg(feature = "serve")]
 pub(crate) mod server;
 #[cfg(feature = "serve")]
-#[allow(dead_code, reason = "the process around the layers arrives with the next change")]
+mod settings;
+#[cfg(feature = "serve")]
+mod signal;
+#[cfg(feature = "serve")]
+mod told;
+#[cfg(feature = "serve")]
 mod wire;
 
 pub use drain::{DrainLayer, InFlight};
@@ -25,3 +45,14 @@ pub use offline::OfflineLayer;
 pub use probes::ProbePaths;
 pub use stack::GracefulLayer;
 pub use warmup::{FirstRequest, WarmUpLayer};
+
+#[cfg(feature = "serve")]
+pub use error::{InvalidSetting, ServeError};
+#[cfg(feature = "serve")]
+pub use process::{Bound, Handle, ShutdownHandle};
+#[cfg(feature = "serve")]
+pub use report::Report;
+#[cfg(feature = "serve")]
+pub use run::Provider;
+#[cfg(feature = "serve")]
+pub use settings::Builder;

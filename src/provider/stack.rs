@@ -66,6 +66,12 @@ impl GracefulLayer {
         Self { probes, ..self }
     }
 
+    /// The same stack counting into `in_flight`. Default a count of its own.
+    #[must_use]
+    pub fn with_in_flight(self, in_flight: InFlight) -> Self {
+        Self { in_flight, ..self }
+    }
+
     /// The same stack whose first request is dated by `clock`. Default the system's.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {

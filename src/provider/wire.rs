@@ -36,7 +36,7 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    fn new(peer: SocketAddr) -> Self {
+    pub(super) fn new(peer: SocketAddr) -> Self {
         Self {
             peer,
             bytes_read: AtomicU64::new(0),
@@ -62,6 +62,16 @@ impl Wire {
     /// Whether the connection has ended; an upgraded one lives on.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// Notes that everything written so far went out.
+    pub(super) fn flush(&self) {
+        self.flushes.fetch_add(1, Ordering::Release);
+    }
+
+    /// Notes that the connection has ended.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
     }
 
     /// Notes that a whole request head has come.
@@ -158,7 +168,7 @@ impl AsyncWrite for Tapped {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.wire.flushes.fetch_add(1, Ordering::Release);
+        self.wire.flush();
         Poll::Ready(Ok(()))
     }
 
@@ -169,6 +179,6 @@ impl AsyncWrite for Tapped {
 
 impl Drop for Tapped {
     fn drop(&mut self) {
-        self.wire.closed.store(true, Ordering::Release);
+        self.wire.close();
     }
 }

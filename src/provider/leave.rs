@@ -1,0 +1,97 @@
+//! When a leaving instance may go: the lame duck.
+//!
+//! The port stays open and everything is served, until nobody can be expected to call any more: the
+//! deregistration is acknowledged or has failed, no request has begun for the quiet period, and every
+//! recent caller has been told. Where that does not come about, a limit ends it.
+
+use super::process::Process;
+use super::register::Registration;
+use std::pin::pin;
+use std::time::Duration;
+use tokio::time::{self, Instant, MissedTickBehavior};
+
+/// Quiet is measured by looking at the count of requests this many times in each quiet period: no request
+/// pays for a look at the clock.
+const LOOKS_PER_QUIET_PERIOD: u32 = 10;
+/// How long callers may take to hear it from us first. A registry tells consumers within milliseconds, and
+/// a consumer that has turned away gets no answer any more that could tell us that it knows: this
+/// order is what lets the lame duck end when they all do, instead of at its limit.
+const TELL_FIRST: Duration = Duration::from_millis(200);
+/// How often to look whether they have.
+const TELL_FIRST_LOOK: Duration = Duration::from_millis(5);
+
+/// Takes the instance off the list, and returns when it may go, latest after `limit`.
+pub(super) async fn lame_duck(process: &Process, registration: &Registration<'_>, limit: Duration) {
+    let calm = async {
+        let mut deregistration = pin!(async {
+            tell_callers_first(process).await;
+            registration.leave().await;
+        });
+        let mut deregistered = false;
+        let quiet_period = process.settings.pace.quiet_period;
+        let mut quiet = Quiet::new(process.in_flight.begun(), Instant::now());
+        let mut looks = time::interval(quiet_period / LOOKS_PER_QUIET_PERIOD);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = &mut deregistration, if !deregistered => deregistered = true,
+                now = looks.tick() => {
+                    let is_quiet = quiet.lasts(process.in_flight.begun(), now) >= quiet_period;
+                    if deregistered && is_quiet && process.callers.untold() == 0 {
+                        return;
+                    }
+                }
+            }
+        }
+    };
+    if time::timeout(limit, calm).await.is_err() {
+        let untold = process.callers.untold();
+        tracing::warn!(untold, ?limit, "consumers still call, or have not been told: time is up");
+    }
+}
+
+async fn tell_callers_first(process: &Process) {
+    let all_told = async {
+        while process.callers.untold() > 0 {
+            time::sleep(TELL_FIRST_LOOK).await;
+        }
+    };
+    // Whoever is left hears it from the registry.
+    let _ = time::timeout(TELL_FIRST, all_told).await;
+}
+
+/// Since when no request has begun, as far as looks at their count can tell.
+#[derive(Debug)]
+struct Quiet {
+    begun: u64,
+    since: Instant,
+}
+
+impl Quiet {
+    fn new(begun: u64, now: Instant) -> Self {
+        Self { begun, since: now }
+    }
+
+    /// How long it has been quiet at `now`, `begun` requests having begun in all.
+    fn lasts(&mut self, begun: u64, now: Instant) -> Duration {
+        if begun != self.begun {
+            *self = Self::new(begun, now);
+        }
+        now - self.since
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quiet_begins_anew_with_every_request() {
+        let start = Instant::now();
+        let after = |ms| start + Duration::from_millis(ms);
+        let mut quiet = Quiet::new(7, start);
+        assert_eq!(quiet.lasts(7, after(400)), Duration::from_millis(400));
+        assert_eq!(quiet.lasts(8, after(450)), Duration::ZERO);
+        assert_eq!(quiet.lasts(8, after(900)), Duration::from_millis(450));
+    }
+}

@@ -1,0 +1,247 @@
+//! The two ports beside the application's: what probes ask, and what operators order.
+//!
+//! - `GET /readiness`, `GET /health`: 200 `{"ready":true,"phase":"serving"}` while requests are welcome,
+//!   500 `{"ready":false,"phase":"starting","waiting_for":"..","error":null}` before and after.
+//! - `GET /livez`: 200 while the process runs.
+//! - `GET` or `POST /offline`: leaves the registry's list, and says how far that has come:
+//!   `{"phase":"leaving","in_flight":3,"left_ms":9800,"untold":1}`. With `?wait=30s` the answer comes when
+//!   the instance has drained, or after that time.
+
+use super::process::Process;
+use super::settings::Token;
+use crate::model::Phase;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{self, Instant};
+
+/// Longest time that an answer of `/offline` may be held: whatever waits for it gives up about then.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+#[derive(Debug, PartialEq, Serialize)]
+struct Ready {
+    ready: bool,
+    phase: &'static str,
+    #[serde(flatten)]
+    unready: Option<NotReady>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+struct NotReady {
+    waiting_for: Option<&'static str>,
+    error: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+struct Leaving {
+    phase: &'static str,
+    in_flight: u64,
+    left_ms: u64,
+    untold: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Problem {
+    error: &'static str,
+}
+
+#[derive(Debug, Deserialize)]
+struct Wait {
+    wait: Option<String>,
+}
+
+/// What the readiness port answers.
+pub(super) fn readiness_routes(process: Arc<Process>) -> Router {
+    let routes = Router::new()
+        .route("/readiness", get(readiness))
+        .route("/health", get(readiness))
+        .route("/livez", get(async || "alive\n"));
+    with_fallbacks(routes, "here are GET /readiness, /health and /livez").with_state(process)
+}
+
+/// What the offline port answers.
+pub(super) fn offline_routes(process: Arc<Process>) -> Router {
+    let routes = Router::new().route("/offline", get(offline).post(offline));
+    with_fallbacks(routes, "here is GET or POST /offline").with_state(process)
+}
+
+fn with_fallbacks(routes: Router<Arc<Process>>, here: &'static str) -> Router<Arc<Process>> {
+    routes
+        .fallback(async move || problem(StatusCode::NOT_FOUND, here))
+        .method_not_allowed_fallback(async move || problem(StatusCode::METHOD_NOT_ALLOWED, here))
+}
+
+async fn readiness(State(process): State<Arc<Process>>) -> Response {
+    let phase = process.lifecycle.phase();
+    let ready = phase == Phase::Serving;
+    let unready = (!ready).then(|| {
+        let progress = process.progress.borrow();
+        NotReady { waiting_for: progress.waiting_for, error: progress.error.clone() }
+    });
+    let status = if ready { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
+    (status, Json(Ready { ready, phase: phase.as_str(), unready })).into_response()
+}
+
+async fn offline(
+    State(process): State<Arc<Process>>,
+    Query(Wait { wait }): Query<Wait>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(token) = &process.settings.offline_token
+        && !is_authorized(token, &headers)
+    {
+        let answer = problem(StatusCode::UNAUTHORIZED, "`Authorization: Bearer TOKEN` is needed");
+        return ([(header::WWW_AUTHENTICATE, "Bearer")], answer).into_response();
+    }
+    let wait = match wait.as_deref().map(parse_wait) {
+        None => Duration::ZERO,
+        Some(Some(wait)) => wait,
+        Some(None) => {
+            return problem(StatusCode::BAD_REQUEST, "accepted is wait=500ms or wait=30s, up to 60s");
+        }
+    };
+    process.asked.go_offline();
+    process.lifecycle.reached(Phase::Leaving).await;
+    // Drained or not, the answer says how far it has come.
+    let _ = time::timeout(wait, process.drained()).await;
+    Json(leaving(&process)).into_response()
+}
+
+fn leaving(process: &Process) -> Leaving {
+    let over = process.progress.borrow().lame_duck_is_over;
+    let since = process.asked.since().filter(|_| !over);
+    let left = since.map_or(Duration::ZERO, |since| {
+        (since + process.settings.pace.lame_duck_max).saturating_duration_since(Instant::now())
+    });
+    Leaving {
+        phase: process.lifecycle.phase().as_str(),
+        in_flight: process.in_flight.count(),
+        left_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+        untold: process.callers.untold(),
+    }
+}
+
+fn is_authorized(token: &Token, headers: &HeaderMap) -> bool {
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    given.and_then(|given| given.strip_prefix("Bearer ")).is_some_and(|given| token.is(given))
+}
+
+/// `500ms` or `30s`, at most [`WAIT_MAX`].
+fn parse_wait(text: &str) -> Option<Duration> {
+    let wait = match text.strip_suffix("ms") {
+        Some(millis) => Duration::from_millis(millis.parse().ok()?),
+        None => Duration::from_secs(text.strip_suffix('s')?.parse().ok()?),
+    };
+    (wait <= WAIT_MAX).then_some(wait)
+}
+
+fn problem(status: StatusCode, error: &'static str) -> Response {
+    (status, Json(Problem { error })).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::process::Progress;
+    use crate::provider::settings::Builder;
+    use axum::body::{Body, to_bytes};
+    use axum::http::Request;
+    use tower::ServiceExt as _;
+
+    fn process(builder: Builder) -> Arc<Process> {
+        builder.build().unwrap().into_process()
+    }
+
+    fn orders() -> Builder {
+        Builder::new("orders")
+    }
+
+    async fn ask(routes: Router, method: &str, path: &str, token: Option<&str>) -> (StatusCode, String) {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(token) = token {
+            request = request.header("authorization", token);
+        }
+        let answer = routes.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let status = answer.status();
+        let body = to_bytes(answer.into_body(), 1024).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn readiness_follows_the_phases_and_says_what_it_waits_for() {
+        let process = process(orders());
+        let ask = |path: &'static str| ask(readiness_routes(process.clone()), "GET", path, None);
+        process.progress.send_modify(|progress| {
+            progress.waiting_for = Some("the registry");
+            progress.error = Some("it is away".to_owned());
+        });
+        let starting =
+            r#"{"ready":false,"phase":"starting","waiting_for":"the registry","error":"it is away"}"#;
+        assert_eq!(ask("/readiness").await, (StatusCode::INTERNAL_SERVER_ERROR, starting.to_owned()));
+        process.lifecycle.serve();
+        let serving = r#"{"ready":true,"phase":"serving"}"#;
+        assert_eq!(ask("/health").await, (StatusCode::OK, serving.to_owned()));
+        process.progress.send_modify(|progress| *progress = Progress::default());
+        process.lifecycle.leave();
+        let leaving = r#"{"ready":false,"phase":"leaving","waiting_for":null,"error":null}"#;
+        assert_eq!(ask("/readiness").await, (StatusCode::INTERNAL_SERVER_ERROR, leaving.to_owned()));
+        assert_eq!(ask("/livez").await.0, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_exist_and_what_is_not_meant_are_told_apart() {
+        let process = process(orders());
+        let (status, said) = ask(readiness_routes(process.clone()), "GET", "/ready", None).await;
+        assert_eq!((status, said.contains("/readiness")), (StatusCode::NOT_FOUND, true));
+        let (status, said) = ask(readiness_routes(process.clone()), "POST", "/livez", None).await;
+        assert_eq!((status, said.contains("GET /readiness")), (StatusCode::METHOD_NOT_ALLOWED, true));
+        let (status, said) = ask(offline_routes(process.clone()), "DELETE", "/offline", None).await;
+        assert_eq!((status, said.contains("GET or POST")), (StatusCode::METHOD_NOT_ALLOWED, true));
+        let (status, said) = ask(offline_routes(process.clone()), "GET", "/offline?wait=soon", None).await;
+        assert_eq!((status, said.contains("wait=30s")), (StatusCode::BAD_REQUEST, true));
+        assert_eq!(process.asked.since(), None, "nothing was ordered");
+    }
+
+    #[tokio::test]
+    async fn only_who_has_the_token_orders_the_instance_out() {
+        let process = process(orders().offline_token("0123456789abcdef"));
+        process.lifecycle.leave();
+        let ask =
+            |token: Option<&'static str>| ask(offline_routes(process.clone()), "POST", "/offline", token);
+        for wrong in [None, Some("0123456789abcdef"), Some("Bearer "), Some("Bearer 0123456789abcdeF")] {
+            assert_eq!(ask(wrong).await.0, StatusCode::UNAUTHORIZED);
+        }
+        assert_eq!(process.asked.since(), None);
+        assert_eq!(ask(Some("Bearer 0123456789abcdef")).await.0, StatusCode::OK);
+        assert!(process.asked.since().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_order_is_answered_when_drained_or_when_its_time_is_up() {
+        let process = process(orders());
+        process.lifecycle.leave();
+        let ask = || ask(offline_routes(process.clone()), "GET", "/offline?wait=4s", None);
+        let start = Instant::now();
+        let early = r#"{"phase":"leaving","in_flight":0,"left_ms":6000,"untold":0}"#;
+        assert_eq!(ask().await, (StatusCode::OK, early.to_owned()));
+        assert_eq!(start.elapsed(), Duration::from_secs(4));
+        process.progress.send_modify(|progress| progress.lame_duck_is_over = true);
+        let drained = r#"{"phase":"leaving","in_flight":0,"left_ms":0,"untold":0}"#;
+        assert_eq!(ask().await, (StatusCode::OK, drained.to_owned()));
+        assert_eq!(start.elapsed(), Duration::from_secs(4));
+    }
+
+    #[test]
+    fn a_wait_has_a_unit_and_a_bound() {
+        assert_eq!(parse_wait("500ms"), Some(Duration::from_millis(500)));
+        assert_eq!(parse_wait("60s"), Some(Duration::from_secs(60)));
+        for bad in ["", "30", "61s", "60001ms", "-1s", "1m", "s"] {
+            assert_eq!(parse_wait(bad), None, "{bad}");
+        }
+    }
+}

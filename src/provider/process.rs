@@ -1,0 +1,171 @@
+//! What the parts of one provider share: what it was told to do, where it stands, what it has been asked.
+
+use super::settings::Settings;
+use super::told::Callers;
+use super::{InFlight, Lifecycle};
+use crate::model::{Instance, Phase};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::{SetOnce, watch};
+use tokio::time::Instant;
+
+/// One provider, from its builder to its end.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) settings: Settings,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) in_flight: InFlight,
+    pub(super) callers: Callers,
+    pub(super) asked: Asked,
+    pub(super) progress: watch::Sender<Progress>,
+}
+
+/// What a person wants to know of a provider beyond its phase.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Progress {
+    /// What the start waits for; nothing once it has come.
+    pub(super) waiting_for: Option<&'static str>,
+    /// Why it has not come yet.
+    pub(super) error: Option<String>,
+    /// Absent until everything is bound.
+    pub(super) bound: Option<Bound>,
+    /// Whether consumers have had their time to turn away.
+    pub(super) lame_duck_is_over: bool,
+}
+
+/// Where a provider has come to be.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Bound {
+    /// Where the application listens.
+    pub address: SocketAddr,
+    /// Where `/readiness` is, unless it is turned off.
+    pub readiness: Option<SocketAddr>,
+    /// Where `/offline` is, unless it is turned off.
+    pub offline: Option<SocketAddr>,
+    /// What is registered, or would be.
+    pub instance: Instance,
+}
+
+/// What a provider has been asked, each at most once; who comes late still learns of it.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    offline: SetOnce<Instant>,
+    shutdown: SetOnce<Instant>,
+    abort: SetOnce<()>,
+}
+
+impl Process {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self {
+            lifecycle: Lifecycle::new(),
+            in_flight: InFlight::new(),
+            callers: Callers::new(settings.pace.cache_time),
+            asked: Asked::default(),
+            progress: watch::Sender::default(),
+            settings,
+        }
+    }
+
+    /// Resolves when the process has been asked to end, and says when that was.
+    pub(super) async fn told_to_stop(&self) -> Instant {
+        if self.settings.exit_after_offline {
+            self.asked.to_leave().await
+        } else {
+            *self.asked.shutdown.wait().await
+        }
+    }
+
+    /// Waits until consumers have had their time, and the last request has been answered.
+    pub(super) async fn drained(&self) {
+        let mut progress = self.progress.subscribe();
+        // Refused only when the sender is gone, which lives in `self`.
+        let _ = progress.wait_for(|progress| progress.lame_duck_is_over).await;
+        self.in_flight.idle().await;
+    }
+}
+
+impl Asked {
+    /// Leave the registry's list, and stay.
+    pub(super) fn go_offline(&self) {
+        let _ = self.offline.set(Instant::now()); // The first time counts.
+    }
+
+    /// Leave and end. Says whether this was the first time.
+    pub(super) fn shut_down(&self) -> bool {
+        self.shutdown.set(Instant::now()).is_ok()
+    }
+
+    /// End at once.
+    pub(super) fn abort(&self) {
+        self.shut_down();
+        let _ = self.abort.set(()); // Once is enough.
+    }
+
+    /// Resolves when there is reason to leave, and says since when.
+    pub(super) async fn to_leave(&self) -> Instant {
+        tokio::select! {
+            biased;
+            asked = self.offline.wait() => *asked,
+            asked = self.shutdown.wait() => *asked,
+        }
+    }
+
+    /// When leaving began to be asked for; nothing before.
+    pub(super) fn since(&self) -> Option<Instant> {
+        let both = [self.offline.get(), self.shutdown.get()];
+        both.into_iter().flatten().min().copied()
+    }
+
+    /// Resolves when there is no more time.
+    pub(super) async fn to_abort(&self) {
+        self.abort.wait().await;
+    }
+}
+
+/// Looks at a [`Provider`](super::Provider) from outside while it serves; a clone looks at the same one.
+#[derive(Clone, Debug)]
+pub struct Handle(pub(super) Arc<Process>);
+
+impl Handle {
+    /// The present phase.
+    pub fn phase(&self) -> Phase {
+        self.0.lifecycle.phase()
+    }
+
+    /// Waits until the provider has come to `phase` or gone past it, and returns where it is then.
+    pub async fn reached(&self, phase: Phase) -> Phase {
+        self.0.lifecycle.reached(phase).await
+    }
+
+    /// Requests under way, without probes.
+    pub fn in_flight(&self) -> u64 {
+        self.0.in_flight.count()
+    }
+
+    /// Waits until all ports are bound, and says where; nothing when the provider ended before.
+    pub async fn bound(&self) -> Option<Bound> {
+        let mut progress = self.0.progress.subscribe();
+        tokio::select! {
+            biased;
+            progress = progress.wait_for(|progress| progress.bound.is_some()) => progress.ok()?.bound.clone(),
+            _ = self.0.lifecycle.reached(Phase::Stopped) => None,
+        }
+    }
+}
+
+/// Ends a [`Provider`](super::Provider) from code, as signals do from outside; a clone ends the same one.
+#[derive(Clone, Debug)]
+pub struct ShutdownHandle(pub(super) Arc<Process>);
+
+impl ShutdownHandle {
+    /// As the first signal: leave, drain, end. Asked again, it changes nothing.
+    pub fn shut_down(&self) {
+        self.0.asked.shut_down();
+    }
+
+    /// As a second signal: cut what is open, and end at once.
+    pub fn abort(&self) {
+        self.0.asked.abort();
+    }
+}

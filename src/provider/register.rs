@@ -1,0 +1,207 @@
+//! Puts this instance on the registry's list, and takes it off.
+
+use super::FirstRequest;
+use super::process::Process;
+use super::settings::Settings;
+use crate::model::{Address, Instance, InstanceKey, Metadata, Snapshot, UnixMillis, WarmUpClock, key};
+use crate::naming::{self, Naming};
+use std::future::pending;
+use std::time::Duration;
+use tokio::time;
+
+/// First wait before the registry is asked again.
+const RETRY_FIRST: Duration = Duration::from_millis(200);
+/// Longest wait before the registry is asked again: when it is back, a fleet that waited for it serves soon.
+const RETRY_MAX: Duration = Duration::from_secs(10);
+/// How often the registry is asked for its list while this instance is not on it.
+const LIST_EVERY: Duration = Duration::from_secs(1);
+/// How long a deregistration may take: a registry that is away must not hold up the way out.
+const DEREGISTER_MAX: Duration = Duration::from_secs(2);
+
+/// What a provider says of itself.
+pub(super) fn describe(settings: &Settings, address: Address, epoch: UnixMillis) -> Instance {
+    let ours = [(key::VERSION, env!("CARGO_PKG_VERSION").to_owned()), (key::EPOCH, epoch.to_string())];
+    let curve = settings.warm_up.to_metadata();
+    let theirs = settings.metadata.iter().map(|(key, value)| (key, value.to_owned()));
+    let metadata: Metadata = theirs.chain(ours).chain(curve).collect();
+    let key = InstanceKey { address: address.clone(), cluster: settings.cluster.clone() };
+    Instance { key, weight: settings.weight, ..Instance::new(address) }.with_metadata(metadata)
+}
+
+/// One instance and the list it stands on.
+#[derive(Debug)]
+pub(super) struct Registration<'a> {
+    process: &'a Process,
+    instance: Instance,
+}
+
+impl<'a> Registration<'a> {
+    pub(super) fn new(process: &'a Process, instance: Instance) -> Self {
+        Self { process, instance }
+    }
+
+    fn registry(&self) -> Option<&dyn Naming> {
+        self.process.settings.registry.as_deref()
+    }
+
+    /// Registers, and waits until the registry's own list shows this process. Asks again for as long as
+    /// the registry may change its mind.
+    ///
+    /// # Errors
+    /// When the registry will never take it.
+    pub(super) async fn enter(&self) -> Result<(), naming::Error> {
+        let Some(registry) = self.registry() else { return Ok(()) };
+        let service = &self.process.settings.service;
+        self.wait_for("the registry to take the registration");
+        self.again_until_ok(|| self.register(registry)).await?;
+        self.wait_for("the registry to list this instance");
+        let mut list = self.again_until_ok(|| registry.subscribe(service)).await?;
+        while time::timeout(LIST_EVERY, list.wait_for(|list| is_listed(list, &self.instance))).await.is_err()
+        {
+            list.refresh();
+        }
+        self.process.progress.send_modify(|progress| progress.waiting_for = None);
+        Ok(())
+    }
+
+    async fn register(&self, registry: &dyn Naming) -> Result<(), naming::Error> {
+        let settings = &self.process.settings;
+        let now = || settings.clock.now();
+        let start = (settings.warm_up.clock() == WarmUpClock::Registration).then(now);
+        registry.register(&settings.service, &self.warming_since(start)).await
+    }
+
+    /// Writes the start of the warm-up into the registration when the first request has come. Never
+    /// resolves: it is dropped when this instance leaves, so that nothing registers it again.
+    pub(super) async fn announce_warm_up(&self, first: &FirstRequest) {
+        let start = first.comes().await;
+        let settings = &self.process.settings;
+        if let Some(registry) = self.registry()
+            && settings.warm_up.clock() == WarmUpClock::FirstRequest
+        {
+            let warming = self.warming_since(Some(start));
+            match self.again_until_ok(|| registry.register(&settings.service, &warming)).await {
+                Ok(()) => tracing::info!(start = start.as_u64(), "the first request came: warming up"),
+                Err(error) => {
+                    tracing::warn!(%error, "the start of the warm-up is not known: consumers send little");
+                }
+            }
+        }
+        pending().await
+    }
+
+    /// Takes this instance off the list, or gives up: both end within a bound.
+    pub(super) async fn leave(&self) {
+        let Some(registry) = self.registry() else { return };
+        let left = registry.deregister(&self.process.settings.service, &self.instance.key);
+        match time::timeout(DEREGISTER_MAX, left).await {
+            Ok(Ok(())) => tracing::info!(instance = %self.instance.address(), "deregistered"),
+            Ok(Err(error)) => tracing::warn!(%error, "deregistration failed: only the answers tell it now"),
+            Err(_) => tracing::warn!(waited = ?DEREGISTER_MAX, "deregistration was not acknowledged"),
+        }
+    }
+
+    fn warming_since(&self, start: Option<UnixMillis>) -> Instance {
+        let instance = self.instance.clone();
+        match start {
+            Some(start) => {
+                let metadata = instance.metadata.with(key::WARM_UP_START, start);
+                instance.with_metadata(metadata)
+            }
+            None => instance,
+        }
+    }
+
+    fn wait_for(&self, what: &'static str) {
+        tracing::debug!("waiting for {what}");
+        self.process.progress.send_modify(|progress| {
+            progress.waiting_for = Some(what);
+            progress.error = None;
+        });
+    }
+
+    async fn again_until_ok<T, F>(&self, ask: impl Fn() -> F) -> Result<T, naming::Error>
+    where
+        F: Future<Output = Result<T, naming::Error>>,
+    {
+        let mut attempt = 0_u32;
+        loop {
+            let error = match ask().await {
+                Ok(answer) => {
+                    self.process.progress.send_modify(|progress| progress.error = None);
+                    return Ok(answer);
+                }
+                Err(error) => error,
+            };
+            if !may_change(&error) {
+                return Err(error);
+            }
+            let pause = retry_pause(attempt, fastrand::f64());
+            tracing::warn!(error = whole(&error), retry_in = ?pause, "the registry did not do what it was asked");
+            self.process.progress.send_modify(|progress| progress.error = Some(whole(&error)));
+            time::sleep(pause).await;
+            attempt = attempt.saturating_add(1);
+        }
+    }
+}
+
+/// Whether the list shows this very process, not one that had its address before.
+fn is_listed(list: &Snapshot, instance: &Instance) -> bool {
+    list.get(&instance.key).is_some_and(|listed| listed.epoch() == instance.epoch())
+}
+
+/// Whether asking again can help; an operator may lift a refusal.
+fn may_change(error: &naming::Error) -> bool {
+    match error {
+        naming::Error::Unavailable { .. } | naming::Error::Refused { .. } => true,
+        naming::Error::Invalid { .. } | naming::Error::Closed => false,
+    }
+}
+
+/// The wait after failed attempt number `attempt`, from 0: doubled each time, and by `chance` (0 to 1)
+/// shortened by up to a half, so that a fleet does not come back as one.
+fn retry_pause(attempt: u32, chance: f64) -> Duration {
+    let full = RETRY_FIRST.saturating_mul(2_u32.saturating_pow(attempt)).min(RETRY_MAX);
+    full.mul_f64(1.0 - chance / 2.0)
+}
+
+/// The error with its causes.
+fn whole(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_list_that_shows_a_predecessor_does_not_show_this_process() {
+        let at = |epoch: u64| {
+            let instance = Instance::new("10.0.0.7:8080".parse().unwrap());
+            instance.with_metadata(Metadata::from_iter([(key::EPOCH, epoch.to_string())]))
+        };
+        let list = |instances| Snapshot::new("orders".parse().unwrap(), 1, instances);
+        assert!(is_listed(&list(vec![at(2)]), &at(2)));
+        assert!(!is_listed(&list(vec![at(1)]), &at(2)));
+        assert!(!is_listed(&list(Vec::new()), &at(2)));
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes() {
+        let source = std::io::Error::other("connection refused");
+        let error =
+            naming::Error::Unavailable { tried: "register".to_owned(), source: std::sync::Arc::new(source) };
+        assert_eq!(whole(&error), "the registry is unavailable (register): connection refused");
+    }
+
+    proptest! {
+        #[test]
+        fn pauses_grow_within_their_bounds(attempt: u32, chance in 0.0..1.0) {
+            let pause = retry_pause(attempt, chance);
+            prop_assert!(RETRY_FIRST / 2 <= pause && pause <= RETRY_MAX);
+            prop_assert!(pause <= retry_pause(attempt.saturating_add(2), chance));
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What a provider can say of its life when it ends.
+
+use std::fmt;
+use std::process::{ExitCode, Termination};
+use std::time::Duration;
+
+/// How a provider came, served and went.
+///
+/// As the answer of `main` it is the exit code: 0 when nothing was cut, 3 otherwise.
+///
+/// ```no_run
+/// use tower_graceful::provider::{Provider, Report};
+/// # #[tokio::main]
+/// async fn main() -> Result<Report, Box<dyn std::error::Error>> {
+///     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+///     let provider = Provider::builder("orders").build()?;
+///     Ok(provider.serve(listener, axum::Router::new()).await?)
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// From the start until it served, or left without having served.
+    pub starting: Duration,
+    /// From there until it left.
+    pub serving: Duration,
+    /// How long it went on serving while consumers turned away.
+    pub lame_duck: Duration,
+    /// From the moment connections were told to end until the last one had.
+    pub draining: Duration,
+    /// From the first signal to the end.
+    pub drain_time: Duration,
+    /// Requests under way when it began to leave.
+    pub in_flight_at_signal: u64,
+    /// Requests that began after that; all were served.
+    pub requests_after_signal: u64,
+    /// Recent callers that did not know that it leaves when the lame duck was over.
+    pub untold_callers: usize,
+    /// Connections that were cut, with what was under way on them.
+    pub cut_connections: usize,
+}
+
+/// Exit code of a provider that cut something: neither success nor a failure of its own.
+const CUT: u8 = 3;
+
+impl Report {
+    /// Whether everything ended by itself.
+    pub fn is_clean(&self) -> bool {
+        self.cut_connections == 0
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "served for {:.1?}; left within {:.1?} (lame duck {:.1?}, drain {:.1?}) with {} requests under way \
+             and {} more afterwards; ",
+            self.serving,
+            self.drain_time,
+            self.lame_duck,
+            self.draining,
+            self.in_flight_at_signal,
+            self.requests_after_signal,
+        )?;
+        match self.untold_callers {
+            0 => {}
+            1 => f.write_str("1 caller did not know; ")?,
+            more => write!(f, "{more} callers did not know; ")?,
+        }
+        match self.cut_connections {
+            0 => f.write_str("nothing was cut"),
+            1 => f.write_str("1 connection was cut"),
+            more => write!(f, "{more} connections were cut"),
+        }
+    }
+}
+
+impl Termination for Report {
+    fn report(self) -> ExitCode {
+        if self.is_clean() { ExitCode::SUCCESS } else { CUT.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_reads_like_a_sentence_and_ends_in_an_exit_code() {
+        let clean = Report {
+            starting: Duration::from_millis(20),
+            serving: Duration::from_secs(60),
+            lame_duck: Duration::from_millis(540),
+            draining: Duration::from_millis(60),
+            drain_time: Duration::from_millis(600),
+            in_flight_at_signal: 3,
+            requests_after_signal: 2,
+            untold_callers: 0,
+            cut_connections: 0,
+        };
+        assert_eq!(
+            clean.to_string(),
+            "served for 60.0s; left within 600.0ms (lame duck 540.0ms, drain 60.0ms) with 3 requests under \
+             way and 2 more afterwards; nothing was cut"
+        );
+        let cut = Report { untold_callers: 1, cut_connections: 2, ..clean.clone() };
+        assert!(cut.to_string().ends_with("; 1 caller did not know; 2 connections were cut"));
+        assert_eq!(format!("{:?}", clean.report()), format!("{:?}", ExitCode::SUCCESS));
+        assert_eq!(format!("{:?}", cut.report()), format!("{:?}", ExitCode::from(3)));
+    }
+}

@@ -1,0 +1,377 @@
+//! Which recent callers know that we leave.
+//!
+//! A quiet moment says little about rare callers: one that calls every ten seconds is silent most of the
+//! time, and its next request meets a closed port. So a leaving process waits until every caller of the
+//! last while (the cache time) has been *told*: an answer with the offline tag was
+//! queued for it, and its connection was flushed afterwards, or ended.
+//!
+//! A governed caller (`graceful-caller`) is its process, over all its connections. Any other caller is one
+//! connection, and is done with when that ends.
+//!
+//! While the process serves, a request costs a few atomic reads: time is a tick of about a second, and the
+//! book of callers is opened only when a connection has a new tick or a new caller.
+
+use super::ProbePaths;
+use super::wire::Wire;
+use crate::naming::header::{CALLER, CallerTag, OFFLINE};
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tower_service::Service;
+
+/// How coarse the time is in which callers were seen.
+pub(super) const TICK: Duration = Duration::from_secs(1);
+/// More callers than this are not told apart: about 1 MB of memory. One that finds no room counts as never
+/// told, so that forgetting it cannot end the wait too early.
+const CALLERS_MAX: usize = 10_000;
+/// The id of requests without `graceful-caller`.
+const UNGOVERNED: u64 = 0;
+
+/// The callers of this process; a clone is the same book.
+#[derive(Clone, Debug)]
+pub(super) struct Callers(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// Ticks since the start, from 1 on.
+    now: AtomicU32,
+    /// Number of the next connection.
+    next: AtomicU64,
+    book: Mutex<Book>,
+}
+
+impl Callers {
+    /// Nobody has called. Who has not called for `cache_time` is forgotten.
+    pub(super) fn new(cache_time: Duration) -> Self {
+        let ticks = u32::try_from(cache_time.as_secs().div_ceil(TICK.as_secs())).unwrap_or(u32::MAX);
+        let book = Mutex::new(Book { callers: HashMap::new(), remembered_for: ticks, crowded_out: None });
+        Self(Arc::new(Shared { now: AtomicU32::new(1), next: AtomicU64::new(0), book }))
+    }
+
+    /// Time goes on: to be called once every [`TICK`].
+    pub(super) fn tick(&self) {
+        let now = self.0.now.fetch_add(1, Ordering::Relaxed) + 1;
+        self.book().forget_old(now);
+    }
+
+    /// How many recent callers have not been told.
+    pub(super) fn untold(&self) -> usize {
+        let now = self.0.now.load(Ordering::Relaxed);
+        let mut book = self.book();
+        book.forget_old(now);
+        book.settle();
+        book.untold()
+    }
+
+    /// `inner` as the service of one connection, whose callers it enters into the book.
+    pub(super) fn follow<S>(&self, wire: &Arc<Wire>, probes: ProbePaths, inner: S) -> Told<S> {
+        let line = Line {
+            callers: self.clone(),
+            number: self.0.next.fetch_add(1, Ordering::Relaxed),
+            wire: wire.clone(),
+            last_caller: AtomicU64::new(UNGOVERNED),
+            last_seen: AtomicU32::new(0),
+        };
+        Told { inner, line: Arc::new(line), probes }
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        // Each change of the book is complete in itself; a panic elsewhere cannot leave it half made.
+        self.0.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One connection, as far as its callers go.
+#[derive(Debug)]
+struct Line {
+    callers: Callers,
+    number: u64,
+    wire: Arc<Wire>,
+    last_caller: AtomicU64,
+    last_seen: AtomicU32,
+}
+
+impl Line {
+    fn called_by(&self, id: u64) {
+        let now = self.callers.0.now.load(Ordering::Relaxed);
+        let known =
+            self.last_seen.load(Ordering::Relaxed) == now && self.last_caller.load(Ordering::Relaxed) == id;
+        if !known {
+            self.last_caller.store(id, Ordering::Relaxed);
+            self.last_seen.store(now, Ordering::Relaxed);
+            self.callers.book().saw(self.caller(id), &self.wire, now);
+        }
+    }
+
+    fn queued_tag_for(&self, id: u64) {
+        self.callers.book().queued(self.caller(id), &self.wire);
+    }
+
+    fn caller(&self, id: u64) -> Caller {
+        if id == UNGOVERNED { Caller::Connection(self.number) } else { Caller::Process(id) }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Caller {
+    Process(u64),
+    Connection(u64),
+}
+
+/// Who called when, and who knows.
+#[derive(Debug)]
+struct Book {
+    callers: HashMap<Caller, Entry>,
+    /// In ticks.
+    remembered_for: u32,
+    /// When a caller last found no room.
+    crowded_out: Option<u32>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    last_seen: u32,
+    /// The connection it last called on.
+    wire: Arc<Wire>,
+    knows: Knows,
+}
+
+#[derive(Debug)]
+enum Knows {
+    Nothing,
+    /// As soon as this connection has been flushed more often than this, or has ended.
+    Soon {
+        wire: Arc<Wire>,
+        flushes: u64,
+    },
+    All,
+}
+
+impl Book {
+    fn saw(&mut self, caller: Caller, wire: &Arc<Wire>, now: u32) {
+        if let Some(entry) = self.callers.get_mut(&caller) {
+            entry.last_seen = now;
+            entry.wire = wire.clone();
+        } else if self.callers.len() < CALLERS_MAX {
+            let entry = Entry { last_seen: now, wire: wire.clone(), knows: Knows::Nothing };
+            self.callers.insert(caller, entry);
+        } else {
+            self.crowded_out = Some(now);
+        }
+    }
+
+    fn queued(&mut self, caller: Caller, wire: &Arc<Wire>) {
+        if let Some(entry) = self.callers.get_mut(&caller)
+            && matches!(entry.knows, Knows::Nothing)
+        {
+            entry.knows = Knows::Soon { wire: wire.clone(), flushes: wire.flushes() };
+        }
+    }
+
+    /// Looks which queued answers have gone out meanwhile. A flush that was under way when the answer was
+    /// queued may count as its own; the quiet period that follows is a thousand times longer than that.
+    fn settle(&mut self) {
+        for Entry { knows, .. } in self.callers.values_mut() {
+            if let Knows::Soon { wire, flushes } = knows
+                && (wire.flushes() > *flushes || wire.is_closed())
+            {
+                *knows = Knows::All;
+            }
+        }
+    }
+
+    fn forget_old(&mut self, now: u32) {
+        // A connection may have seen the next tick already.
+        let is_recent = |seen: u32| now.saturating_sub(seen) <= self.remembered_for;
+        self.callers.retain(|caller, entry| {
+            let gone = matches!(caller, Caller::Connection(_)) && entry.wire.is_closed();
+            is_recent(entry.last_seen) && !gone
+        });
+        self.crowded_out = self.crowded_out.filter(|seen| is_recent(*seen));
+    }
+
+    fn untold(&self) -> usize {
+        let untold = self.callers.values().filter(|entry| !matches!(entry.knows, Knows::All)).count();
+        untold + usize::from(self.crowded_out.is_some())
+    }
+}
+
+/// Service made by [`Callers::follow`].
+#[derive(Clone, Debug)]
+pub(super) struct Told<S> {
+    inner: S,
+    line: Arc<Line>,
+    probes: ProbePaths,
+}
+
+impl<S, B, ResB> Service<Request<B>> for Told<S>
+where
+    S: Service<Request<B>, Response = Response<ResB>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let mut caller = None;
+        if !self.probes.contains(request.uri().path()) {
+            let id = request.headers().get(CALLER).and_then(CallerTag::id_in).unwrap_or(UNGOVERNED);
+            self.line.called_by(id);
+            caller = Some((self.line.clone(), id));
+        }
+        ResponseFuture { inner: self.inner.call(request), caller }
+    }
+}
+
+pin_project! {
+    /// Response future of [`Told`].
+    #[derive(Debug)]
+    pub(super) struct ResponseFuture<F> { #[pin] inner: F, caller: Option<(Arc<Line>, u64)> }
+}
+
+impl<F: Future<Output = Result<Response<B>, E>>, B, E> Future for ResponseFuture<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = ready!(this.inner.poll(cx))?;
+        if let Some((line, id)) = this.caller
+            && response.headers().contains_key(OFFLINE)
+        {
+            line.queued_tag_for(*id);
+        }
+        Poll::Ready(Ok(response))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+    use std::convert::Infallible;
+    use std::future::ready;
+    use tower::{ServiceExt as _, service_fn};
+
+    fn wire() -> Arc<Wire> {
+        Arc::new(Wire::new(([127, 0, 0, 1], 1).into()))
+    }
+
+    fn callers() -> Callers {
+        Callers::new(Duration::from_secs(3))
+    }
+
+    /// Calls on `wire`; the answer carries the tag if `tagged`.
+    async fn call(callers: &Callers, wire: &Arc<Wire>, caller: Option<u64>, tagged: bool) {
+        call_at(callers, wire, caller, tagged, "/").await;
+    }
+
+    async fn call_at(callers: &Callers, wire: &Arc<Wire>, caller: Option<u64>, tagged: bool, path: &str) {
+        let inner = service_fn(move |_| {
+            let mut response = Response::new(());
+            if tagged {
+                response.headers_mut().insert(OFFLINE, HeaderValue::from_static("\"10.0.0.7:80\";epoch=1"));
+            }
+            ready(Ok::<_, Infallible>(response))
+        });
+        let mut request = Request::get(path).body(()).unwrap();
+        if let Some(id) = caller {
+            request.headers_mut().insert(CALLER, CallerTag { id, app: "storefront".to_owned() }.to_value());
+        }
+        callers.follow(wire, ProbePaths::default(), inner).oneshot(request).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_caller_is_told_once_a_tagged_answer_has_gone_out() {
+        let (callers, wire) = (callers(), wire());
+        call(&callers, &wire, Some(7), false).await;
+        wire.flush();
+        assert_eq!(callers.untold(), 1, "the answer had no tag");
+        call(&callers, &wire, Some(7), true).await;
+        assert_eq!(callers.untold(), 1, "the answer is still queued");
+        wire.flush();
+        assert_eq!(callers.untold(), 0);
+        call(&callers, &wire, Some(7), true).await;
+        assert_eq!(callers.untold(), 0, "who knows does not forget");
+    }
+
+    #[tokio::test]
+    async fn a_process_is_told_on_any_of_its_connections_and_outlives_them() {
+        let (callers, first, second) = (callers(), wire(), wire());
+        call(&callers, &first, Some(7), false).await;
+        first.close();
+        assert_eq!(callers.untold(), 1);
+        call(&callers, &second, Some(7), true).await;
+        second.close();
+        assert_eq!(callers.untold(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_caller_without_a_name_is_its_connection() {
+        let (callers, first, second) = (callers(), wire(), wire());
+        call(&callers, &first, None, false).await;
+        call(&callers, &second, None, false).await;
+        assert_eq!(callers.untold(), 2);
+        first.close();
+        assert_eq!(callers.untold(), 1);
+        call(&callers, &second, None, true).await; // Enters the book as another connection, and is told.
+        second.flush();
+        assert_eq!(callers.untold(), 1);
+    }
+
+    #[tokio::test]
+    async fn who_has_not_called_within_the_cache_time_is_forgotten() {
+        let (callers, wire) = (callers(), wire());
+        call(&callers, &wire, Some(7), false).await;
+        for _ in 0..3 {
+            callers.tick();
+            assert_eq!(callers.untold(), 1);
+        }
+        callers.tick();
+        assert_eq!(callers.untold(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_caller_is_remembered_from_its_last_call_on() {
+        let (callers, wire) = (callers(), wire());
+        let inner = service_fn(async |_| Ok::<_, Infallible>(Response::new(())));
+        let service = callers.follow(&wire, ProbePaths::default(), inner);
+        for _ in 0..5 {
+            service.clone().oneshot(Request::new(())).await.unwrap();
+            callers.tick();
+            callers.tick();
+            assert_eq!(callers.untold(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn probes_are_no_callers() {
+        let (callers, wire) = (callers(), wire());
+        call_at(&callers, &wire, None, false, "/livez").await;
+        assert_eq!(callers.untold(), 0);
+    }
+
+    #[test]
+    fn a_caller_that_finds_no_room_counts_as_untold() {
+        let mut book = Book { callers: HashMap::new(), remembered_for: 3, crowded_out: None };
+        let wire = wire();
+        wire.flush();
+        for id in 0..=CALLERS_MAX as u64 {
+            book.saw(Caller::Process(id), &wire, 1);
+            book.queued(Caller::Process(id), &wire);
+        }
+        wire.flush();
+        book.settle();
+        assert_eq!((book.callers.len(), book.untold()), (CALLERS_MAX, 1));
+        book.forget_old(5);
+        assert_eq!(book.untold(), 0);
+    }
+}
