@@ -1,4 +1,30 @@
 //! A request going out.
 //!
 //! Newest snapshot -> weights at this moment -> one weighted pick -> that instance's service -> answer -> an
-//! offline tag in the answer puts its sender aside.
+//! offline tag in the answer puts its sender aside; what was never applied goes to another instance.
+//!
+//! [`GracefulClientLayer`] is the whole of it, around the client that you have. Its three layers are of use
+//! alone as well: [`BalanceLayer`] chooses, [`GoodbyeLayer`] listens, [`FailoverLayer`] retries.
+
+pub mod balance;
+pub mod classify;
+mod endpoints;
+mod error;
+pub mod failover;
+pub mod goodbye;
+#[cfg(feature = "http-client")]
+mod http_client;
+mod pick;
+mod replay;
+mod stack;
+
+pub use balance::{Balance, BalanceLayer};
+pub use classify::Applied;
+pub use error::{BoxError, HeaderTimeout, InstanceError, NeverApplied, NoInstance};
+pub use failover::{Failover, FailoverLayer};
+pub use goodbye::{Goodbye, GoodbyeLayer};
+#[cfg(feature = "http-client")]
+pub use http_client::{http_client, http_client_h2};
+pub use pick::Policy;
+pub use replay::ReplayBody;
+pub use stack::{GracefulClient, GracefulClientLayer};

@@ -6,6 +6,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 /// The reading half: one service's newest [`Snapshot`], a level that a late reader still sees.
 ///
@@ -22,13 +23,27 @@ use tokio::sync::{Notify, watch};
 #[derive(Clone)]
 pub struct Snapshots {
     shared: Arc<Shared>,
-    latest: watch::Receiver<Arc<Snapshot>>,
+    latest: watch::Receiver<Published>,
 }
 
 /// The writing half of [`Snapshots`].
 pub struct Publisher {
     shared: Arc<Shared>,
-    latest: watch::Sender<Arc<Snapshot>>,
+    latest: watch::Sender<Published>,
+}
+
+/// A snapshot and the moment it was put into the cell: a reader that looks later still knows when the news
+/// came.
+#[derive(Clone, Debug)]
+struct Published {
+    snapshot: Arc<Snapshot>,
+    at: Instant,
+}
+
+impl From<Arc<Snapshot>> for Published {
+    fn from(snapshot: Arc<Snapshot>) -> Self {
+        Self { snapshot, at: Instant::now() }
+    }
 }
 
 #[derive(Default)]
@@ -42,7 +57,7 @@ struct Shared {
 impl Publisher {
     /// A cell for `service` that holds the empty snapshot of revision 0.
     pub fn new(service: ServiceKey) -> (Self, Snapshots) {
-        let (sender, receiver) = watch::channel(Arc::new(Snapshot::empty(service)));
+        let (sender, receiver) = watch::channel(Arc::new(Snapshot::empty(service)).into());
         let shared = Arc::<Shared>::default();
         (Self { shared: shared.clone(), latest: sender }, Snapshots { shared, latest: receiver })
     }
@@ -52,7 +67,7 @@ impl Publisher {
     /// Once this returns, the snapshot is applied: every pick looks at [`Snapshots::version`] before it
     /// chooses. An acknowledgement sent afterwards is therefore true.
     pub fn publish(&self, snapshot: impl Into<Arc<Snapshot>>) {
-        self.latest.send_replace(snapshot.into());
+        self.latest.send_replace(snapshot.into().into());
         self.shared.version.fetch_add(1, Ordering::Release);
     }
 
@@ -91,11 +106,18 @@ impl Snapshots {
 
     /// The newest snapshot.
     pub fn latest(&self) -> Arc<Snapshot> {
-        self.latest.borrow().clone()
+        self.latest.borrow().snapshot.clone()
+    }
+
+    /// The newest snapshot and the moment it was published; of the empty one, the moment the cell was made.
+    pub fn latest_at(&self) -> (Arc<Snapshot>, Instant) {
+        let published = self.latest.borrow();
+        (published.snapshot.clone(), published.at)
     }
 
     /// Number of snapshots published so far: one atomic load. Read it before [`Snapshots::latest`], and
     /// what `latest` returns is at least as new.
+    #[inline]
     pub fn version(&self) -> u64 {
         self.shared.version.load(Ordering::Acquire)
     }
@@ -108,7 +130,7 @@ impl Snapshots {
         if self.latest.changed().await.is_err() {
             pending::<()>().await;
         }
-        self.latest.borrow_and_update().clone()
+        self.latest.borrow_and_update().snapshot.clone()
     }
 
     /// Waits until the newest snapshot satisfies `condition`, and returns it.
@@ -116,8 +138,8 @@ impl Snapshots {
     /// # Cancel safety
     /// May be dropped and called again.
     pub async fn wait_for(&mut self, mut condition: impl FnMut(&Snapshot) -> bool) -> Arc<Snapshot> {
-        match self.latest.wait_for(|snapshot| condition(snapshot)).await {
-            Ok(snapshot) => snapshot.clone(),
+        match self.latest.wait_for(|published| condition(&published.snapshot)).await {
+            Ok(published) => published.snapshot.clone(),
             Err(_) => pending().await,
         }
     }
@@ -137,7 +159,7 @@ impl fmt::Debug for Snapshots {
 
 impl fmt::Debug for Publisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Publisher").field(&self.latest.borrow()).finish()
+        f.debug_tuple("Publisher").field(&self.latest.borrow().snapshot).finish()
     }
 }
 

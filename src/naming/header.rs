@@ -14,6 +14,8 @@
 use crate::model::{Address, UnixMillis};
 use http::{HeaderName, HeaderValue};
 use std::fmt::{self, Write as _};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// On answers of an instance that is leaving: an [`OfflineTag`].
@@ -69,6 +71,14 @@ pub struct CallerTag {
 }
 
 impl CallerTag {
+    /// The tag of this process: its id is drawn once, at the first call.
+    pub fn of_this_process(app: &str) -> Self {
+        static ID: OnceLock<u64> = OnceLock::new();
+        // `RandomState` is keyed by the operating system: processes that start together differ too.
+        let id = *ID.get_or_init(|| RandomState::new().hash_one(std::process::id()));
+        Self { id, app: app.to_owned() }
+    }
+
     /// The header's value.
     pub fn to_value(&self) -> HeaderValue {
         let Self { id, app } = self;

@@ -1,0 +1,94 @@
+//! The settings of a balancer, as a layer over one client.
+
+use super::{Balance, Dial};
+use crate::Clock;
+use crate::consumer::Policy;
+use crate::model::Instance;
+use crate::naming::Snapshots;
+use std::time::Duration;
+use tower_layer::Layer;
+
+/// Balances over one HTTP client that dials whatever the URI names, such as hyper-util's pool.
+///
+/// The service that it makes for an instance sets the scheme (`http`) and the authority of each request to
+/// the instance's address, and keeps path and query; so a URI may be `/orders/7` or `http://orders/orders/7`.
+/// A `Host` header that you gave is kept, and is what an HTTP/1.1 provider sees as its name; otherwise, and
+/// always on HTTP/2, the provider sees the address that was dialled. Where the service's name has to arrive
+/// (virtual hosts, TLS), give each instance a client of its own: [`BalanceLayer::over`].
+#[derive(Clone, Debug)]
+pub struct BalanceLayer {
+    pub(super) snapshots: Snapshots,
+    pub(super) policy: Policy,
+    pub(super) clock: Clock,
+    pub(super) wait: Duration,
+    pub(super) header_timeout: Option<Duration>,
+    pub(super) app: String,
+}
+
+impl BalanceLayer {
+    /// Time for a fleet that is just starting to be registered, and less than what callers wait.
+    const WAIT: Duration = Duration::from_secs(5);
+
+    /// A call that hangs on a lost connection ends at last; an answer that takes longer to begin is rare.
+    const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+
+    /// Balances over the instances of `snapshots` with [`Policy::P2c`].
+    pub fn new(snapshots: Snapshots) -> Self {
+        Self {
+            snapshots,
+            policy: Policy::default(),
+            clock: Clock::system(),
+            wait: Self::WAIT,
+            header_timeout: Some(Self::HEADER_TIMEOUT),
+            app: String::new(),
+        }
+    }
+
+    /// Another way of choosing. Default [`Policy::P2c`] with `c` = 1.
+    #[must_use]
+    pub fn with_policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
+    }
+
+    /// The clock that tells how old the warm-ups are that began before this consumer did. Default the
+    /// system's.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// How long a call waits for the first instance while there is none. Default 5 s; zero fails at once.
+    #[must_use]
+    pub fn with_wait(self, wait: Duration) -> Self {
+        Self { wait, ..self }
+    }
+
+    /// How long a call waits, once an instance is chosen, until that is ready and its answer begins; then it
+    /// fails with [`HeaderTimeout`](crate::consumer::HeaderTimeout). Default 60 s; `None` waits for ever.
+    #[must_use]
+    pub fn with_header_timeout(self, header_timeout: impl Into<Option<Duration>>) -> Self {
+        Self { header_timeout: header_timeout.into(), ..self }
+    }
+
+    /// The name of this application, for providers to know their callers by. Default none.
+    #[must_use]
+    pub fn with_app(self, app: impl Into<String>) -> Self {
+        Self { app: app.into(), ..self }
+    }
+
+    /// A balancer with these settings over the services that `make` makes.
+    ///
+    /// `make` is called once for each instance (another epoch at the same address is another instance), in
+    /// the pick that first sees it; it must not use the balancer itself.
+    pub fn over<S: Clone>(&self, make: impl Fn(&Instance) -> S + Send + Sync + 'static) -> Balance<S> {
+        Balance::with_settings(self.clone(), Box::new(make))
+    }
+}
+
+impl<C: Clone + Send + Sync + 'static> Layer<C> for BalanceLayer {
+    type Service = Balance<Dial<C>>;
+
+    fn layer(&self, inner: C) -> Self::Service {
+        self.over(move |instance| Dial::new(inner.clone(), instance.address()))
+    }
+}

@@ -1,0 +1,246 @@
+//! The balancer itself, and a single choice of it.
+
+use super::dial::{at, authority};
+use super::future::Stage;
+use super::{BalanceLayer, ResponseBody, ResponseFuture};
+use crate::consumer::endpoints::{Choice, Endpoints, Tried};
+use crate::consumer::error::{BoxError, HeaderTimeout, InstanceError, NeverApplied, NoInstance, Seen};
+use crate::consumer::goodbye;
+use crate::model::Instance;
+use crate::naming::Snapshots;
+use crate::naming::header::{CALLER, CallerTag};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use std::fmt;
+use std::future::{poll_fn, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use tokio::time::{Instant, timeout, timeout_at};
+use tower_service::Service;
+
+/// Service made by [`BalanceLayer`]. See the [module docs](super).
+///
+/// The services that it chooses among are cloned out of a table that all clones share, so they are `Clone`,
+/// `Send` and `Sync`.
+pub struct Balance<S> {
+    shared: Arc<Shared<S>>,
+}
+
+struct Shared<S> {
+    endpoints: Endpoints<S>,
+    caller: HeaderValue,
+    wait: Duration,
+    header_timeout: Option<Duration>,
+}
+
+impl<S: Clone> Balance<S> {
+    /// Balances over the services that `make` makes, one for each instance, with the defaults of
+    /// [`BalanceLayer`]; see [`BalanceLayer::over`] for others.
+    pub fn new(snapshots: Snapshots, make: impl Fn(&Instance) -> S + Send + Sync + 'static) -> Self {
+        BalanceLayer::new(snapshots).over(make)
+    }
+
+    pub(super) fn with_settings(
+        settings: BalanceLayer,
+        make: Box<dyn Fn(&Instance) -> S + Send + Sync>,
+    ) -> Self {
+        let BalanceLayer { snapshots, policy, clock, wait, header_timeout, app } = settings;
+        let caller = CallerTag::of_this_process(&app).to_value();
+        let endpoints = Endpoints::new(snapshots, policy, clock, make);
+        Self { shared: Arc::new(Shared { endpoints, caller, wait, header_timeout }) }
+    }
+
+    /// Chooses an instance now: for clients that are not tower services.
+    ///
+    /// ```
+    /// # use tower_graceful::{consumer::Balance, model::Instance, naming::Snapshots};
+    /// # let instances = vec![Instance::new("10.0.0.7:8080".parse()?)];
+    /// # let snapshots = Snapshots::fixed("orders".parse()?, instances);
+    /// let orders = Balance::new(snapshots, |_| ());
+    /// let pick = orders.pick()?;
+    /// assert_eq!(pick.uri("/list?page=2")?, "http://10.0.0.7:8080/list?page=2");
+    /// // ... send the request; then, with the headers of the answer:
+    /// # let mut headers = http::HeaderMap::new();
+    /// pick.finish(&mut headers);
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When there is no instance; it does not wait for one.
+    pub fn pick(&self) -> Result<Pick<S>, NoInstance> {
+        let choice = self.shared.endpoints.choose(None);
+        choice.map(|choice| Pick { choice }).ok_or_else(|| self.shared.nobody(Duration::ZERO))
+    }
+}
+
+impl<S: Clone> Shared<S> {
+    /// Chooses for `request`, and tells instances that know what to do with it who calls.
+    #[inline]
+    fn choose<B>(&self, request: &mut Request<B>) -> Option<Choice<S>> {
+        let choice = self.endpoints.choose(request.extensions().get::<Tried>())?;
+        if choice.guard.endpoint().is_governed() {
+            request.headers_mut().insert(CALLER, self.caller.clone());
+        } else {
+            request.headers_mut().remove(CALLER);
+        }
+        Some(choice)
+    }
+
+    /// Chooses until someone is there and ready.
+    async fn wait<B>(
+        self: Arc<Self>,
+        mut chosen: Option<Choice<S>>,
+        mut request: Request<B>,
+    ) -> Result<(Choice<S>, Request<B>), BoxError>
+    where
+        S: Service<Request<B>>,
+        S::Error: Into<BoxError>,
+    {
+        loop {
+            let mut choice = match chosen.take() {
+                Some(choice) => choice,
+                None => self.somebody(&mut request).await?,
+            };
+            self.ready(&mut choice).await?;
+            // That may have taken long: who has gone meanwhile gets nothing.
+            if self.endpoints.stands(&choice) {
+                return Ok((choice, request));
+            }
+        }
+    }
+
+    /// Chooses as soon as there is somebody, within the bound.
+    async fn somebody<B>(&self, request: &mut Request<B>) -> Result<Choice<S>, NoInstance> {
+        let started = Instant::now();
+        let mut snapshots = self.endpoints.fleet().snapshots().clone();
+        let chosen = async {
+            loop {
+                if let Some(choice) = self.choose(request) {
+                    return choice;
+                }
+                snapshots.changed().await;
+            }
+        };
+        timeout_at(started + self.wait, chosen).await.map_err(|_| self.nobody(started.elapsed()))
+    }
+
+    /// Waits until the chosen service is ready, within the bound.
+    async fn ready<B>(&self, choice: &mut Choice<S>) -> Result<(), InstanceError>
+    where
+        S: Service<Request<B>>,
+        S::Error: Into<BoxError>,
+    {
+        let ready = poll_fn(|cx| choice.service.poll_ready(cx));
+        let ready = match self.header_timeout {
+            None => ready.await.map_err(Into::into),
+            Some(after) => match timeout(after, ready).await {
+                Ok(ready) => ready.map_err(Into::into),
+                Err(_) => Err(HeaderTimeout { after }.into()),
+            },
+        };
+        ready.map_err(|error| unsent(choice, error))
+    }
+
+    fn nobody(&self, waited: Duration) -> NoInstance {
+        let snapshots = self.endpoints.fleet().snapshots();
+        let (snapshot, published) = snapshots.latest_at();
+        let age = (snapshots.version() > 0).then(|| published.elapsed());
+        let (service, listed) = (snapshot.service().clone(), snapshot.instances().len());
+        NoInstance::new(Seen { service, waited, listed, age })
+    }
+}
+
+/// The error of an instance whose service did not even get ready.
+fn unsent<S>(choice: &Choice<S>, error: impl Into<BoxError>) -> InstanceError {
+    InstanceError::new(choice.guard.endpoint().clone(), NeverApplied::new(error).into())
+}
+
+impl<S, B, R> Service<Request<B>> for Balance<S>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    B: Send + 'static,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = BoxError;
+    type Future = ResponseFuture<S, B>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline]
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        // Nearly always the chosen service is ready, and the request needs no other place to wait in. If it
+        // is not, it is asked again by a task that it can wake.
+        let mut nobody = Context::from_waker(Waker::noop());
+        let chosen = self.shared.choose(&mut request);
+        let stage = match chosen.map(|mut choice| (choice.service.poll_ready(&mut nobody), choice)) {
+            None => Stage::Waiting { chosen: Box::pin(self.shared.clone().wait(None, request)) },
+            Some((Poll::Ready(Ok(())), choice)) => Stage::send(choice, request),
+            Some((Poll::Ready(Err(error)), choice)) => {
+                Stage::Waiting { chosen: Box::pin(ready(Err(unsent(&choice, error).into()))) }
+            }
+            Some((Poll::Pending, choice)) => {
+                Stage::Waiting { chosen: Box::pin(self.shared.clone().wait(Some(choice), request)) }
+            }
+        };
+        ResponseFuture::new(stage, self.shared.header_timeout)
+    }
+}
+
+impl<S> Clone for Balance<S> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+}
+
+impl<S> fmt::Debug for Balance<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.fmt(f)
+    }
+}
+
+impl<S> fmt::Debug for Shared<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Balance").field(&self.endpoints).finish()
+    }
+}
+
+/// A chosen instance; counts as a call in flight until it is dropped. Made by [`Balance::pick`].
+pub struct Pick<S> {
+    choice: Choice<S>,
+}
+
+impl<S> Pick<S> {
+    /// The instance, as it was registered when it was first seen.
+    pub fn instance(&self) -> &Instance {
+        self.choice.guard.endpoint().instance()
+    }
+
+    /// The instance's service.
+    pub fn service(&mut self) -> &mut S {
+        &mut self.choice.service
+    }
+
+    /// The URI of `path`, with or without a query, at the instance.
+    ///
+    /// # Errors
+    /// When `path` is not the path of a URI.
+    pub fn uri(&self, path: &str) -> Result<Uri, http::uri::InvalidUri> {
+        Ok(at(authority(self.instance().address()), path.parse()?))
+    }
+
+    /// Takes what the instance says about itself off the headers of its answer and acts on it, as
+    /// [`GoodbyeLayer`](crate::consumer::GoodbyeLayer) does. Keep the pick until the body has been read, and
+    /// call this before.
+    pub fn finish(&self, headers: &mut HeaderMap) {
+        goodbye::hear(headers, self.choice.guard.endpoint());
+    }
+}
+
+impl<S> fmt::Debug for Pick<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pick").field(self.choice.guard.endpoint()).finish()
+    }
+}

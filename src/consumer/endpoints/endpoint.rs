@@ -1,0 +1,124 @@
+//! One instance as a balancer knows it, and what all instances of a service have in common.
+
+use super::aside::Aside;
+use crate::model::{Instance, UnixMillis};
+use crate::naming::Snapshots;
+use std::fmt;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::time::Instant;
+
+/// One incarnation of an instance. It outlives tables and flaps of the list, and so do its calls in flight.
+pub(in crate::consumer) struct Endpoint {
+    in_flight: Padded,
+    instance: Instance,
+    epoch: Option<UnixMillis>,
+    governed: bool,
+    fleet: Arc<Fleet>,
+}
+
+/// On cache lines of its own: neighbours are counted by other cores at the same time.
+#[repr(align(128))]
+struct Padded(AtomicU32);
+
+impl Endpoint {
+    pub(super) fn new(instance: Instance, fleet: Arc<Fleet>) -> Arc<Self> {
+        let (epoch, governed) = (instance.epoch(), instance.is_governed());
+        Arc::new(Self { in_flight: Padded(AtomicU32::new(0)), instance, epoch, governed, fleet })
+    }
+
+    /// The instance as it was registered when it was first seen.
+    pub(in crate::consumer) fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    pub(in crate::consumer) fn epoch(&self) -> Option<UnixMillis> {
+        self.epoch
+    }
+
+    /// Whether it wears our layers: read once, for it is asked on every call.
+    #[inline]
+    pub(in crate::consumer) fn is_governed(&self) -> bool {
+        self.governed
+    }
+
+    #[inline]
+    pub(in crate::consumer) fn in_flight(&self) -> u32 {
+        self.in_flight.0.load(Ordering::Relaxed)
+    }
+
+    pub(in crate::consumer) fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// Takes the incarnation `epoch` of this instance out of every pick that begins after this returns, and
+    /// asks the registry for its list when that is news.
+    pub(in crate::consumer) fn put_aside(&self, epoch: UnixMillis) {
+        let news = self.fleet.aside().put(self.instance.address(), epoch, Instant::now());
+        if news {
+            self.fleet.judgements.fetch_add(1, Ordering::Release);
+            self.fleet.snapshots.refresh();
+            tracing::info!(instance = %self.instance.address(), %epoch, "instance leaves: put aside");
+        }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (address, epoch) = (self.instance.address(), self.epoch);
+        write!(f, "{address} (epoch {epoch:?}, {} in flight)", self.in_flight())
+    }
+}
+
+/// Counts a call as in flight until it is dropped.
+#[derive(Debug)]
+pub(in crate::consumer) struct Guard(Arc<Endpoint>);
+
+impl Guard {
+    #[inline]
+    pub(super) fn new(endpoint: Arc<Endpoint>) -> Self {
+        endpoint.in_flight.0.fetch_add(1, Ordering::Relaxed);
+        Self(endpoint)
+    }
+
+    pub(in crate::consumer) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.0
+    }
+}
+
+impl Drop for Guard {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.in_flight.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What the instances of one service share: the registry's list, and this consumer's own judgement of it.
+pub(in crate::consumer) struct Fleet {
+    snapshots: Snapshots,
+    aside: Mutex<Aside>,
+    /// Counts changes of `aside`.
+    judgements: AtomicU64,
+}
+
+impl Fleet {
+    pub(super) fn new(snapshots: Snapshots) -> Arc<Self> {
+        Arc::new(Self { snapshots, aside: Mutex::default(), judgements: AtomicU64::new(0) })
+    }
+
+    pub(in crate::consumer) fn snapshots(&self) -> &Snapshots {
+        &self.snapshots
+    }
+
+    /// Moves with every publication and every judgement: both counters only grow, so their sum stands still
+    /// only when both do. Read it before what it counts, and that is at least as new.
+    #[inline]
+    pub(super) fn revision(&self) -> u64 {
+        self.snapshots.version().wrapping_add(self.judgements.load(Ordering::Acquire))
+    }
+
+    pub(super) fn aside(&self) -> MutexGuard<'_, Aside> {
+        // A panic elsewhere cannot leave a tombstone half written.
+        self.aside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

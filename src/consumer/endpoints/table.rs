@@ -1,0 +1,65 @@
+//! What a pick looks at: immutable, replaced as a whole.
+
+use super::endpoint::{Endpoint, Guard};
+use crate::consumer::pick::{Policy, Weights};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// The instances in use with their weights at one moment.
+pub(super) struct Table<S> {
+    /// First those of `weights`, then the reserve.
+    pub(super) slots: Arc<[Slot<S>]>,
+    pub(super) weights: Weights,
+    /// From then on the weights are others. Nothing while nobody ramps: then no pick reads a clock.
+    pub(super) next_change: Option<Instant>,
+}
+
+pub(super) struct Slot<S> {
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) service: S,
+}
+
+/// The instances that a request has been sent to in vain: on retries, in its extensions.
+#[derive(Clone, Debug, Default)]
+pub(in crate::consumer) struct Tried(pub(in crate::consumer) Vec<Arc<Endpoint>>);
+
+impl Tried {
+    fn has(&self, endpoint: &Arc<Endpoint>) -> bool {
+        self.0.iter().any(|tried| Arc::ptr_eq(tried, endpoint))
+    }
+}
+
+impl<S> Table<S> {
+    /// Chooses; nothing when there is nobody.
+    #[inline]
+    pub(super) fn choose(&self, policy: Policy, tried: Option<&Tried>) -> Option<&Slot<S>> {
+        if self.slots.is_empty() {
+            return None;
+        }
+        let retried = tried.and_then(|tried| self.choose_other(tried));
+        Some(retried.unwrap_or_else(|| {
+            let in_flight = |index: usize| self.slots[index].endpoint.in_flight();
+            &self.slots[self.weights.choose(policy, || fastrand::u64(..), in_flight)]
+        }))
+    }
+
+    /// Someone who has not been tried, be it from the reserve; nothing when all have.
+    fn choose_other(&self, tried: &Tried) -> Option<&Slot<S>> {
+        let fresh = |slot: &Slot<S>| !tried.has(&slot.endpoint);
+        let (live, reserve) = self.slots.split_at(self.weights.len());
+        let index = self.weights.choose_among(fastrand::u64(..), |index| fresh(&live[index]));
+        index.map(|index| &live[index]).or_else(|| reserve.iter().find(|slot| fresh(slot)))
+    }
+
+    /// Whether `endpoint` takes traffic.
+    pub(super) fn uses(&self, endpoint: &Arc<Endpoint>) -> bool {
+        self.slots[..self.weights.len()].iter().any(|slot| Arc::ptr_eq(&slot.endpoint, endpoint))
+    }
+}
+
+impl<S: Clone> Slot<S> {
+    #[inline]
+    pub(super) fn take(&self) -> (Guard, S) {
+        (Guard::new(self.endpoint.clone()), self.service.clone())
+    }
+}

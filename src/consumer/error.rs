@@ -1,0 +1,210 @@
+//! What a call can fail with on its way out.
+
+use super::endpoints::Endpoint;
+use crate::model::{Instance, ServiceKey, UnixMillis};
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the services of this module fail with: a box around [`NoInstance`] or [`InstanceError`].
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// There was no instance to send the request to, and none came in time. Nothing was sent.
+///
+/// With the feature `tonic` its source is a `tonic::Status` of the code `Unavailable` that says the same.
+#[derive(Debug)]
+pub struct NoInstance {
+    seen: Seen,
+    #[cfg(feature = "tonic")]
+    status: tonic::Status,
+}
+
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) service: ServiceKey,
+    pub(super) waited: Duration,
+    pub(super) listed: usize,
+    pub(super) age: Option<Duration>,
+}
+
+impl NoInstance {
+    pub(super) fn new(seen: Seen) -> Self {
+        #[cfg(feature = "tonic")]
+        let status = tonic::Status::unavailable(seen.to_string());
+        Self {
+            seen,
+            #[cfg(feature = "tonic")]
+            status,
+        }
+    }
+
+    /// The service that has no instance.
+    pub fn service(&self) -> &ServiceKey {
+        &self.seen.service
+    }
+
+    /// How long the call waited for one.
+    pub fn waited(&self) -> Duration {
+        self.seen.waited
+    }
+
+    /// How many instances are listed, all of them disabled or without weight.
+    pub fn listed(&self) -> usize {
+        self.seen.listed
+    }
+
+    /// Age of the newest snapshot; nothing when none ever came.
+    pub fn snapshot_age(&self) -> Option<Duration> {
+        self.seen.age
+    }
+}
+
+impl fmt::Display for NoInstance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.seen.fmt(f)
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { service, waited, listed, age } = self;
+        write!(f, "no instance of {service} takes traffic (waited {waited:?}; ")?;
+        match age {
+            None => f.write_str("no list has come yet)"),
+            Some(age) => write!(f, "the list is {age:?} old and names {listed}, none in use)"),
+        }
+    }
+}
+
+impl Error for NoInstance {
+    #[cfg(feature = "tonic")]
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.status)
+    }
+}
+
+/// A call to one instance failed; the source says how.
+///
+/// With the feature `tonic` there is a `tonic::Status` in the chain of sources: the one that was there
+/// already, or one of the code `Unavailable` whose message names the instance and the reason.
+pub struct InstanceError {
+    endpoint: Arc<Endpoint>,
+    source: BoxError,
+}
+
+impl InstanceError {
+    pub(super) fn new(endpoint: Arc<Endpoint>, source: BoxError) -> Self {
+        #[cfg(feature = "tonic")]
+        let source = status::in_chain(&endpoint, source);
+        Self { endpoint, source }
+    }
+
+    /// The instance that was called, as it was registered when it was first seen.
+    pub fn instance(&self) -> &Instance {
+        self.endpoint.instance()
+    }
+
+    /// The instance's epoch, when its registration tells.
+    pub fn epoch(&self) -> Option<UnixMillis> {
+        self.endpoint.epoch()
+    }
+
+    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+}
+
+impl fmt::Debug for InstanceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { endpoint, source } = self;
+        f.debug_struct("InstanceError").field("endpoint", endpoint).field("source", source).finish()
+    }
+}
+
+impl fmt::Display for InstanceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the call to instance {} failed", self.instance().address())
+    }
+}
+
+impl Error for InstanceError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.source)
+    }
+}
+
+/// No headers of an answer came in time; whether the request was handled is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeaderTimeout {
+    /// How long the call waited.
+    pub after: Duration,
+}
+
+impl fmt::Display for HeaderTimeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no answer began within {:?}", self.after)
+    }
+}
+
+impl Error for HeaderTimeout {}
+
+/// A mark for errors of requests that were never handed to anyone: wrap what your own service fails with
+/// before it has sent anything, and the request is tried on another instance.
+#[derive(Debug)]
+pub struct NeverApplied(BoxError);
+
+impl NeverApplied {
+    /// Marks `source`.
+    pub fn new(source: impl Into<BoxError>) -> Self {
+        Self(source.into())
+    }
+}
+
+impl fmt::Display for NeverApplied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the request was not sent")
+    }
+}
+
+impl Error for NeverApplied {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
+/// An error with all its sources, on one line.
+#[cfg(feature = "tonic")]
+pub(super) struct Chain<'a>(pub(super) &'a (dyn Error + 'static));
+
+#[cfg(feature = "tonic")]
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut sources = std::iter::successors(self.0.source(), |&error| error.source());
+        write!(f, "{}", self.0)?;
+        sources.try_for_each(|error| write!(f, ": {error}"))
+    }
+}
+
+#[cfg(feature = "tonic")]
+mod status {
+    use super::{Arc, BoxError, Chain, Endpoint};
+    use crate::consumer::classify::{Applied, applied};
+    use tonic::Status;
+
+    /// tonic calls every foreign transport error `Unknown`, unless it finds a status among the sources. An
+    /// error that tonic can name itself keeps its name; what was never applied is `Unavailable` in any case.
+    pub(super) fn in_chain(endpoint: &Endpoint, source: BoxError) -> BoxError {
+        let named = match applied(&*source) {
+            Applied::Never => Err(source),
+            Applied::Unknown | Applied::Begun => Status::try_from_error(source),
+        };
+        let status = named.unwrap_or_else(|source| {
+            let address = endpoint.instance().address();
+            let mut status = Status::unavailable(format!("instance {address}: {}", Chain(&*source)));
+            status.set_source(Arc::from(source));
+            status
+        });
+        status.into()
+    }
+}

@@ -1,0 +1,134 @@
+//! Takes the offline tag off answers and puts their sender aside, so that it gets no further request.
+//!
+//! A registry tells consumers seconds later that an instance leaves; its own answer tells them at once. The
+//! first tag of an instance also asks the registry for its list. The judgement holds until the registry has
+//! been seen without that incarnation, or for 60 s; a stale list does not overrule it, and another epoch at
+//! the same address is welcome at once. When everyone has been put aside, the last ones standing are used
+//! all the same.
+//!
+//! A tag counts when it names the epoch of the instance that was called. Where the registry knows no epoch
+//! for that, it counts when it names its address, or one that the registry does not know (behind NAT or DNS
+//! an instance may know itself under another). Every other tag is ignored and counted: it speaks of someone
+//! else, as one does that a proxying service let through.
+//!
+//! Whether it counts or not, the tag goes no further; nor does the word of a provider's layers that it has
+//! refused a request, which [`Failover`](super::Failover) learns from the answer's body.
+
+use super::balance::ResponseBody;
+use super::endpoints::Endpoint;
+use crate::naming::header::{OFFLINE, OfflineTag, REFUSED, REFUSED_TRUE};
+use http::{HeaderMap, Response, StatusCode};
+use pin_project_lite::pin_project;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use tower_layer::Layer;
+use tower_service::Service;
+
+/// Puts instances aside that say they leave. See the [module docs](self). Goes around
+/// [`Balance`](super::Balance).
+#[derive(Clone, Debug, Default)]
+pub struct GoodbyeLayer {
+    ignored: Arc<AtomicU64>,
+}
+
+impl GoodbyeLayer {
+    /// A layer that has ignored nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many tags did not count, in this layer and its clones.
+    pub fn ignored(&self) -> u64 {
+        self.ignored.load(Ordering::Relaxed)
+    }
+}
+
+impl<S> Layer<S> for GoodbyeLayer {
+    type Service = Goodbye<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Goodbye { inner, ignored: self.ignored.clone() }
+    }
+}
+
+/// Service made by [`GoodbyeLayer`].
+#[derive(Clone, Debug)]
+pub struct Goodbye<S> {
+    inner: S,
+    ignored: Arc<AtomicU64>,
+}
+
+impl<S: Service<Req, Response = Response<ResponseBody<B>>>, Req, B> Service<Req> for Goodbye<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        ResponseFuture { inner: self.inner.call(request), ignored: self.ignored.clone() }
+    }
+}
+
+pin_project! {
+    /// Response future of [`Goodbye`].
+    #[derive(Debug)]
+    pub struct ResponseFuture<F> { #[pin] inner: F, ignored: Arc<AtomicU64> }
+}
+
+impl<F: Future<Output = Result<Response<ResponseBody<B>>, E>>, B, E> Future for ResponseFuture<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = ready!(this.inner.poll(cx))?;
+        if response.headers().contains_key(OFFLINE) {
+            let endpoint = response.body().endpoint().clone();
+            this.ignored.fetch_add(hear(response.headers_mut(), &endpoint), Ordering::Relaxed);
+        }
+        let refused = take_refusal(&mut response);
+        response.body_mut().set_refusal(refused);
+        Poll::Ready(Ok(response))
+    }
+}
+
+/// Takes the tags off the headers of an answer from `endpoint` and acts on those that count; gives the
+/// number of those that do not.
+pub(super) fn hear(headers: &mut HeaderMap, endpoint: &Endpoint) -> u64 {
+    let mut ignored = 0;
+    for value in headers.get_all(OFFLINE) {
+        if let Some(tag) = OfflineTag::from_value(value).filter(|tag| counts(tag, endpoint)) {
+            endpoint.put_aside(tag.epoch);
+        } else {
+            ignored += 1;
+            let instance = endpoint.instance().address();
+            tracing::debug!(%instance, ?value, "an offline tag speaks of someone else: ignored");
+        }
+    }
+    headers.remove(OFFLINE);
+    ignored
+}
+
+/// Whether `tag` speaks of the instance that it came from.
+fn counts(tag: &OfflineTag, from: &Endpoint) -> bool {
+    if let Some(epoch) = from.epoch() {
+        return tag.epoch == epoch;
+    }
+    let listed = from.fleet().snapshots().latest();
+    let known = || listed.instances().iter().any(|instance| *instance.address() == tag.address);
+    tag.address == *from.instance().address() || !known()
+}
+
+/// Takes the word of a provider's layers off an answer; `true` when they refused the request.
+pub(super) fn take_refusal<B>(response: &mut Response<ResponseBody<B>>) -> bool {
+    let word = response.headers_mut().remove(REFUSED);
+    let refused = response.status() == StatusCode::SERVICE_UNAVAILABLE && word == Some(REFUSED_TRUE);
+    refused || response.body().is_refusal()
+}
+
+#[cfg(test)]
+mod tests;
