@@ -13,4 +13,4 @@ pub(crate) mod message;
 mod payload;
 pub(crate) mod reply;
 
-pub(crate) use payload::{Metadata, Payload, Unreadable};
+pub(crate) use payload::{Payload, Unreadable};

@@ -115,6 +115,21 @@ fn one_h2_reads_the_errors_that_hyper_makes() {
     assert_eq!(versions.len(), 1, "{versions:#?}");
 }
 
+#[test]
+fn the_quick_starts_are_quick() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let blocks: Vec<&str> =
+        readme.split("```rust").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    for needed in ["Provider::builder", "GracefulClientLayer::new", "http_client_h2()"] {
+        assert!(blocks.iter().any(|block| block.contains(needed)), "no example of {needed}");
+    }
+    for block in blocks {
+        let lines = block.lines().skip(1).filter(|line| !line.is_empty()).count();
+        assert!(lines <= 25, "{lines} lines:{block}");
+        assert!(!block.contains("\n# "), "a reader of the README sees hidden lines:{block}");
+    }
+}
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
