@@ -308,3 +308,38 @@ impl Drop for Call {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_that_has_found_a_reader_again_is_not_given_up() {
+        let (shared, orders) = (Arc::new(Shared::new(Duration::ZERO)), "orders".parse().unwrap());
+        let first = shared.subscribe(&orders).unwrap();
+        let cell = first.anew.clone().unwrap();
+        drop(first);
+        let second = shared.subscribe(&orders).unwrap(); // Before its listener has noticed anything.
+        assert!(second.anew.is_none());
+        assert!(!shared.abandon(&orders, &cell));
+        drop(second);
+        assert!(shared.abandon(&orders, &cell));
+        assert!(shared.subscribe(&orders).unwrap().anew.is_some());
+    }
+
+    #[tokio::test]
+    async fn calls_are_bounded_and_told_when_the_task_is_gone() {
+        let (shared, orders) = (Arc::new(Shared::new(Duration::ZERO)), "orders".parse().unwrap());
+        let instance = Instance::new("10.0.0.7:8080".parse().unwrap());
+        let mut calls: Vec<_> =
+            (0..CALLS_MAX).map(|_| shared.register(&orders, &instance).unwrap()).collect();
+        assert!(matches!(shared.register(&orders, &instance), Err(Error::Invalid { .. })));
+        calls.truncate(1);
+        calls.push(shared.register(&orders, &instance).unwrap());
+        shared.end();
+        for call in calls {
+            let outcome = call.outcome(Duration::from_secs(1), String::new).await;
+            assert!(matches!(outcome, Err(Error::Closed)), "{outcome:?}");
+        }
+    }
+}

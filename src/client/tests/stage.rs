@@ -17,14 +17,19 @@ use std::future::pending;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{DuplexStream, duplex};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tonic::body::Body;
 use tonic::{Status, Streaming};
 use tonic_prost::ProstCodec;
 use tower::service_fn;
+
+/// Longest wait for anything on the stage, in paused time: twice what a client waits at most.
+const SOON: Duration = Duration::from_secs(30);
 
 /// The wire to the stage; clients dial it.
 #[derive(Clone)]
@@ -127,7 +132,7 @@ impl Stage {
 
     /// Takes the next connection and goes through the handshake.
     pub(super) async fn accept(&mut self) -> Peer {
-        let io = self.dialled.recv().await.unwrap();
+        let io = timeout(SOON, self.dialled.recv()).await.expect("a client dials").unwrap();
         let (asking, questions) = mpsc::unbounded_channel();
         let (saying, mut said) = mpsc::unbounded_channel();
         let (stream, pushes) = mpsc::unbounded_channel();
@@ -152,7 +157,7 @@ impl Stage {
                 () = async { drop(freeze.wait_for(|frozen| *frozen).await) } => pending().await, // Stays open.
             }
         });
-        let setup = said.recv().await.unwrap().read().unwrap();
+        let setup = timeout(SOON, said.recv()).await.expect("a setup").unwrap().read().unwrap();
         Peer { setup, questions, said, stream, frozen, connection }
     }
 }
@@ -215,7 +220,8 @@ impl Role {
 impl Peer {
     /// The next question, which must be of this kind.
     pub(super) async fn asked<R: Request>(&mut self) -> Reply<R> {
-        let Question { payload, reply } = self.questions.recv().await.expect("the client asks");
+        let Question { payload, reply } =
+            timeout(SOON, self.questions.recv()).await.expect("the client asks").unwrap();
         let question = payload.read().unwrap();
         Reply { reply, question }
     }
@@ -242,7 +248,7 @@ impl Peer {
 
     /// The next message that the client says on the stream.
     pub(super) async fn heard<M: Message>(&mut self) -> M {
-        self.said.recv().await.expect("the client speaks").read().unwrap()
+        timeout(SOON, self.said.recv()).await.expect("the client speaks").unwrap().read().unwrap()
     }
 
     /// Closes the connection at once.
@@ -257,7 +263,7 @@ impl Peer {
 
     /// Waits until the client has closed the connection.
     pub(super) async fn closed(&mut self) {
-        (&mut self.connection).await.unwrap();
+        timeout(SOON, &mut self.connection).await.expect("the client leaves").unwrap();
     }
 }
 
