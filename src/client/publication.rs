@@ -113,7 +113,8 @@ impl Publication {
     /// The next request, which is then on its way. What was accepted comes first, so that after a reconnect
     /// nothing waits behind an instance that may be refused.
     pub(super) fn next(&mut self, now: Instant) -> Option<Change> {
-        if self.sent.is_some() || self.pause.lasts(now) {
+        let settled = self.held == self.accepted && self.asked.is_empty();
+        if settled || self.sent.is_some() || self.pause.lasts(now) {
             return None;
         }
         let mut set = self.accepted.clone();

@@ -465,6 +465,15 @@ async fn a_registry_that_does_not_know_us_any_more_is_connected_to_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_registry_that_answers_but_knows_us_no_more_is_found_out_by_asking_for_health() {
+    let (mut stage, nacos, mut peer) = Stage::with_client().await;
+    registered(&nacos, &mut peer, 1).await;
+    peer.disown();
+    let mut next = stage.accept().await;
+    assert_eq!(one(&mut next).await, registers(1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_registry_that_asks_to_reconnect_is_obeyed() {
     let (mut stage, nacos, mut peer) = Stage::with_client().await;
     registered(&nacos, &mut peer, 1).await;

@@ -57,6 +57,8 @@ pub(super) struct Peer {
     /// What the client says on the stream.
     said: mpsc::UnboundedReceiver<Payload>,
     stream: mpsc::UnboundedSender<Payload>,
+    /// Questions for health that are answered by "unknown".
+    unknown: Arc<AtomicUsize>,
     frozen: watch::Sender<bool>,
     connection: JoinHandle<()>,
 }
@@ -77,7 +79,7 @@ struct Role {
     asking: mpsc::UnboundedSender<Question>,
     saying: mpsc::UnboundedSender<Payload>,
     pushes: Mutex<Option<mpsc::UnboundedReceiver<Payload>>>,
-    overtaken: AtomicUsize,
+    overtaken: Arc<AtomicUsize>,
     promises_abilities: bool,
 }
 
@@ -137,11 +139,12 @@ impl Stage {
         let (saying, mut said) = mpsc::unbounded_channel();
         let (stream, pushes) = mpsc::unbounded_channel();
         let (frozen, mut freeze) = watch::channel(false);
+        let overtaken = Arc::new(AtomicUsize::new(self.overtaken));
         let role = Arc::new(Role {
             asking,
             saying,
             pushes: Mutex::new(Some(pushes)),
-            overtaken: self.overtaken.into(),
+            overtaken: overtaken.clone(),
             promises_abilities: self.promises_abilities,
         });
         let play = hyper::service::service_fn(move |request| {
@@ -158,7 +161,7 @@ impl Stage {
             }
         });
         let setup = timeout(SOON, said.recv()).await.expect("a setup").unwrap().read().unwrap();
-        Peer { setup, questions, said, stream, frozen, connection }
+        Peer { setup, questions, said, stream, unknown: overtaken, frozen, connection }
     }
 }
 
@@ -193,7 +196,7 @@ impl Role {
             HealthCheckRequest::KIND => {
                 let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
                 Ok(match self.overtaken.fetch_update(set, get, |left| left.checked_sub(1)) {
-                    Ok(_) => Payload::new(&ErrorResponse::default().fail("", 301, "unregistered")),
+                    Ok(_) => Payload::new(&ErrorResponse::default().fail("", 500, "unregistered")),
                     Err(_) => Payload::new(&HealthCheckResponse::default().succeed("")),
                 })
             }
@@ -254,6 +257,11 @@ impl Peer {
     /// Closes the connection at once.
     pub(super) fn cut(self) {
         self.connection.abort();
+    }
+
+    /// Answers every question for health by "unknown" from here on.
+    pub(super) fn disown(&self) {
+        self.unknown.store(usize::MAX, Ordering::Relaxed);
     }
 
     /// Leaves the connection open without ever reading or writing again.

@@ -1,0 +1,58 @@
+//! What comes in: lists, and what the registry asks of this client on the stream.
+
+use super::shared::Shared;
+use crate::model::{Namespace, ServiceKey, Snapshot};
+use crate::protocol::Payload;
+use crate::protocol::entity::ServiceInfo;
+use crate::protocol::message::{
+    ClientDetectionRequest, ClientDetectionResponse, ConnectResetRequest, ConnectResetResponse, Message,
+    NotifySubscriberRequest, NotifySubscriberResponse, Response,
+};
+
+/// Does what the registry asks on the stream, and returns the answer, if it is to have one.
+pub(super) fn answer(request: &Payload, shared: &Shared, namespace: &Namespace) -> Option<Payload> {
+    let read = match request.kind() {
+        NotifySubscriberRequest::KIND => request.read().map(|push: NotifySubscriberRequest| {
+            let id = push.request_id.clone();
+            apply(push, shared, namespace);
+            // Sent only now: it says that readers see the list.
+            Payload::new(&NotifySubscriberResponse::default().succeed(&id))
+        }),
+        ClientDetectionRequest::KIND => request.read().map(|detection: ClientDetectionRequest| {
+            Payload::new(&ClientDetectionResponse::default().succeed(&detection.request_id))
+        }),
+        ConnectResetRequest::KIND => request.read().map(|reset: ConnectResetRequest| {
+            Payload::new(&ConnectResetResponse::default().succeed(&reset.request_id))
+        }),
+        kind => {
+            tracing::debug!(kind, "took no notice of a message");
+            return None;
+        }
+    };
+    read.inspect_err(|error| tracing::warn!(%error, "could not read a message of the registry")).ok()
+}
+
+/// Publishes a pushed list. The registry names the service in the list, and mostly leaves the namespace out:
+/// it is the one this client lives in.
+fn apply(push: NotifySubscriberRequest, shared: &Shared, namespace: &Namespace) {
+    let info = push.service_info;
+    let (group, name) = info.name.split_once("@@").unwrap_or((&info.group_name, &info.name));
+    let service = match (group.parse(), name.parse()) {
+        (Ok(group), Ok(name)) => ServiceKey { namespace: namespace.clone(), group, name },
+        (Err(error), _) | (_, Err(error)) => {
+            return tracing::warn!(%error, "could not read whose list was pushed");
+        }
+    };
+    tracing::debug!(
+        service.name = %service, revision = info.last_ref_time, instances = info.hosts.len(), "a list was pushed"
+    );
+    shared.pushed(read_list(info, service));
+}
+
+/// Reads a list; an instance that breaks a rule is left out, for the others are still good.
+pub(super) fn read_list(info: ServiceInfo, service: ServiceKey) -> Snapshot {
+    let name = service.to_string();
+    info.into_model(service, |invalid| {
+        tracing::warn!(service.name = %name, error = %invalid, "left out an instance that is not valid");
+    })
+}

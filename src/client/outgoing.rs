@@ -1,0 +1,109 @@
+//! What goes out: one request of the registry for each step that is due.
+
+use super::connection::Caller;
+use super::desired::Step;
+use super::failure::Failure;
+use super::follow::Ask;
+use super::incoming;
+use super::publication::Change;
+use crate::model::{Instance, ServiceKey, Snapshot};
+use crate::protocol::entity::WireInstance;
+use crate::protocol::message::{
+    BATCH_REGISTER, BatchInstanceRequest, DEREGISTER, HealthCheckRequest, InstanceRequest, REGISTER,
+    ServiceQueryRequest, SubscribeServiceRequest,
+};
+
+/// A request that has come to an end.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// With the number of instances.
+    Published(ServiceKey, usize, Result<(), Failure>),
+    Followed(ServiceKey, Ask, Result<Snapshot, Failure>),
+    Checked(Result<(), Failure>),
+}
+
+impl Done {
+    /// Whether nothing was heard of the registry.
+    pub(super) fn is_broken(&self) -> bool {
+        let failure = match self {
+            Self::Published(_, _, result) | Self::Checked(result) => result.as_ref().err(),
+            Self::Followed(_, _, result) => result.as_ref().err(),
+        };
+        matches!(failure, Some(Failure::Broken(_)))
+    }
+}
+
+/// Asks the registry for one step.
+pub(super) async fn perform(mut caller: Caller, step: Step) -> Done {
+    match step {
+        Step::Publish(service, change) => {
+            let (count, published) = match change {
+                Change::Register(instances) => {
+                    (instances.len(), register(&mut caller, &service, &instances).await)
+                }
+                Change::Deregister(last) => {
+                    let request = instance_request(&service, DEREGISTER, &last);
+                    (0, caller.ask(&request).await.map(drop))
+                }
+            };
+            Done::Published(service, count, published)
+        }
+        Step::Follow(service, ask) => {
+            let asked = match ask {
+                Ask::Subscribe | Ask::Unsubscribe => {
+                    let request = SubscribeServiceRequest {
+                        namespace: service.namespace.to_string(),
+                        service_name: service.name.to_string(),
+                        group_name: service.group.to_string(),
+                        subscribe: ask == Ask::Subscribe,
+                        ..SubscribeServiceRequest::default()
+                    };
+                    caller.ask(&request).await.map(|answer| answer.service_info)
+                }
+                Ask::Query => {
+                    let request = ServiceQueryRequest {
+                        namespace: service.namespace.to_string(),
+                        service_name: service.name.to_string(),
+                        group_name: service.group.to_string(),
+                        ..ServiceQueryRequest::default()
+                    };
+                    caller.ask(&request).await.map(|answer| answer.service_info)
+                }
+            };
+            let list = asked.map(|info| incoming::read_list(info, service.clone()));
+            Done::Followed(service, ask, list)
+        }
+    }
+}
+
+/// Asks the registry whether it is there and knows this connection.
+pub(super) async fn check(mut caller: Caller) -> Done {
+    Done::Checked(caller.ask(&HealthCheckRequest::default()).await.map(drop))
+}
+
+/// Registers all of this client's instances of a service: one as an instance, several as a list.
+async fn register(caller: &mut Caller, service: &ServiceKey, instances: &[Instance]) -> Result<(), Failure> {
+    if let [instance] = instances {
+        return caller.ask(&instance_request(service, REGISTER, instance)).await.map(drop);
+    }
+    let request = BatchInstanceRequest {
+        namespace: service.namespace.to_string(),
+        service_name: service.name.to_string(),
+        group_name: service.group.to_string(),
+        r#type: BATCH_REGISTER.to_owned(),
+        instances: instances.iter().map(|instance| WireInstance::new(service, instance)).collect(),
+        ..BatchInstanceRequest::default()
+    };
+    caller.ask(&request).await.map(drop)
+}
+
+fn instance_request(service: &ServiceKey, kind: &str, instance: &Instance) -> InstanceRequest {
+    InstanceRequest {
+        namespace: service.namespace.to_string(),
+        service_name: service.name.to_string(),
+        group_name: service.group.to_string(),
+        r#type: kind.to_owned(),
+        instance: WireInstance::new(service, instance),
+        ..InstanceRequest::default()
+    }
+}
