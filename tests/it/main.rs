@@ -2,5 +2,6 @@
 #![cfg(feature = "full")]
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in the functions that it calls")]
 
+mod client;
 mod registry;
 mod tidy;

@@ -16,21 +16,21 @@ use tokio::time::timeout;
 use tower_graceful::registry::{Error, Registry, Settings};
 
 /// Longest wait for anything here; foreign clients look around every few seconds.
-const SOON: Duration = Duration::from_secs(30);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
-struct Running {
-    http: SocketAddr,
+pub(crate) struct Running {
+    pub(crate) http: SocketAddr,
     grpc: SocketAddr,
     stop: oneshot::Sender<()>,
     served: JoinHandle<()>,
 }
 
 impl Running {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_on(0).await
     }
 
-    async fn start_on(http_port: u16) -> Self {
+    pub(crate) async fn start_on(http_port: u16) -> Self {
         let registry = Registry::bind(Settings { http_port, ..Settings::default() }).await.unwrap();
         let (stop, stopped) = oneshot::channel();
         let (http, grpc) = (registry.http_addr(), registry.grpc_addr());
@@ -38,7 +38,7 @@ impl Running {
         Self { http, grpc, stop, served }
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.send(()).unwrap();
         timeout(SOON, self.served).await.unwrap().unwrap();
     }

@@ -1,0 +1,145 @@
+//! An instance's life as our client lives it with our registry, over real sockets.
+
+use crate::registry::{Running, SOON};
+use std::time::Duration;
+use tokio::time::timeout;
+use tower_graceful::client::Nacos;
+use tower_graceful::model::{Instance, Metadata, ServiceKey, Snapshot};
+use tower_graceful::naming::{Error, Register, Snapshots};
+
+fn orders() -> ServiceKey {
+    "orders".parse().unwrap()
+}
+
+fn instance(port: u16) -> Instance {
+    Instance::new(format!("10.0.0.7:{port}").parse().unwrap())
+}
+
+fn client_of(registry: &Running) -> Nacos {
+    Nacos::builder(&registry.http.to_string()).app("storefront").connect().unwrap()
+}
+
+async fn until(snapshots: &mut Snapshots, condition: impl FnMut(&Snapshot) -> bool) {
+    let waited = timeout(SOON, snapshots.wait_for(condition)).await;
+    assert!(waited.is_ok(), "still {snapshots:?}");
+}
+
+fn lists(snapshot: &Snapshot, ports: &[u16]) -> bool {
+    snapshot.instances().iter().map(|instance| instance.address().port()).eq(ports.iter().copied())
+}
+
+#[tokio::test]
+async fn an_instance_comes_changes_and_goes_before_the_eyes_of_its_consumers() {
+    let registry = Running::start().await;
+    let (provider, consumer) = (client_of(&registry), client_of(&registry));
+    let mut seen = consumer.subscribe("orders").await.unwrap();
+    assert!(seen.latest().instances().is_empty(), "nobody has registered it yet");
+
+    provider.register(&orders(), &instance(1)).await.unwrap();
+    until(&mut seen, |list| lists(list, &[1])).await;
+
+    let warm = instance(1).with_metadata(Metadata::from_iter([("graceful.warmup.start", "1")]));
+    provider.register(&orders(), &warm).await.unwrap();
+    until(&mut seen, |list| list.instances() == [warm.clone()]).await;
+
+    provider.register(&orders(), &instance(2)).await.unwrap();
+    until(&mut seen, |list| lists(list, &[1, 2])).await;
+
+    provider.deregister(&orders(), &instance(1).key).await.unwrap();
+    until(&mut seen, |list| lists(list, &[2])).await;
+    provider.deregister(&orders(), &instance(2).key).await.unwrap();
+    let fresh = client_of(&registry);
+    assert!(fresh.subscribe("orders").await.unwrap().latest().instances().is_empty());
+    for client in [provider, consumer, fresh] {
+        client.close(SOON).await.unwrap();
+    }
+    registry.stop().await;
+}
+
+#[tokio::test]
+async fn a_refusal_comes_in_the_registrys_own_words() {
+    let registry = Running::start().await;
+    let builder = Nacos::builder(&registry.http.to_string()).metadata_chars_max(usize::MAX);
+    let nacos = builder.connect().unwrap();
+    let long = instance(1).with_metadata(Metadata::from_iter([("zone", "x".repeat(70_000))]));
+    let refused = nacos.register(&orders(), &long).await.unwrap_err();
+    assert!(
+        matches!(&refused, Error::Refused { code: 400, message } if message.contains("65536")),
+        "{refused}"
+    );
+    nacos.register(&orders(), &instance(1)).await.unwrap();
+    nacos.close(SOON).await.unwrap();
+    registry.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_restarts_gets_back_what_it_had_and_consumers_notice_nothing() {
+    let registry = Running::start().await;
+    let http = registry.http;
+    let (provider, consumer) = (client_of(&registry), client_of(&registry));
+    provider.register(&orders(), &instance(1)).await.unwrap();
+    provider.register(&orders(), &instance(2)).await.unwrap();
+    let mut seen = consumer.subscribe("orders").await.unwrap();
+    until(&mut seen, |list| lists(list, &[1, 2])).await;
+    let mut all = seen.clone();
+    let watching = tokio::spawn(async move {
+        loop {
+            let list = all.changed().await;
+            assert!(lists(&list, &[1, 2]) || lists(&list, &[1, 2, 3]), "{list:?}");
+        }
+    });
+
+    registry.stop().await;
+    let registry = Running::start_on(http.port()).await;
+    let fresh = client_of(&registry);
+    let mut anew = fresh.subscribe("orders").await.unwrap();
+    until(&mut anew, |list| lists(list, &[1, 2])).await;
+    provider.register(&orders(), &instance(3)).await.unwrap();
+    until(&mut anew, |list| lists(list, &[1, 2, 3])).await;
+    until(&mut seen, |list| lists(list, &[1, 2, 3])).await;
+    watching.abort();
+    assert!(watching.await.is_err_and(|ended| ended.is_cancelled()), "no other list was ever seen");
+    for client in [provider, consumer, fresh] {
+        client.close(SOON).await.unwrap();
+    }
+    registry.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_deregistered_while_the_registry_was_away_stays_away() {
+    let registry = Running::start().await;
+    let http = registry.http;
+    let timeout = Duration::from_millis(200);
+    let provider = Nacos::builder(&http.to_string()).request_timeout(timeout).connect().unwrap();
+    provider.register(&orders(), &instance(1)).await.unwrap();
+    provider.register(&"ledger".parse().unwrap(), &instance(1)).await.unwrap();
+    registry.stop().await;
+    let away = provider.deregister(&orders(), &instance(1).key).await;
+    assert!(matches!(away, Err(Error::Unavailable { .. })), "{away:?}");
+
+    let registry = Running::start_on(http.port()).await;
+    let fresh = client_of(&registry);
+    let mut ledger = fresh.subscribe("ledger").await.unwrap();
+    until(&mut ledger, |list| lists(list, &[1])).await; // The provider is back.
+    assert!(fresh.subscribe("orders").await.unwrap().latest().instances().is_empty());
+    provider.close(SOON).await.unwrap();
+    fresh.close(SOON).await.unwrap();
+    registry.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_closes_or_is_dropped_takes_its_instances_with_it() {
+    let registry = Running::start().await;
+    let (closed, dropped, stays) = (client_of(&registry), client_of(&registry), client_of(&registry));
+    for (client, port) in [(&closed, 1), (&dropped, 2), (&stays, 3)] {
+        client.register(&orders(), &instance(port)).await.unwrap();
+    }
+    let mut seen = stays.subscribe("orders").await.unwrap();
+    assert!(lists(&seen.latest(), &[1, 2, 3]));
+    closed.close(SOON).await.unwrap();
+    until(&mut seen, |list| lists(list, &[2, 3])).await;
+    drop(dropped);
+    until(&mut seen, |list| lists(list, &[3])).await;
+    stays.close(SOON).await.unwrap();
+    registry.stop().await;
+}
