@@ -64,6 +64,12 @@ impl Weights {
         self.units.len()
     }
 
+    /// Weight of an instance, as a part of the heaviest.
+    #[cfg(test)]
+    pub(super) fn of(&self, index: usize) -> f64 {
+        f64::from(self.units[index]) / HEAVIEST
+    }
+
     /// Chooses one of at least one.
     #[inline]
     pub(super) fn choose(

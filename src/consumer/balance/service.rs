@@ -218,6 +218,11 @@ impl<S> Pick<S> {
         self.choice.guard.endpoint().instance()
     }
 
+    /// How many calls of this balancer are in flight at the instance, this one included.
+    pub fn in_flight(&self) -> u32 {
+        self.choice.guard.endpoint().in_flight()
+    }
+
     /// The instance's service.
     pub fn service(&mut self) -> &mut S {
         &mut self.choice.service

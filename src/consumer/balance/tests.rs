@@ -1,1 +1,266 @@
+use super::*;
+use crate::consumer::{HeaderTimeout, InstanceError, NoInstance};
+use crate::model::{Instance, Metadata, Snapshot, UnixMillis, key};
+use crate::naming::header::{CALLER, CallerTag};
+use crate::naming::{Publisher, Snapshots};
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response};
+use http_body_util::{BodyExt, Full};
+use std::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, advance};
+use tokio_test::{assert_pending, assert_ready_ok, task};
+use tower::service_fn;
+use tower_layer::Layer;
+use tower_service::Service;
 
+fn instance(port: u16, epoch: u64) -> Instance {
+    let metadata = [(key::EPOCH, epoch.to_string()), (key::VERSION, "1".to_owned())];
+    Instance::new(format!("10.0.0.7:{port}").parse().unwrap()).with_metadata(Metadata::from_iter(metadata))
+}
+
+fn publish(publisher: &Publisher, revision: u64, instances: &[Instance]) {
+    publisher.publish(Snapshot::new("orders".parse().unwrap(), revision, instances.to_vec()));
+}
+
+fn fixed(instances: &[Instance]) -> Snapshots {
+    Snapshots::fixed("orders".parse().unwrap(), instances.to_vec())
+}
+
+/// One instance's service: answers with its port once it is open; a gate that is closed is not ready.
+#[derive(Clone)]
+struct Gated {
+    port: u16,
+    gate: Arc<Gate>,
+}
+
+#[derive(Default)]
+struct Gate {
+    open: AtomicBool,
+    waiting: Mutex<Vec<Waker>>,
+}
+
+impl Gate {
+    fn open(&self) {
+        self.open.store(true, Ordering::SeqCst);
+        self.waiting.lock().unwrap().drain(..).for_each(Waker::wake);
+    }
+}
+
+impl Service<Request<()>> for Gated {
+    type Response = Response<u16>;
+    type Error = std::io::Error;
+    type Future = std::future::Ready<Result<Response<u16>, std::io::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.gate.waiting.lock().unwrap().push(cx.waker().clone());
+        if self.gate.open.load(Ordering::SeqCst) { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        std::future::ready(Ok(Response::new(self.port)))
+    }
+}
+
+#[tokio::test]
+async fn a_call_waits_for_its_instance_to_be_ready() {
+    let gate = Arc::<Gate>::default();
+    let inner = gate.clone();
+    let mut balance = Balance::new(fixed(&[instance(1, 1)]), move |instance| Gated {
+        port: instance.address().port(),
+        gate: inner.clone(),
+    });
+    assert_ready_ok!(task::spawn(()).enter(|cx, _| balance.poll_ready(cx)));
+    let mut call = task::spawn(balance.call(Request::new(())));
+    assert_pending!(call.poll());
+    gate.open();
+    assert!(call.is_woken());
+    assert_eq!(*assert_ready_ok!(call.poll()).body().get_ref(), 1);
+}
+
+#[tokio::test]
+async fn who_leaves_while_a_call_waits_for_it_does_not_get_it() {
+    let (publisher, snapshots) = Publisher::new("orders".parse().unwrap());
+    publish(&publisher, 1, &[instance(1, 1)]);
+    let gate = Arc::<Gate>::default();
+    let inner = gate.clone();
+    let mut balance = Balance::new(snapshots, move |instance| Gated {
+        port: instance.address().port(),
+        gate: inner.clone(),
+    });
+    let mut call = task::spawn(balance.call(Request::new(())));
+    assert_pending!(call.poll());
+    publish(&publisher, 2, &[instance(2, 2)]);
+    gate.open();
+    assert_eq!(*assert_ready_ok!(call.poll()).body().get_ref(), 2);
+}
+
+#[tokio::test]
+async fn an_error_names_the_instance_and_keeps_its_cause() {
+    let mut balance = Balance::new(fixed(&[instance(1, 5)]), |_| {
+        service_fn(async |_: Request<()>| Err::<Response<()>, _>(std::io::Error::other("torn")))
+    });
+    let error = balance.call(Request::new(())).await.unwrap_err();
+    let error = error.downcast_ref::<InstanceError>().unwrap();
+    assert_eq!(error.instance().address().port(), 1);
+    assert_eq!(error.epoch(), Some(UnixMillis::new(5)));
+    assert!(error.to_string().contains("10.0.0.7:1"), "{error}");
+    let mut causes = std::iter::successors(error.source(), |&error| error.source());
+    assert!(causes.any(|cause| cause.downcast_ref::<std::io::Error>().is_some()));
+    assert_eq!(balance.pick().unwrap().in_flight(), 1, "only the pick itself");
+}
+
+#[tokio::test]
+async fn a_call_is_in_flight_until_its_body_is_dropped_or_the_call_is() {
+    let (answer, answered) = oneshot::channel();
+    let answered = Arc::new(Mutex::new(Some(answered)));
+    let mut balance = Balance::new(fixed(&[instance(1, 1)]), move |_| {
+        let answered = answered.clone();
+        service_fn(move |_: Request<()>| {
+            let answered = answered.lock().unwrap().take();
+            async move {
+                match answered {
+                    Some(answered) => Ok::<_, oneshot::error::RecvError>(Response::new(answered.await?)),
+                    None => std::future::pending().await,
+                }
+            }
+        })
+    });
+    let other = balance.clone();
+    let in_flight = || other.pick().unwrap().in_flight() - 1;
+
+    let mut call = task::spawn(balance.call(Request::new(())));
+    assert_pending!(call.poll());
+    assert_eq!(in_flight(), 1);
+    let mut cancelled = task::spawn(balance.call(Request::new(())));
+    assert_pending!(cancelled.poll());
+    assert_eq!(in_flight(), 2, "clones count together");
+    drop(cancelled);
+    assert_eq!(in_flight(), 1);
+
+    answer.send(Full::new(Bytes::from_static(b"hello"))).unwrap();
+    let answer = assert_ready_ok!(call.poll());
+    drop(call);
+    assert_eq!(answer.body().instance().address().port(), 1);
+    assert_eq!(in_flight(), 1, "the body has not ended");
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "hello");
+    assert_eq!(in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_instance_a_call_waits_for_the_first_one() {
+    let (publisher, snapshots) = Publisher::new("orders".parse().unwrap());
+    let mut balance = Balance::new(snapshots, |_| {
+        service_fn(async |_: Request<()>| Ok::<_, std::io::Error>(Response::new(())))
+    });
+    assert_eq!(balance.pick().unwrap_err().waited(), Duration::ZERO);
+    let mut call = task::spawn(balance.call(Request::new(())));
+    assert_pending!(call.poll());
+    publish(&publisher, 1, &[Instance { enabled: false, ..instance(1, 1) }]);
+    assert_pending!(call.poll());
+    publish(&publisher, 2, &[instance(1, 1)]);
+    assert!(call.is_woken());
+    assert_ready_ok!(call.poll());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_instance_a_call_fails_at_last_and_says_what_it_saw() {
+    let (publisher, snapshots) = Publisher::new("orders".parse().unwrap());
+    let balance = Balance::new(snapshots, |_| {
+        service_fn(async |_: Request<()>| Ok::<_, std::io::Error>(Response::new(())))
+    });
+    let nobody = async || {
+        let error = balance.clone().call(Request::new(())).await.unwrap_err();
+        *error.downcast::<NoInstance>().unwrap()
+    };
+    let begun = Instant::now();
+    let error = nobody().await;
+    assert_eq!(begun.elapsed().as_secs(), 5);
+    assert_eq!((error.waited().as_secs(), error.listed(), error.snapshot_age()), (5, 0, None));
+
+    publish(&publisher, 1, &[Instance { enabled: false, ..instance(1, 1) }]);
+    advance(Duration::from_secs(2)).await;
+    let error = nobody().await;
+    assert_eq!((error.listed(), error.snapshot_age().unwrap().as_secs()), (1, 7));
+    assert_eq!(error.service().name.as_str(), "orders");
+    assert!(error.to_string().contains("orders") && error.to_string().contains("5s"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_does_not_begin_ends_the_call_in_time() {
+    let silent = |_: &Instance| {
+        service_fn(|_: Request<()>| std::future::pending::<Result<Response<()>, std::io::Error>>())
+    };
+    let layer = BalanceLayer::new(fixed(&[instance(1, 1)]));
+    let mut balance = layer.clone().with_header_timeout(Duration::from_secs(3)).over(silent);
+    let begun = Instant::now();
+    let error = balance.call(Request::new(())).await.unwrap_err();
+    assert_eq!(begun.elapsed().as_secs(), 3);
+    let error = error.downcast_ref::<InstanceError>().unwrap();
+    let mut causes = std::iter::successors(error.source(), |&error| error.source());
+    assert!(causes.any(|cause| cause.downcast_ref::<HeaderTimeout>().is_some()));
+
+    let mut call = task::spawn(layer.with_header_timeout(None).over(silent).call(Request::new(())));
+    assert_pending!(call.poll());
+    advance(Duration::from_secs(1_000_000)).await;
+    assert_pending!(call.poll());
+}
+
+#[tokio::test]
+async fn governed_instances_learn_who_calls_and_others_do_not() {
+    let ungoverned = Instance::new("10.0.0.7:2".parse().unwrap());
+    for (instance, governed) in [(instance(1, 1), true), (ungoverned, false)] {
+        let echo = |_: &Instance| {
+            service_fn(async |request: Request<()>| {
+                Ok::<_, std::io::Error>(Response::new(request.headers().get(CALLER).cloned()))
+            })
+        };
+        let mut balance = BalanceLayer::new(fixed(&[instance])).with_app("storefront").over(echo);
+        let mut request = Request::new(());
+        request.headers_mut().insert(CALLER, HeaderValue::from_static("\"0000000000000001\""));
+        let seen = balance.call(request).await.unwrap().body().get_ref().clone();
+        let tag = seen.map(|seen| CallerTag::from_value(&seen).unwrap());
+        assert_eq!(tag, governed.then(|| CallerTag::of_this_process("storefront")));
+    }
+}
+
+#[tokio::test]
+async fn over_one_client_the_uri_names_the_instance_and_the_host_is_yours() {
+    let echo = service_fn(async |request: Request<()>| Ok::<_, std::io::Error>(Response::new(request)));
+    let mut balance = BalanceLayer::new(fixed(&[instance(1, 1)])).layer(echo);
+    let request = Request::get("/list?page=2").header("host", "orders").body(()).unwrap();
+    let seen = balance.call(request).await.unwrap();
+    assert_eq!(seen.body().get_ref().uri(), "http://10.0.0.7:1/list?page=2");
+    assert_eq!(seen.body().get_ref().headers()["host"], "orders");
+    let request = Request::get("http://orders/").body(()).unwrap();
+    assert!(!balance.call(request).await.unwrap().body().get_ref().headers().contains_key("host"));
+}
+
+#[tokio::test]
+async fn each_instance_has_one_service_until_it_is_replaced() {
+    let (publisher, snapshots) = Publisher::new("orders".parse().unwrap());
+    publish(&publisher, 1, &[instance(1, 1)]);
+    let made = Arc::new(Mutex::new(Vec::new()));
+    let list = made.clone();
+    let balance = Balance::new(snapshots, move |instance| {
+        list.lock().unwrap().push(instance.epoch().unwrap().as_u64())
+    });
+    for (revision, epoch) in [(2, 1), (3, 1), (4, 2)] {
+        publish(&publisher, revision, &[instance(1, epoch)]);
+        assert_eq!(balance.pick().unwrap().instance().epoch(), Some(UnixMillis::new(epoch)));
+    }
+    assert_eq!(*made.lock().unwrap(), [1, 2]);
+}
+
+#[test]
+fn balancers_can_be_shared() {
+    fn check<T: Clone + Send + Sync + std::fmt::Debug>() {}
+    check::<Balance<Gated>>();
+    check::<BalanceLayer>();
+    fn sends<T: Send>() {}
+    sends::<ResponseFuture<Gated, ()>>();
+}

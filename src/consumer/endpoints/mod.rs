@@ -12,6 +12,8 @@ mod aside;
 mod endpoint;
 mod roster;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub(super) use endpoint::{Endpoint, Fleet, Guard};
 pub(super) use table::Tried;

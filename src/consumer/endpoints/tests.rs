@@ -1,0 +1,392 @@
+use super::*;
+use crate::model::{Address, Metadata, Snapshot, UnixMillis, Weight, key};
+use crate::naming::{Publisher, Snapshots};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::time::advance;
+
+const NOON: UnixMillis = UnixMillis::new(1_732_060_800_000);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A service whose instances are called by their ports, and a balancer's view of it.
+struct Fixture {
+    publisher: Publisher,
+    snapshots: Snapshots,
+    clock: Clock,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let (publisher, snapshots) = Publisher::new("orders".parse().unwrap());
+        Self { publisher, snapshots, clock: Clock::by_hand(NOON).0 }
+    }
+
+    fn publish(&self, instances: impl IntoIterator<Item = Instance>) {
+        let revision = self.snapshots.version() + 1;
+        let list = Snapshot::new("orders".parse().unwrap(), revision, instances.into_iter().collect());
+        self.publisher.publish(list);
+    }
+
+    fn endpoints(&self, policy: Policy) -> Endpoints<u16> {
+        let make = |instance: &Instance| instance.address().port();
+        Endpoints::new(self.snapshots.clone(), policy, self.clock.clone(), Box::new(make))
+    }
+}
+
+fn instance(port: u16) -> Instance {
+    Instance::new(Address::new("10.0.0.7", port).unwrap())
+}
+
+fn with(port: u16, entries: &[(&str, String)]) -> Instance {
+    instance(port).with_metadata(Metadata::from_iter(entries.to_vec()))
+}
+
+fn of_epoch(port: u16, epoch: u64) -> Instance {
+    with(port, &[(key::EPOCH, epoch.to_string())])
+}
+
+/// Of the epoch, with a linear ramp of 100 s that began at `start`: after 10 s it has a weight of 0.1.
+fn ramping(port: u16, epoch: u64, start: Option<UnixMillis>) -> Instance {
+    let mut entries = vec![
+        (key::EPOCH, epoch.to_string()),
+        (key::WARM_UP, "100".to_owned()),
+        (key::WARM_UP_EXPONENT, "1".to_owned()),
+    ];
+    entries.extend(start.map(|start| (key::WARM_UP_START, start.to_string())));
+    with(port, &entries)
+}
+
+/// The ports in use with their weights, as parts of the heaviest.
+fn weights(endpoints: &Endpoints<u16>) -> BTreeMap<u16, f64> {
+    let current = endpoints.current();
+    let table = &current.table;
+    let used = &table.slots[..table.weights.len()];
+    used.iter().enumerate().map(|(index, slot)| (slot.service, table.weights.of(index))).collect()
+}
+
+fn in_use(endpoints: &Endpoints<u16>) -> Vec<u16> {
+    weights(endpoints).into_keys().collect()
+}
+
+fn endpoint(endpoints: &Endpoints<u16>, port: u16) -> Arc<Endpoint> {
+    let current = endpoints.current();
+    let slot = current.table.slots.iter().find(|slot| slot.service == port).unwrap();
+    slot.endpoint.clone()
+}
+
+#[track_caller]
+fn assert_weight(endpoints: &Endpoints<u16>, port: u16, weight: f64) {
+    let weights = weights(endpoints);
+    assert!((weights[&port] - weight).abs() < 1e-5, "{weights:?} instead of {weight}");
+}
+
+#[test]
+fn who_must_not_take_traffic_gets_none() {
+    let fixture = Fixture::new();
+    let sick = Instance { healthy: false, ..instance(1) };
+    let disabled = Instance { enabled: false, ..instance(2) };
+    let light = Instance { weight: Weight::NONE, ..instance(3) };
+    fixture.publish([sick.clone(), disabled.clone(), light.clone(), instance(4), instance(5)]);
+    let endpoints = fixture.endpoints(Policy::default());
+    assert_eq!(in_use(&endpoints), [4, 5]);
+
+    fixture.publish([sick, disabled.clone(), light.clone()]);
+    assert_eq!(in_use(&endpoints), [1], "all that are left are unhealthy");
+    fixture.publish([disabled, light]);
+    assert!(endpoints.choose(None).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_ones_standing_are_used_even_when_put_aside() {
+    let fixture = Fixture::new();
+    let sick = Instance { healthy: false, ..of_epoch(3, 3) };
+    fixture.publish([of_epoch(1, 1), of_epoch(2, 2), sick]);
+    let endpoints = fixture.endpoints(Policy::default());
+    endpoint(&endpoints, 1).put_aside(UnixMillis::new(1));
+    assert_eq!(in_use(&endpoints), [2]);
+    endpoint(&endpoints, 2).put_aside(UnixMillis::new(2));
+    assert_eq!(in_use(&endpoints), [1, 2], "leaving instances answer, unhealthy ones hardly do");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_goes_to_whoever_has_not_been_tried_and_to_the_reserve_last() {
+    let fixture = Fixture::new();
+    fixture.publish([of_epoch(1, 1), of_epoch(2, 2), of_epoch(3, 3)]);
+    let endpoints = fixture.endpoints(Policy::default());
+    endpoint(&endpoints, 3).put_aside(UnixMillis::new(3));
+    let mut tried = Tried::default();
+    let mut met = Vec::new();
+    for _ in 0..3 {
+        let choice = endpoints.choose(Some(&tried)).unwrap();
+        met.push(choice.service);
+        tried.0.push(choice.guard.endpoint().clone());
+    }
+    assert_eq!(met.pop(), Some(3));
+    met.sort_unstable();
+    assert_eq!(met, [1, 2]);
+    assert!(endpoints.choose(Some(&tried)).is_some(), "nothing else is left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_was_seen_to_appear_is_timed_by_our_own_clock() {
+    for skew in [0, 3_600_000] {
+        for start in [NOON.as_u64() - skew, NOON.as_u64() + skew].map(UnixMillis::new) {
+            let fixture = Fixture::new();
+            fixture.publish([instance(1), ramping(2, 7, None)]);
+            let endpoints = fixture.endpoints(Policy::default());
+            assert_weight(&endpoints, 2, 0.01);
+            advance(50 * SECOND).await;
+            assert_weight(&endpoints, 2, 0.01);
+
+            fixture.publish([instance(1), ramping(2, 7, Some(start))]);
+            advance(10 * SECOND).await;
+            assert_weight(&endpoints, 2, 0.1);
+            // Nobody looked for 10 s, and the age is told from the news all the same.
+            advance(30 * SECOND).await;
+            assert_weight(&endpoints, 2, 0.4);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_whose_warm_up_has_begun_is_as_old_as_the_news_of_it() {
+    let fixture = Fixture::new();
+    fixture.publish([instance(1)]);
+    let endpoints = fixture.endpoints(Policy::default());
+    fixture.publish([instance(1), ramping(2, 7, Some(UnixMillis::new(5)))]);
+    advance(20 * SECOND).await;
+    assert_weight(&endpoints, 2, 0.2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_stood_in_the_first_list_is_timed_by_wall_clocks() {
+    let (past, future) =
+        (UnixMillis::new(NOON.as_u64() - 40_000), UnixMillis::new(NOON.as_u64() + 3_600_000));
+    let fixture = Fixture::new();
+    fixture.publish([instance(1), ramping(2, 7, Some(past)), ramping(3, 7, Some(future))]);
+    let endpoints = fixture.endpoints(Policy::default());
+    assert_weight(&endpoints, 2, 0.4);
+    assert_weight(&endpoints, 3, 0.01);
+    advance(20 * SECOND).await;
+    assert_weight(&endpoints, 2, 0.6);
+    assert_weight(&endpoints, 3, 0.2); // A clock that runs ahead does not keep it cold for ever.
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flap_keeps_the_age_and_a_new_epoch_starts_afresh() {
+    let fixture = Fixture::new();
+    fixture.publish([instance(1), ramping(2, 7, None)]);
+    let endpoints = fixture.endpoints(Policy::default());
+    fixture.publish([instance(1), ramping(2, 7, Some(NOON))]);
+    let busy = endpoints.choose(Some(&Tried(vec![endpoint(&endpoints, 1)]))).unwrap();
+    advance(30 * SECOND).await;
+    fixture.publish([instance(1)]);
+    assert_eq!(in_use(&endpoints), [1]);
+    advance(30 * SECOND).await;
+    fixture.publish([instance(1), ramping(2, 7, Some(NOON))]);
+    assert_weight(&endpoints, 2, 0.6);
+    assert_eq!(endpoint(&endpoints, 2).in_flight(), 1);
+    drop(busy);
+    assert_eq!(endpoint(&endpoints, 2).in_flight(), 0);
+
+    let busy = endpoints.choose(Some(&Tried(vec![endpoint(&endpoints, 1)]))).unwrap();
+    fixture.publish([instance(1), ramping(2, 8, Some(NOON))]);
+    assert_weight(&endpoints, 2, 0.01);
+    assert_eq!(endpoint(&endpoints, 2).in_flight(), 0);
+    drop(busy);
+}
+
+#[tokio::test(start_paused = true)]
+async fn weights_follow_the_ramp_in_ticks_until_it_ends_and_then_no_clock_is_read() {
+    let fixture = Fixture::new();
+    fixture.publish([instance(1), ramping(2, 7, Some(NOON))]);
+    let endpoints = fixture.endpoints(Policy::default());
+    for tenths in 0..1000u32 {
+        assert_weight(&endpoints, 2, (f64::from(tenths) / 1000.0).max(0.01));
+        assert_eq!(endpoints.current().table.next_change, Some(Instant::now() + SECOND / 10));
+        advance(SECOND / 10).await;
+    }
+    assert_weight(&endpoints, 2, 1.0);
+    assert_eq!(endpoints.current().table.next_change, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_one_renews_the_weights_others_use_the_old_ones() {
+    let fixture = Fixture::new();
+    fixture.publish([ramping(1, 7, Some(NOON)), instance(2)]);
+    let endpoints = fixture.endpoints(Policy::default());
+    advance(SECOND).await;
+    let elected = endpoints.lock();
+    assert!(endpoints.choose(None).is_some());
+    drop(elected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_choice_stands_until_its_instance_goes() {
+    let fixture = Fixture::new();
+    fixture.publish([of_epoch(1, 1), of_epoch(2, 2)]);
+    let endpoints = fixture.endpoints(Policy::default());
+    let (first, second) = (endpoint(&endpoints, 1), endpoint(&endpoints, 2));
+    let one = endpoints.choose(Some(&Tried(vec![second.clone()]))).unwrap();
+    let two = endpoints.choose(Some(&Tried(vec![first.clone()]))).unwrap();
+    first.put_aside(UnixMillis::new(1));
+    assert!(!endpoints.stands(&one) && endpoints.stands(&two));
+    fixture.publish([of_epoch(1, 1)]);
+    assert!(endpoints.stands(&one) && !endpoints.stands(&two));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_first_judgement_asks_for_the_list() {
+    let fixture = Fixture::new();
+    fixture.publish([of_epoch(1, 1), of_epoch(2, 2)]);
+    let endpoints = fixture.endpoints(Policy::default());
+    let one = endpoint(&endpoints, 1);
+    one.put_aside(UnixMillis::new(1));
+    tokio_test::assert_ready!(tokio_test::task::spawn(fixture.publisher.refresh_wanted()).poll());
+    one.put_aside(UnixMillis::new(1));
+    tokio_test::assert_pending!(tokio_test::task::spawn(fixture.publisher.refresh_wanted()).poll());
+}
+
+/// A publication, or a judgement, that has returned counts in every later pick of every thread.
+#[test]
+fn whoever_is_gone_is_not_picked_again() {
+    const ROUNDS: u64 = 1000;
+    let fixture = Fixture::new();
+    let list = |round: u64| [of_epoch(1, 1), of_epoch(2, 2), of_epoch(3, 1000 + round)];
+    fixture.publish(list(0));
+    let endpoints = fixture.endpoints(Policy::default());
+    let (applied, picks) = (AtomicU64::new(1000), AtomicU64::new(0));
+    std::thread::scope(|threads| {
+        let pickers = [(); 3].map(|()| {
+            threads.spawn(|| {
+                loop {
+                    // Epochs of instance 3 below this one have been withdrawn before the pick began.
+                    let least = applied.load(Ordering::SeqCst);
+                    if least == u64::MAX {
+                        break;
+                    }
+                    let choice = endpoints.choose(None).unwrap();
+                    let epoch = choice.guard.endpoint().epoch().unwrap().as_u64();
+                    assert!(epoch < 1000 || epoch >= least, "{epoch} picked after {least}");
+                    picks.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        });
+        for round in 0..ROUNDS {
+            let before = picks.load(Ordering::Relaxed);
+            let epoch = 1000 + round;
+            if round % 2 == 0 {
+                endpoint(&endpoints, 3).put_aside(UnixMillis::new(epoch));
+                applied.store(epoch + 1, Ordering::SeqCst);
+            }
+            fixture.publish(list(round + 1));
+            applied.store(epoch + 1, Ordering::SeqCst);
+            while picks.load(Ordering::Relaxed) < before + 3 && !pickers.iter().any(|one| one.is_finished()) {
+                std::thread::yield_now();
+            }
+        }
+        applied.store(u64::MAX, Ordering::SeqCst);
+    });
+}
+
+/// One new instance beside two warm ones: its share follows the curve, under both policies.
+#[tokio::test(start_paused = true)]
+async fn a_ramp_follows_its_curve() {
+    const PER_SECOND: u32 = 300;
+    for policy in [Policy::default(), Policy::WeightedRandom] {
+        fastrand::seed(11);
+        let fixture = Fixture::new();
+        fixture.publish([instance(1), instance(2)]);
+        let endpoints = fixture.endpoints(policy);
+        let start = Instant::now();
+        fixture.publish([instance(1), instance(2), ramping(3, 7, Some(NOON))]);
+        let (mut squares, mut expected_squares, mut all, mut expected_all) = (0.0, 0.0, 0.0, 0.0);
+        for _ in 0..100 {
+            let (mut bin, mut expected, mut variance) = (0.0, 0.0, 0.0);
+            for _ in 0..PER_SECOND {
+                let weight = (start.elapsed().as_secs_f64() / 100.0).clamp(0.01, 1.0);
+                let p = weight / (2.0 + weight);
+                expected += p;
+                variance += p * (1.0 - p);
+                bin += f64::from(endpoints.choose(None).unwrap().service == 3);
+                advance(SECOND / PER_SECOND).await;
+            }
+            squares += (bin - expected).powi(2);
+            expected_squares += variance;
+            all += bin;
+            expected_all += expected;
+        }
+        let (rmse, floor) = (squares.sqrt(), expected_squares.sqrt());
+        assert!(rmse <= 1.15 * floor, "{policy:?}: {rmse} against {floor} by chance alone");
+        let bias = (all - expected_all).abs();
+        assert!(bias <= 0.02 * expected_all + 3.0 * floor, "{policy:?}: {all} of {expected_all}");
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// An answer of this incarnation, called before, says that it leaves.
+    Tag(Incarnation),
+    /// A list with these: 0 is nobody at the address, otherwise the epoch.
+    List([u64; 2]),
+    Pass(Duration),
+}
+
+type Incarnation = (u16, u64);
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        (1u16..=2, 1u64..=2).prop_map(Step::Tag),
+        prop::array::uniform2(0u64..=2).prop_map(Step::List),
+        (0u64..70).prop_map(|seconds| Step::Pass(Duration::from_secs(seconds))),
+    ];
+    prop::collection::vec(step, 1..40)
+}
+
+proptest! {
+    /// In any order of tags, stale lists, restarts at the same address and flaps.
+    #[test]
+    fn a_tombstone_holds_until_the_registry_is_seen_without_it_or_a_minute_has_passed(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let fixture = Fixture::new();
+            let endpoints = fixture.endpoints(Policy::default());
+            let mut listed: Vec<Incarnation> = Vec::new();
+            let mut met: BTreeMap<Incarnation, Arc<Endpoint>> = BTreeMap::new();
+            let mut aside: BTreeMap<Incarnation, Instant> = BTreeMap::new();
+            for step in steps {
+                match step {
+                    Step::Tag(who) => {
+                        if let Some(endpoint) = met.get(&who) {
+                            endpoint.put_aside(UnixMillis::new(who.1));
+                            aside.insert(who, Instant::now() + Duration::from_secs(60));
+                        }
+                    }
+                    Step::List(epochs) => {
+                        listed = (1..).zip(epochs).filter(|(_, epoch)| *epoch > 0).collect();
+                        fixture.publish(listed.iter().map(|&(port, epoch)| of_epoch(port, epoch)));
+                        aside.retain(|who, _| listed.contains(who));
+                    }
+                    Step::Pass(time) => advance(time).await,
+                }
+                let now = Instant::now();
+                let free = |who: &&Incarnation| aside.get(who).is_none_or(|until| *until <= now);
+                let mut expected: Vec<Incarnation> = listed.iter().filter(free).copied().collect();
+                if expected.is_empty() {
+                    expected.clone_from(&listed);
+                }
+                let current = endpoints.current();
+                let mut used = Vec::new();
+                for slot in &current.table.slots[..current.table.weights.len()] {
+                    let who = (slot.service, slot.endpoint.epoch().unwrap().as_u64());
+                    met.insert(who, slot.endpoint.clone());
+                    used.push(who);
+                }
+                used.sort_unstable();
+                prop_assert_eq!(used, expected);
+            }
+            Ok(())
+        })?;
+    }
+}
