@@ -106,5 +106,6 @@ mod http_client {
     }
 }
 
-#[cfg(all(test, feature = "http-client"))]
+#[cfg(test)]
+#[cfg(feature = "http-client")]
 mod tests;

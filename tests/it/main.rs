@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in the functions that it calls")]
 
 mod client;
+mod consumer;
 mod registry;
 mod tidy;

@@ -247,7 +247,7 @@ async fn each_instance_has_one_service_until_it_is_replaced() {
     let made = Arc::new(Mutex::new(Vec::new()));
     let list = made.clone();
     let balance = Balance::new(snapshots, move |instance| {
-        list.lock().unwrap().push(instance.epoch().unwrap().as_u64())
+        list.lock().unwrap().push(instance.epoch().unwrap().as_u64());
     });
     for (revision, epoch) in [(2, 1), (3, 1), (4, 2)] {
         publish(&publisher, revision, &[instance(1, epoch)]);
@@ -258,9 +258,9 @@ async fn each_instance_has_one_service_until_it_is_replaced() {
 
 #[test]
 fn balancers_can_be_shared() {
-    fn check<T: Clone + Send + Sync + std::fmt::Debug>() {}
-    check::<Balance<Gated>>();
-    check::<BalanceLayer>();
+    fn shares<T: Clone + Send + Sync + std::fmt::Debug>() {}
     fn sends<T: Send>() {}
+    shares::<Balance<Gated>>();
+    shares::<BalanceLayer>();
     sends::<ResponseFuture<Gated, ()>>();
 }

@@ -282,7 +282,9 @@ fn whoever_is_gone_is_not_picked_again() {
             }
             fixture.publish(list(round + 1));
             applied.store(epoch + 1, Ordering::SeqCst);
-            while picks.load(Ordering::Relaxed) < before + 3 && !pickers.iter().any(|one| one.is_finished()) {
+            while picks.load(Ordering::Relaxed) < before + 3
+                && !pickers.iter().any(std::thread::ScopedJoinHandle::is_finished)
+            {
                 std::thread::yield_now();
             }
         }

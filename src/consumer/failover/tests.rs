@@ -165,7 +165,7 @@ async fn that_there_is_nobody_is_not_tried_again() {
 async fn a_classifier_of_your_own_decides_instead() {
     let reset = |error: &(dyn Error + 'static)| {
         let mut chain = std::iter::successors(Some(error), |&error| error.source());
-        if chain.any(|cause| cause.is::<std::io::Error>()) { Applied::Never } else { Applied::Unknown }
+        if chain.any(<dyn Error>::is::<std::io::Error>) { Applied::Never } else { Applied::Unknown }
     };
     let (log, balance) = fleet(&[Manner::Torn, Manner::Torn, Manner::Torn]);
     FailoverLayer::new().with_classifier(reset).layer(balance).oneshot(post("a")).await.unwrap_err();

@@ -49,7 +49,6 @@ where
 fn drain(body: &mut ReplayBody<Script>) -> (Vec<u8>, Option<HeaderMap>) {
     let (mut data, mut trailers) = (Vec::new(), None);
     loop {
-        assert_eq!(body.size_hint().exact().is_some(), true);
         let left = body.size_hint().exact().unwrap();
         let ended = body.is_end_stream();
         match poll(body) {
