@@ -1,0 +1,48 @@
+//! The lines by which the processes of the shop speak to whoever started them: one JSON value each.
+
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::net::SocketAddr;
+use tokio::io::AsyncWriteExt;
+
+/// One line of standard output.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Line {
+    /// The sockets are bound: `{"ready":{"listen":"127.0.0.1:8081","readiness":"127.0.0.1:55199"}}`.
+    Ready(Ready),
+    /// What was executed since the last such line.
+    Executed(Executed),
+}
+
+/// Where a process is reached. Any port may have been chosen by the system.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Ready {
+    /// Its own port.
+    pub listen: SocketAddr,
+    /// Where to ask `GET /readiness`; for the registry, its gRPC port.
+    pub readiness: SocketAddr,
+}
+
+/// What a process has executed.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Executed {
+    /// Requests since the process began: whoever has heard fewer has missed some.
+    pub total: u64,
+    /// Requests that are being answered.
+    pub in_flight: u64,
+    /// Ids and moments (milliseconds since 1970) of the new ones.
+    pub requests: Vec<(String, u64)>,
+}
+
+/// Writes `line`.
+///
+/// # Errors
+/// When nobody reads it any more.
+pub async fn say(line: &Line) -> io::Result<()> {
+    let mut text = serde_json::to_string(line)?;
+    text.push('\n');
+    let mut stdout = tokio::io::stdout();
+    stdout.write_all(text.as_bytes()).await?;
+    stdout.flush().await
+}

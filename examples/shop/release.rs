@@ -1,0 +1,318 @@
+//! A rolling release under load, told from top to bottom.
+//!
+//! ```console
+//! $ cargo run --release --features full --example shop -- release
+//! ```
+//!
+//! It starts a registry, three instances of orders and a storefront, each a process of its own on loopback,
+//! sends people to the storefront, and replaces the three instances one after another. One sees the work
+//! pass from old to new, then a table with what was lost on the way (nothing), and the path of a picture.
+//! `--compare` does the same without this crate's layers and shows both.
+
+use super::chart;
+use super::load::{self, Schedule};
+use super::process::{BoxError, Process};
+use super::progress;
+use super::record::{Instance, Record, Recorder};
+use super::report::{Report, Verdict};
+use std::collections::VecDeque;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tower_graceful::Clock;
+use tower_graceful::client::Nacos;
+use tower_graceful::model::{Address, Snapshot, UnixMillis, WarmUp, key};
+use tower_graceful::naming::Snapshots;
+
+/// Instances of orders.
+const INSTANCES: usize = 3;
+/// Load before the first and after the last replacement: enough requests for a percentile beside the one
+/// during the release.
+const STEADY: Duration = Duration::from_secs(4);
+/// Until a new instance has its first request, which starts its warm-up. At the floor of the curve it gets
+/// one in 300; a load so small that this takes longer cannot show a ramp.
+const FIRST_REQUEST_MAX: Duration = Duration::from_secs(60);
+/// For the client to say goodbye to a registry that is there.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
+/// After being interrupted.
+const INTERRUPTED: u8 = 130;
+
+/// Replace three instances under load, and count what is lost.
+#[derive(clap::Args, Debug)]
+pub struct Flags {
+    /// Requests a second.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u16).range(1..=5_000))]
+    rate: u16,
+    /// Fixes what is asked, and when.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Warm-up of the new instances, in seconds; they are the old ones' successors when it has ended.
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = super::serving::seconds)]
+    warm_up: WarmUp,
+    /// Replace the next instance at once, not when the warm-up of the last one has ended.
+    #[arg(long)]
+    no_wait: bool,
+    /// Do the same again without the layers of this crate, and show both.
+    #[arg(long)]
+    compare: bool,
+    /// Where the picture goes; the logs of the processes go beside it.
+    #[arg(long, value_name = "PATH", default_value = "target/shop/release.svg")]
+    svg: PathBuf,
+    /// What is printed in the end.
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Output {
+    /// A table, and where the picture is.
+    Table,
+    /// One line of JSON.
+    Json,
+}
+
+/// How orders and the storefront are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Graceful,
+    Plain,
+}
+
+/// Runs the release; interrupting it stops every process that it started.
+///
+/// # Errors
+/// When the shop cannot be opened, or a process of it fails.
+pub async fn run(flags: &Flags) -> Result<ExitCode, BoxError> {
+    tokio::select! {
+        outcome = compared(flags) => outcome,
+        interrupted = super::interrupted() => {
+            interrupted?;
+            eprintln!("interrupted; all processes have been stopped");
+            Ok(ExitCode::from(INTERRUPTED))
+        }
+    }
+}
+
+async fn compared(flags: &Flags) -> Result<ExitCode, BoxError> {
+    let ours = watched(Way::Graceful, flags).await?;
+    let plain = if flags.compare { Some(watched(Way::Plain, flags).await?) } else { None };
+
+    let records: Vec<&Record> = [Some(&ours), plain.as_ref()].into_iter().flatten().collect();
+    std::fs::write(&flags.svg, chart::draw(&records))?;
+    let report = Report::new(&ours, plain.as_ref());
+    match flags.output {
+        Output::Json => super::print(&serde_json::to_string(&report)?)?,
+        Output::Table => {
+            super::print(&format!("\n{}\npicture: {}", report.to_table(), flags.svg.display()))?;
+        }
+    }
+    Ok(match report.verdict() {
+        Verdict::Whole => ExitCode::SUCCESS,
+        Verdict::Lost => ExitCode::FAILURE,
+        Verdict::Inconclusive => {
+            eprintln!(
+                "inconclusive: the generator was too late; try on a quieter machine or with less --rate"
+            );
+            ExitCode::from(2)
+        }
+    })
+}
+
+async fn watched(way: Way, flags: &Flags) -> Result<Record, BoxError> {
+    let record = Record::new(way.title(), flags.rate.into(), Clock::system().now());
+    let recorder = Recorder::new(record);
+    tokio::select! {
+        done = release(way, flags, &recorder) => done?,
+        () = progress::show(&recorder) => {}
+    }
+    let record = recorder.record().clone();
+    Ok(record)
+}
+
+/// The story.
+async fn release(way: Way, flags: &Flags, recorder: &Recorder) -> Result<(), BoxError> {
+    recorder.phase("opening the shop");
+    let mut shop = Shop::open(way, flags, recorder).await?;
+    let people = shop.people_come()?;
+
+    recorder.phase("all three run v1");
+    sleep(STEADY).await;
+    recorder.record().rolled.0 = Some(Clock::system().now());
+    for _ in 0..INSTANCES {
+        shop.replace_the_oldest().await?;
+    }
+    recorder.record().rolled.1 = Some(Clock::system().now());
+    recorder.phase("all three run v2");
+    sleep(STEADY).await;
+
+    recorder.phase("closing the shop");
+    people.go().await?;
+    recorder.record().ended = Clock::system().now();
+    shop.close().await
+}
+
+/// Everything that runs.
+struct Shop<'a> {
+    way: Way,
+    flags: &'a Flags,
+    recorder: &'a Recorder,
+    logs: PathBuf,
+    registry: Process,
+    /// Oldest first, each with its place in the record.
+    orders: VecDeque<(usize, Process)>,
+    storefront: Option<Process>,
+    nacos: Nacos,
+    /// What the registry lists, as any consumer sees it.
+    listed: Snapshots,
+}
+
+impl<'a> Shop<'a> {
+    async fn open(way: Way, flags: &'a Flags, recorder: &'a Recorder) -> Result<Self, BoxError> {
+        let logs = flags.svg.parent().unwrap_or_else(|| Path::new("")).to_owned();
+        std::fs::create_dir_all(&logs)?;
+        let arguments = ["registry", "--http-port", "0"].map(str::to_owned);
+        let registry = Process::start(&format!("{way}-registry"), &arguments, &logs).await?;
+        let nacos = Nacos::builder(&registry.ready.listen.to_string()).app("release").connect()?;
+        let listed = nacos.subscribe("orders").await?;
+        let (orders, storefront) = (VecDeque::new(), None);
+        let mut shop = Self { way, flags, recorder, logs, registry, orders, storefront, nacos, listed };
+        for _ in 0..INSTANCES {
+            shop.start_orders("v1", WarmUp::NONE).await?;
+        }
+        let storefront = shop.start("storefront", "v1", WarmUp::NONE).await?;
+        storefront.readiness().await?;
+        shop.storefront = Some(storefront);
+        Ok(shop)
+    }
+
+    /// People come to the storefront until they are told to go.
+    fn people_come(&self) -> Result<People, BoxError> {
+        let storefront = self.storefront.as_ref().ok_or("there is no storefront")?.ready.listen;
+        let schedule = Schedule::new(self.flags.seed, self.flags.rate.into());
+        let began = Clock::system().now();
+        self.recorder.record().began = began;
+        let (enough, stop) = oneshot::channel();
+        let sending = load::send(schedule, storefront, began, self.recorder.clone(), stop);
+        Ok(People { enough, sending: tokio::spawn(sending) })
+    }
+
+    /// One step of a rolling release: the new one first, and only when it carries its part the old one goes.
+    async fn replace_the_oldest(&mut self) -> Result<(), BoxError> {
+        self.recorder.phase("starting an instance of v2");
+        let curve = self.flags.warm_up;
+        let new = self.start_orders("v2", curve).await?;
+        if !self.flags.no_wait {
+            self.recorder.phase("waiting for the end of its warm-up");
+            let began = self.work_began(new).await?;
+            sleep((began + curve.window()).since(Clock::system().now())).await;
+        }
+        let (old, process) = self.orders.pop_front().ok_or("there is nothing to replace")?;
+        self.recorder.phase("waiting for the exit of an instance of v1");
+        self.recorder.change(old, |instance| instance.signalled = Some(Clock::system().now()));
+        process.terminate()?;
+        let exited = process.exited().await?;
+        self.recorder.change(old, |instance| (instance.exited, instance.in_flight) = (Some(exited), 0));
+        Ok(())
+    }
+
+    /// Everyone goes, those who ask before those who answer.
+    async fn close(mut self) -> Result<(), BoxError> {
+        for place in 0..self.orders.len() {
+            self.work_began(self.orders[place].0).await?;
+        }
+        self.nacos.close(CLOSE_MAX).await?;
+        let orders = self.orders.into_iter().map(|(_, process)| process);
+        for process in self.storefront.into_iter().chain(orders).chain([self.registry]) {
+            process.ended().await?;
+        }
+        Ok(())
+    }
+
+    /// Starts an instance of orders and waits until it is ready; returns its place in the record.
+    async fn start_orders(&mut self, release: &'static str, curve: WarmUp) -> Result<usize, BoxError> {
+        let mut process = self.start("orders", release, curve).await?;
+        let mut instance = Instance::new(release, process.ready.listen);
+        instance.warm_up = (!curve.window().is_zero()).then_some(curve);
+        let place = self.recorder.add(instance);
+        let recorder = self.recorder.clone();
+        process.hear(move |executed| recorder.executed(place, executed));
+        process.readiness().await?;
+        self.recorder.change(place, |instance| instance.ready = Some(Clock::system().now()));
+        self.orders.push_back((place, process));
+        Ok(place)
+    }
+
+    async fn start(&self, service: &str, release: &str, curve: WarmUp) -> Result<Process, BoxError> {
+        let arguments = format!(
+            "{service} --registry {} --release {release} --warm-up {}{}",
+            self.registry.ready.listen,
+            curve.window().as_secs_f64(),
+            if self.way == Way::Plain { " --plain" } else { "" },
+        );
+        let arguments: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
+        let name = format!("{}-{service}-{release}-{}", self.way, self.recorder.record().instances.len() + 1);
+        Process::start(&name, &arguments, &self.logs).await
+    }
+
+    /// Waits until the new instance at `place` has its first request, and notes the moment: with the layers
+    /// the registry tells, because that is what starts the warm-up; without them the instance itself.
+    async fn work_began(&mut self, place: usize) -> Result<UnixMillis, BoxError> {
+        let address = Address::from(self.recorder.record().instances[place].address);
+        let began = async {
+            match self.way {
+                Way::Graceful => {
+                    let listed = self.listed.wait_for(|listed| warm_up_start(listed, &address).is_some());
+                    warm_up_start(&*listed.await, &address)
+                }
+                Way::Plain => Some(self.recorder.first_execution(place).await),
+            }
+        };
+        let never =
+            || format!("no request within {FIRST_REQUEST_MAX:?} for a new instance: try a larger --rate");
+        let began = timeout(FIRST_REQUEST_MAX, began).await.ok().flatten().ok_or_else(never)?;
+        self.recorder.change(place, |instance| instance.warm_up_start = Some(began));
+        Ok(began)
+    }
+}
+
+/// When the warm-up of the instance at `address` began, as the registry lists it.
+fn warm_up_start(listed: &Snapshot, address: &Address) -> Option<UnixMillis> {
+    let instance = listed.instances().iter().find(|instance| instance.address() == address)?;
+    instance.metadata.parse(key::WARM_UP_START)
+}
+
+/// The load while it goes on.
+struct People {
+    enough: oneshot::Sender<()>,
+    sending: JoinHandle<()>,
+}
+
+impl People {
+    /// Nobody asks any more; returns when the last one has its answer.
+    async fn go(self) -> Result<(), BoxError> {
+        drop(self.enough);
+        Ok(self.sending.await?)
+    }
+}
+
+impl Way {
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Graceful => "tower-graceful",
+            Self::Plain => "plain axum",
+        }
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Graceful => "graceful",
+            Self::Plain => "plain",
+        })
+    }
+}
