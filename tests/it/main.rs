@@ -5,4 +5,5 @@
 mod client;
 mod consumer;
 mod registry;
+mod shop;
 mod tidy;
