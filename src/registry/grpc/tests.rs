@@ -69,7 +69,8 @@ where
 
     /// What comes down the stream; nothing at its end, graceful or not.
     async fn hear(&mut self) -> Option<Payload> {
-        self.inbound.as_mut().unwrap().message().await.unwrap_or_default()
+        let message = timeout(Duration::from_secs(60), self.inbound.as_mut().unwrap().message()).await;
+        message.expect("the stream says nothing, and does not end").unwrap_or_default()
     }
 
     async fn unary(&mut self, payload: Payload) -> Payload {
@@ -146,6 +147,17 @@ impl Memory {
     async fn client(&self) -> Peer<Service> {
         Peer::set_up(self.transport()).await
     }
+}
+
+/// Lets other tasks go on until they have brought about what is awaited.
+async fn settled(condition: impl Fn() -> bool) {
+    for _ in 0..1_000 {
+        if condition() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("what is awaited does not come");
 }
 
 fn instance(port: u16) -> WireInstance {
@@ -291,9 +303,7 @@ async fn of_two_publishers_of_an_instance_the_newest_counts_until_it_goes() {
     let weights = |list: &ServiceInfo| list.hosts.iter().map(|host| host.weight).collect::<Vec<_>>();
     assert_eq!(weights(&old.query().await), [2.0]);
     drop(new);
-    while memory.hub.counts().connections > 1 {
-        tokio::task::yield_now().await;
-    }
+    settled(|| memory.hub.counts().connections == 1).await;
     assert_eq!(weights(&old.query().await), [1.0]);
 }
 
@@ -490,9 +500,7 @@ async fn a_transport_has_one_stream() {
     assert_eq!(peer.open().await.unwrap_err().code(), tonic::Code::FailedPrecondition);
     peer.register(instance(1)).await;
     drop((outbound, inbound));
-    while memory.hub.counts().instances > 0 {
-        tokio::task::yield_now().await;
-    }
+    settled(|| memory.hub.counts().instances == 0).await;
     assert!(peer.open().await.is_err());
 }
 
