@@ -138,8 +138,10 @@ impl Snapshots {
     /// # Cancel safety
     /// May be dropped and called again.
     pub async fn wait_for(&mut self, mut condition: impl FnMut(&Snapshot) -> bool) -> Arc<Snapshot> {
-        match self.latest.wait_for(|published| condition(&published.snapshot)).await {
-            Ok(published) => published.snapshot.clone(),
+        // Cloned at once: a borrowed cell must not be held across a wait, nor sent to another thread.
+        let found = self.latest.wait_for(|published| condition(&published.snapshot)).await;
+        match found.map(|published| published.snapshot.clone()) {
+            Ok(snapshot) => snapshot,
             Err(_) => pending().await,
         }
     }

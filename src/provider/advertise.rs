@@ -81,10 +81,8 @@ mod tests {
             registry: registry.map(|registry| registry.parse().unwrap()),
             registers: true,
         };
-        let route = |to: SocketAddr| match to.ip().is_loopback() {
-            true => Ok(to.ip()),
-            false => Ok([10, 0, 0, 7].into()),
-        };
+        let route =
+            |to: SocketAddr| if to.ip().is_loopback() { Ok(to.ip()) } else { Ok([10, 0, 0, 7].into()) };
         decide(place, route).map(|address| address.to_string()).map_err(|error| error.to_string())
     }
 

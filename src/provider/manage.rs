@@ -24,7 +24,7 @@ use tokio::time::{self, Instant};
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
 #[derive(Debug, PartialEq, Serialize)]
-struct Ready {
+struct Readiness {
     ready: bool,
     phase: &'static str,
     #[serde(flatten)]
@@ -84,7 +84,7 @@ async fn readiness(State(process): State<Arc<Process>>) -> Response {
         NotReady { waiting_for: progress.waiting_for, error: progress.error.clone() }
     });
     let status = if ready { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
-    (status, Json(Ready { ready, phase: phase.as_str(), unready })).into_response()
+    (status, Json(Readiness { ready, phase: phase.as_str(), unready })).into_response()
 }
 
 async fn offline(

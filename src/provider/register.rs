@@ -87,7 +87,7 @@ impl<'a> Registration<'a> {
                 }
             }
         }
-        pending().await
+        pending::<()>().await;
     }
 
     /// Takes this instance off the list, or gives up: both end within a bound.

@@ -112,7 +112,7 @@ impl Provider {
         let connections = server::serve_wires(
             listener,
             |wire| process.callers.follow(wire, probes.clone(), app.clone()),
-            async { _ = drain.wait().await },
+            async { () = *drain.wait().await },
             time_is_up(process),
         );
         let registration = Registration::new(process, instance);

@@ -4,6 +4,7 @@
 
 mod client;
 mod consumer;
+mod provider;
 mod registry;
 mod shop;
 mod tidy;
