@@ -46,6 +46,7 @@ pub(crate) struct WireInstance {
 /// A service's list on the wire.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+#[expect(clippy::struct_excessive_bools, reason = "the protocol has them")]
 pub(crate) struct ServiceInfo {
     /// The bare name over gRPC, `group@@name` over HTTP.
     #[serde(deserialize_with = "null_as_default")]
@@ -218,7 +219,7 @@ mod tests {
         let instance = Instance::new("[::1]:8080".parse().unwrap());
         let instance = instance.with_metadata(Metadata::from_iter([("zone", "a")]));
         let json = serde_json::to_string(&WireInstance::new(&service, &instance)).unwrap();
-        assert!(json.contains(r##""instanceId":"::1#8080#DEFAULT#DEFAULT_GROUP@@orders""##), "{json}");
+        assert!(json.contains(r#""instanceId":"::1#8080#DEFAULT#DEFAULT_GROUP@@orders""#), "{json}");
         assert!(json.contains(r#""instanceHeartBeatTimeOut":15000"#), "{json}");
         let read: WireInstance = serde_json::from_str(&json).unwrap();
         assert_eq!(read.into_model().unwrap(), instance);

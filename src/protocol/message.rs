@@ -105,14 +105,17 @@ macro_rules! response {
 
         impl Response for $name {
             fn succeed(self, request_id: &str) -> Self {
-                let request_id = request_id.to_owned();
-                Self { result_code: code::SUCCESS, error_code: 0, success: true, request_id, ..self }
+                let mut succeeded = self;
+                (succeeded.result_code, succeeded.error_code, succeeded.success) = (code::SUCCESS, 0, true);
+                succeeded.request_id = request_id.to_owned();
+                succeeded
             }
 
             fn fail(self, request_id: &str, code: i32, message: impl fmt::Display) -> Self {
-                let (request_id, message) = (request_id.to_owned(), message.to_string());
-                let result_code = code::SERVER_ERROR;
-                Self { result_code, error_code: code, success: false, message, request_id, ..self }
+                let mut failed = self;
+                (failed.result_code, failed.error_code, failed.success) = (code::SERVER_ERROR, code, false);
+                (failed.request_id, failed.message) = (request_id.to_owned(), message.to_string());
+                failed
             }
 
             fn failure(&self) -> Option<(i32, &str)> {
