@@ -237,6 +237,12 @@ mod tests {
     }
 
     #[test]
+    fn however_light_an_instance_gets_its_turn() {
+        let weights = Weights::new(&[1e9, 1e-9]);
+        assert!((0..).map(|low| u64::MAX << 32 | low).take(1 << 10).any(|chance| weights.draw(chance) == 1));
+    }
+
+    #[test]
     fn a_slow_instance_is_refused_but_never_starved() {
         let busy = |index| if index == 0 { 9 } else { 0 };
         let counts = tally(&[1.0, 1.0, 1.0, 1.0], Policy::default(), busy);
