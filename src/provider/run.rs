@@ -12,6 +12,7 @@ use crate::model::{Instance, Phase, UnixMillis};
 use crate::naming;
 use crate::naming::header::OfflineTag;
 use axum::Router;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,7 +84,8 @@ impl Provider {
 
     /// Serves `router` on `listener` from the first request to the last; returns when all is over.
     ///
-    /// SIGTERM and SIGINT are this provider's from here on, for the rest of the process.
+    /// SIGTERM and SIGINT are this provider's from here on, for the rest of the process, unless it was built
+    /// [`without_signals`](Builder::without_signals).
     ///
     /// # Errors
     /// When a port is taken or a setting cannot be right here, before anything is registered; or when the
@@ -95,7 +97,9 @@ impl Provider {
     pub async fn serve(self, listener: TcpListener, router: Router) -> Result<Report, ServeError> {
         let Self { process, epoch } = &self;
         let _ends = Ends(process); // However this ends, who waits for the provider learns of it.
-        let signals = Signals::install().map_err(ServeError::Signals)?; // Before anything that takes time.
+        // Before anything that takes time: as process 1 it would not be heard at all until then.
+        let signals = process.settings.signals.then(Signals::install).transpose();
+        let signals = signals.map_err(ServeError::Signals)?;
         let address = listener.local_addr().map_err(ServeError::Listener)?;
         let ports = Ports::bind(&process.settings, address).await?;
         let instance = self.instance(address)?;
@@ -197,8 +201,9 @@ async fn time_is_up(process: &Process) {
 }
 
 /// Passes signals on, and time, until the provider stops.
-async fn pass_on(process: &Process, mut signals: Signals) {
+async fn pass_on(process: &Process, signals: Option<Signals>) {
     let signals = async {
+        let Some(mut signals) = signals else { return pending().await };
         loop {
             let name = signals.next().await;
             tracing::info!("{name} received");

@@ -56,6 +56,7 @@ pub struct Builder {
     offline: Option<Port>,
     offline_token: Option<String>,
     exit_after_offline: bool,
+    signals: bool,
     gated: bool,
     probes: ProbePaths,
     pace: Pace,
@@ -99,6 +100,7 @@ pub(super) struct Settings {
     pub(super) offline: Port,
     pub(super) offline_token: Option<Token>,
     pub(super) exit_after_offline: bool,
+    pub(super) signals: bool,
     pub(super) gated: bool,
     pub(super) probes: ProbePaths,
     pub(super) pace: Pace,
@@ -122,6 +124,7 @@ impl Builder {
             offline: None,
             offline_token: None,
             exit_after_offline: false,
+            signals: true,
             gated: true,
             probes: ProbePaths::default(),
             pace: Pace::default(),
@@ -223,6 +226,12 @@ impl Builder {
         Self { exit_after_offline: exits, ..self }
     }
 
+    /// Leaves signals alone, for a process that has other things to end: only `/offline` and a
+    /// [`ShutdownHandle`](super::ShutdownHandle) end the provider. By default SIGTERM and SIGINT do.
+    pub fn without_signals(self) -> Self {
+        Self { signals: false, ..self }
+    }
+
     /// How long no request may have begun before traffic counts as gone. 10 ms to 60 s, default 500 ms.
     pub fn quiet_period(mut self, period: Duration) -> Self {
         self.pace.quiet_period = period;
@@ -309,6 +318,7 @@ impl Builder {
             offline,
             offline_token,
             exit_after_offline: self.exit_after_offline,
+            signals: self.signals,
             gated: self.gated,
             probes: self.probes,
             pace,

@@ -44,7 +44,8 @@ struct Running {
 
 fn orders() -> Builder {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    Provider::builder("orders").readiness_bind(any).offline_bind(any).quiet_period(50 * MS)
+    // Signals are for the runner of the tests.
+    Provider::builder("orders").readiness_bind(any).offline_bind(any).quiet_period(50 * MS).without_signals()
 }
 
 async fn listen() -> TcpListener {
