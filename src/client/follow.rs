@@ -1,8 +1,8 @@
 //! What this client follows of one service: what should be asked of the registry, and the list it gave.
 
-use super::backoff::Pause;
 use super::desired::{Settled, Ticket};
 use super::list::List;
+use super::pause::Pause;
 use crate::model::{InstanceKey, Snapshot};
 use crate::naming::Error;
 use std::mem;

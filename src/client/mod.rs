@@ -31,7 +31,6 @@
 //! the client, `worker`, makes a `connection` and lives through a `session` of it, again and again,
 //! in which it asks `desired` what to send and tells it what came of it.
 
-mod backoff;
 mod connection;
 mod desired;
 mod failure;
@@ -40,6 +39,7 @@ mod incoming;
 mod list;
 mod nacos;
 mod outgoing;
+mod pause;
 mod publication;
 mod session;
 mod settings;

@@ -5,8 +5,8 @@
 //! that the registry has accepted before and at most one instance that it has not: a refusal hits the
 //! instance that was asked for and no other.
 
-use super::backoff::Pause;
 use super::desired::{Outcome, Settled, Ticket};
+use super::pause::Pause;
 use crate::model::{Instance, InstanceKey};
 use crate::naming::Error;
 use std::collections::BTreeMap;

@@ -1,11 +1,11 @@
 //! The client's one task: a connection, and after it the next.
 
-use super::backoff;
 use super::connection::Connection;
 use super::session;
 use super::settings::Settings;
 use super::shared::Shared;
 use super::transport::Dial;
+use crate::naming::backoff;
 use std::error::Error;
 use std::sync::Arc;
 use tokio::time::{Instant, sleep};

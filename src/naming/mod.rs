@@ -7,6 +7,8 @@
 //!
 //! The [`header`] module holds the few words that providers and consumers say to each other directly.
 
+#[cfg(any(feature = "client", feature = "serve"))]
+pub(crate) mod backoff;
 mod cell;
 mod error;
 mod fixed;

@@ -1,58 +1,28 @@
 //! A request coming in, and the process around it.
 //!
 //! Counted -> let through once serving -> handled -> answer tagged if leaving -> uncounted when its body
-//! ends. Around it the process: bind, serve, register, wait, leave (tag, deregister, lame duck), drain, stop.
+//! ends. [`GracefulLayer`] is these four layers in their one right order; each is of use alone as well.
+#![cfg_attr(
+    feature = "serve",
+    doc = "\n[`Provider`] is the process around them: bind, serve, register, wait, leave, drain, stop."
+)]
 
 pub mod drain;
 pub mod gate;
 mod lifecycle;
 pub mod offline;
 mod probes;
+#[cfg(feature = "serve")]
+pub(crate) mod serve;
 mod stack;
 pub mod warmup;
-
-#[cfg(feature = "serve")]
-mod advertise;
-#[cfg(feature = "serve")]
-mod error;
-#[cfg(feature = "serve")]
-mod leave;
-#[cfg(feature = "serve")]
-mod manage;
-#[cfg(feature = "serve")]
-mod process;
-#[cfg(feature = "serve")]
-mod register;
-#[cfg(feature = "serve")]
-mod report;
-#[cfg(feature = "serve")]
-mod run;
-#[cfg(feature = "serve")]
-pub(crate) mod server;
-#[cfg(feature = "serve")]
-mod settings;
-#[cfg(feature = "serve")]
-mod signal;
-#[cfg(feature = "serve")]
-mod told;
-#[cfg(feature = "serve")]
-mod wire;
 
 pub use drain::{DrainLayer, InFlight};
 pub use gate::GateLayer;
 pub use lifecycle::Lifecycle;
 pub use offline::OfflineLayer;
 pub use probes::ProbePaths;
+#[cfg(feature = "serve")]
+pub use serve::{Bound, Builder, Handle, InvalidSetting, Provider, Report, ServeError, ShutdownHandle};
 pub use stack::GracefulLayer;
 pub use warmup::{FirstRequest, WarmUpLayer};
-
-#[cfg(feature = "serve")]
-pub use error::{InvalidSetting, ServeError};
-#[cfg(feature = "serve")]
-pub use process::{Bound, Handle, ShutdownHandle};
-#[cfg(feature = "serve")]
-pub use report::Report;
-#[cfg(feature = "serve")]
-pub use run::Provider;
-#[cfg(feature = "serve")]
-pub use settings::Builder;

@@ -8,7 +8,6 @@
 //!
 //! [`Registry`] is all of it on two ports, as `graceful registry` runs it.
 
-mod accept;
 mod catalog;
 mod command;
 mod data_dir;

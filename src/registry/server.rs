@@ -4,15 +4,22 @@ use super::data_dir::DataDir;
 use super::error::Error;
 use super::hub::Hub;
 use super::settings::Settings;
-use super::{accept, grpc, http};
+use super::{grpc, http};
 use crate::Clock;
+use crate::provider::serve::server::{self, Bounds};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 /// How often another HTTP port is tried when any will do, but its gRPC port is taken.
 const PORTS_TRIED: usize = 16;
+/// How long requests that are under way at the end may take.
+const CLOSED_WITHIN: Duration = Duration::from_secs(5);
+/// Bytes of the head of a request: some clients put all their parameters, metadata too, into its path.
+const HEAD_BYTES_MAX: u32 = 128 * 1024;
 
 /// A registry that has its ports: connections wait in them until [`Registry::serve`] takes them.
 ///
@@ -68,10 +75,16 @@ impl Registry {
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         let Self { http, grpc, hub, connections_max, .. } = self;
         let (close, closing) = watch::channel(false);
+        let closed = || {
+            let mut closing = closing.clone();
+            async move { _ = closing.wait_for(|closing| *closing).await }
+        };
+        let cut = async || sleep(CLOSED_WITHIN).await; // Counts from its first poll: the end of `closed`.
+        let bounds = Bounds { connections: connections_max, head_bytes: HEAD_BYTES_MAX };
         let routes = http::routes(hub.clone());
-        let serve_http = accept::serve(http, |_| routes.clone(), connections_max, closing.clone());
         let client = |peer| grpc::Service::new(hub.clone(), peer, closing.clone());
-        let serve_grpc = accept::serve(grpc, client, connections_max, closing.clone());
+        let serve_http = server::serve(http, bounds, |_| routes.clone(), closed(), cut());
+        let serve_grpc = server::serve(grpc, bounds, client, closed(), cut());
         let work = async {
             tokio::select! {
                 () = hub.expire() => {}

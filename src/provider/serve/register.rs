@@ -4,15 +4,11 @@ use super::FirstRequest;
 use super::process::Process;
 use super::settings::Settings;
 use crate::model::{Address, Instance, InstanceKey, Metadata, Snapshot, UnixMillis, WarmUpClock, key};
-use crate::naming::{self, Naming};
+use crate::naming::{self, Naming, backoff};
 use std::future::pending;
 use std::time::Duration;
 use tokio::time;
 
-/// First wait before the registry is asked again.
-const RETRY_FIRST: Duration = Duration::from_millis(200);
-/// Longest wait before the registry is asked again: when it is back, a fleet that waited for it serves soon.
-const RETRY_MAX: Duration = Duration::from_secs(10);
 /// How often the registry is asked for its list while this instance is not on it.
 const LIST_EVERY: Duration = Duration::from_secs(1);
 /// How long a deregistration may take: a registry that is away must not hold up the way out.
@@ -136,7 +132,7 @@ impl<'a> Registration<'a> {
             if !may_change(&error) {
                 return Err(error);
             }
-            let pause = retry_pause(attempt, fastrand::f64());
+            let pause = backoff::delay(attempt, fastrand::f64());
             tracing::warn!(error = whole(&error), retry_in = ?pause, "the registry did not do what it was asked");
             self.process.progress.send_modify(|progress| progress.error = Some(whole(&error)));
             time::sleep(pause).await;
@@ -158,13 +154,6 @@ fn may_change(error: &naming::Error) -> bool {
     }
 }
 
-/// The wait after failed attempt number `attempt`, from 0: doubled each time, and by `chance` (0 to 1)
-/// shortened by up to a half, so that a fleet does not come back as one.
-fn retry_pause(attempt: u32, chance: f64) -> Duration {
-    let full = RETRY_FIRST.saturating_mul(2_u32.saturating_pow(attempt)).min(RETRY_MAX);
-    full.mul_f64(1.0 - chance / 2.0)
-}
-
 /// The error with its causes.
 fn whole(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
@@ -174,7 +163,6 @@ fn whole(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
     fn a_list_that_shows_a_predecessor_does_not_show_this_process() {
@@ -194,14 +182,5 @@ mod tests {
         let error =
             naming::Error::Unavailable { tried: "register".to_owned(), source: std::sync::Arc::new(source) };
         assert_eq!(whole(&error), "the registry is unavailable (register): connection refused");
-    }
-
-    proptest! {
-        #[test]
-        fn pauses_grow_within_their_bounds(attempt: u32, chance in 0.0..1.0) {
-            let pause = retry_pause(attempt, chance);
-            prop_assert!(RETRY_FIRST / 2 <= pause && pause <= RETRY_MAX);
-            prop_assert!(pause <= retry_pause(attempt.saturating_add(2), chance));
-        }
     }
 }

@@ -45,6 +45,29 @@ const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// systems allow by default, so that a storm of new connections cannot keep the port open.
 const ACCEPT_LAST_MAX: usize = 4096;
 
+/// Silence after which an HTTP/2 peer is asked whether it is there, so that one that vanished does not hold
+/// its connection for ever. No limit is set on what peers ask us: some ping every minute.
+const PING_AFTER: Duration = Duration::from_secs(30);
+/// How long the answer may take.
+const PONG_WITHIN: Duration = Duration::from_secs(10);
+
+/// What the connections of one port may take of this process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Connections at once. One more is closed as it comes: a client with other servers to try learns at once.
+    pub(crate) connections: usize,
+    /// Bytes of the head of a request.
+    pub(crate) head_bytes: u32,
+}
+
+impl Default for Bounds {
+    /// As many connections as the system lets a process have, and heads of 64 KiB: more than any proxy
+    /// passes on.
+    fn default() -> Self {
+        Self { connections: usize::MAX, head_bytes: 64 * 1024 }
+    }
+}
+
 /// Serves the connections of `listener`, each with the service that `make` gives for its peer, until
 /// `drain` resolves; then lets every connection end, closes the port, and aborts what is left when `abort`
 /// resolves. Returns how many connections were cut.
@@ -57,6 +80,7 @@ const ACCEPT_LAST_MAX: usize = 4096;
 /// Dropping the future closes the port and aborts every connection.
 pub(crate) async fn serve<M, S, B>(
     listener: TcpListener,
+    bounds: Bounds,
     mut make: M,
     drain: impl Future<Output = ()>,
     abort: impl Future<Output = ()>,
@@ -68,12 +92,13 @@ where
     S::Error: Into<BoxError>,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    serve_wires(listener, move |wire| make(wire.peer()), drain, abort).await
+    serve_wires(listener, bounds, move |wire| make(wire.peer()), drain, abort).await
 }
 
 /// As [`serve`], for services that also want to know what becomes of their connection.
 pub(crate) async fn serve_wires<M, S, B>(
     listener: TcpListener,
+    bounds: Bounds,
     make: M,
     drain: impl Future<Output = ()>,
     abort: impl Future<Output = ()>,
@@ -85,7 +110,7 @@ where
     S::Error: Into<BoxError>,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    let mut connections = Connections::new(make);
+    let mut connections = Connections::new(bounds, make);
     connections.accept_until(&listener, drain).await;
     connections.tell_all_to_end();
     connections.accept_rest(listener);
@@ -95,6 +120,7 @@ where
 /// The connections of one port.
 struct Connections<M> {
     make: M,
+    most: usize,
     http: auto::Builder<TokioExecutor>,
     tasks: JoinSet<()>,
     /// One for each task; dropping it tells the connection to end.
@@ -112,12 +138,20 @@ where
     S::Error: Into<BoxError>,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    fn new(make: M) -> Self {
+    fn new(bounds: Bounds, make: M) -> Self {
         let mut http = auto::Builder::new(TokioExecutor::new());
-        http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-        http.http2().timer(TokioTimer::new());
+        http.http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(usize::try_from(bounds.head_bytes).unwrap_or(usize::MAX));
+        http.http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_AFTER)
+            .keep_alive_timeout(PONG_WITHIN)
+            .max_header_list_size(bounds.head_bytes);
         let (open, all_closed) = mpsc::channel(1);
-        Self { make, http, tasks: JoinSet::new(), stay: HashMap::new(), open, all_closed }
+        let most = bounds.connections;
+        Self { make, most, http, tasks: JoinSet::new(), stay: HashMap::new(), open, all_closed }
     }
 
     async fn accept_until(&mut self, listener: &TcpListener, drain: impl Future<Output = ()>) {
@@ -136,6 +170,10 @@ where
     }
 
     fn start(&mut self, stream: TcpStream, peer: SocketAddr) {
+        if self.tasks.len() >= self.most {
+            tracing::warn!(%peer, connections = self.tasks.len(), "connection refused: there are too many");
+            return;
+        }
         if let Err(error) = stream.set_nodelay(true) {
             // Without it small answers may wait 40 ms for the peer's acknowledgement; they still arrive.
             tracing::debug!(%peer, %error, "TCP_NODELAY could not be set");

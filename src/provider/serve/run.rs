@@ -5,6 +5,7 @@ use super::leave::lame_duck;
 use super::process::{Bound, Handle, Process, ShutdownHandle};
 use super::register::{Registration, describe};
 use super::report::Report;
+use super::server::Bounds;
 use super::settings::{Builder, Port, Settings};
 use super::signal::Signals;
 use super::{GracefulLayer, advertise, manage, server, told};
@@ -115,6 +116,7 @@ impl Provider {
         let (drain, probes) = (SetOnce::<()>::new(), &process.settings.probes);
         let connections = server::serve_wires(
             listener,
+            Bounds::default(),
             |wire| process.callers.follow(wire, probes.clone(), app.clone()),
             async { () = *drain.wait().await },
             time_is_up(process),
@@ -282,7 +284,8 @@ async fn bind(
 async fn serve_port(listener: Option<TcpListener>, routes: Router, process: &Process) {
     let Some(listener) = listener else { return };
     let stopped = async { _ = process.lifecycle.reached(Phase::Stopped).await };
-    server::serve(listener, |_| routes.clone(), stopped, time::sleep(PORTS_END_MAX)).await;
+    let cut = async { time::sleep(PORTS_END_MAX).await }; // Counts from its first poll: the stop.
+    server::serve(listener, Bounds::default(), |_| routes.clone(), stopped, cut).await;
 }
 
 /// When what happened.

@@ -147,8 +147,8 @@ fn problem(status: StatusCode, error: &'static str) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::process::Progress;
-    use crate::provider::settings::Builder;
+    use crate::provider::serve::process::Progress;
+    use crate::provider::serve::settings::Builder;
     use axum::body::{Body, to_bytes};
     use axum::http::Request;
     use tower::ServiceExt as _;

@@ -33,10 +33,10 @@ async fn listen() -> TcpListener {
 }
 
 async fn run_server() -> Running {
-    run_server_on(listen().await)
+    run_server_on(listen().await, Bounds::default())
 }
 
-fn run_server_on(listener: TcpListener) -> Running {
+fn run_server_on(listener: TcpListener, bounds: Bounds) -> Running {
     let addr = listener.local_addr().unwrap();
     let (drain, abort) = (Arc::new(SetOnce::new()), Arc::new(SetOnce::new()));
     let (arrived, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -46,10 +46,9 @@ fn run_server_on(listener: TcpListener) -> Running {
         async move { Ok::<_, Infallible>(answer(request, &gate, &here).await) }
     });
     let (draining, aborting) = (drain.clone(), abort.clone());
-    let server =
-        tokio::spawn(
-            async move { serve(listener, |_| service.clone(), set(&draining), set(&aborting)).await },
-        );
+    let server = tokio::spawn(async move {
+        serve(listener, bounds, |_| service.clone(), set(&draining), set(&aborting)).await
+    });
     Running { addr, drain, abort, arrived, release, server }
 }
 
@@ -99,6 +98,27 @@ fn get(path: &str) -> Request<Empty<Bytes>> {
 
 async fn text(response: Response<Incoming>) -> String {
     String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_closed_as_it_comes_and_a_freed_place_is_used() {
+    let running = run_server_on(listen().await, Bounds { connections: 1, ..Bounds::default() });
+    let mut first = running.http1().await;
+    assert_eq!(text(first.send_request(get("/")).await.unwrap()).await, "ok");
+    assert_eq!(running.connect().await.read(&mut [0]).await.unwrap_or(0), 0);
+    drop(first);
+    while running.http1().await.send_request(get("/")).await.is_err() {}
+    running.drain();
+    running.server.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_head_beyond_its_bound_is_refused() {
+    let running = run_server_on(listen().await, Bounds { head_bytes: 16 * 1024, ..Bounds::default() });
+    let mut request = get("/");
+    request.headers_mut().insert("long", "x".repeat(32 * 1024).parse().unwrap());
+    let response = running.http1().await.send_request(request).await.unwrap();
+    assert_eq!(response.status(), 431);
 }
 
 #[tokio::test]
@@ -181,7 +201,7 @@ async fn a_connection_in_the_queue_of_the_port_is_served() {
         stream.set_nonblocking(true).unwrap();
         streams.push(TcpStream::from_std(stream).unwrap());
     }
-    let running = run_server_on(listener);
+    let running = run_server_on(listener, Bounds::default());
     running.drain();
     for mut stream in streams {
         let mut answer = String::new();
@@ -243,10 +263,9 @@ async fn an_upgraded_connection_is_waited_for_and_counted_when_it_stays() {
     });
     let (drain, abort) = (Arc::new(SetOnce::<()>::new()), Arc::new(SetOnce::<()>::new()));
     let (draining, aborting) = (drain.clone(), abort.clone());
-    let server =
-        tokio::spawn(
-            async move { serve(listener, |_| service.clone(), set(&draining), set(&aborting)).await },
-        );
+    let server = tokio::spawn(async move {
+        serve(listener, Bounds::default(), |_| service.clone(), set(&draining), set(&aborting)).await
+    });
     let mut stream = TcpStream::connect(addr).await.unwrap();
     stream
         .write_all(b"GET / HTTP/1.1\r\nhost: orders\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n")
