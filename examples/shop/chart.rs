@@ -118,7 +118,7 @@ impl Sheet {
 
     fn strip(&mut self, record: &Record, instance: &Instance, axis: &Axis) {
         let (top, bottom) = (self.height + LABELS, self.height + LABELS + STRIP);
-        let class = if instance.warm_up.is_some() { "new" } else { "old" };
+        let class = if record.is_new(instance) { "new" } else { "old" };
         let name = format!("{} :{}", instance.release, instance.address.port());
         self.text(24.0, bottom - STRIP / 2.0 + 4.0, TEXT, Anchor::Start, "", name);
         self.scale(axis, bottom);
@@ -130,7 +130,7 @@ impl Sheet {
         }
         self.shape(format_args!(r#"<path class="{class}" d="{area}V{bottom:.1}Z"/>"#));
         self.shape(format_args!(r#"<path class="ideal" d="{}"/>"#, ideal(record, instance, axis, bottom)));
-        self.events(instance, axis, top, bottom);
+        self.events(record, instance, axis, top, bottom);
         self.height = bottom;
     }
 
@@ -144,8 +144,8 @@ impl Sheet {
         self.text(PLOT.1 + 8.0, y + 4.0, TEXT, Anchor::Start, "soft", number);
     }
 
-    fn events(&mut self, instance: &Instance, axis: &Axis, top: f64, bottom: f64) {
-        let events = events(instance);
+    fn events(&mut self, record: &Record, instance: &Instance, axis: &Axis, top: f64, bottom: f64) {
+        let events = events(record, instance);
         let wanted: Vec<(f64, f64)> =
             events.iter().map(|(at, words)| (axis.x(*at), width(words, TEXT))).collect();
         for ((at, words), place) in events.into_iter().zip(placed(&wanted, PLOT)) {
@@ -261,7 +261,7 @@ struct Axis {
 
 impl Axis {
     fn of(record: &Record) -> Self {
-        let old = record.instances.iter().filter(|instance| instance.warm_up.is_none()).count();
+        let old = record.instances.iter().filter(|instance| !record.is_new(instance)).count();
         let fair = record.rate / old.max(1) as f64;
         let mut axis = Self { from: record.began, until: record.ended, fair, most: fair };
         let rates = |instance: &Instance| {
@@ -274,7 +274,7 @@ impl Axis {
         axis
     }
 
-    /// Whole bins from the first request on, and what is left at the end if it is not too short to count.
+    /// Whole bins from the first request on.
     fn bins(&self) -> impl Iterator<Item = (UnixMillis, UnixMillis)> {
         let starts = std::iter::successors(Some(self.from), |from| Some(*from + BIN));
         starts.map(|from| (from, from + BIN)).take_while(|(_, until)| *until <= self.until)
@@ -308,13 +308,13 @@ fn ideal(record: &Record, instance: &Instance, axis: &Axis, bottom: f64) -> Stri
 }
 
 /// What happened to an instance during the release, with its words, in order of time.
-fn events(instance: &Instance) -> Vec<(UnixMillis, String)> {
+fn events(record: &Record, instance: &Instance) -> Vec<(UnixMillis, String)> {
     let mut events = Vec::new();
-    if let Some((ready, curve)) = instance.ready.zip(instance.warm_up) {
+    if let Some(ready) = instance.ready.filter(|_| record.is_new(instance)) {
         events.push((ready, "ready".to_owned()));
-        if let Some(start) = instance.warm_up_start {
-            events.push((start + curve.window(), "warm".to_owned()));
-        }
+    }
+    if let Some((curve, start)) = instance.warm_up.zip(instance.warm_up_start) {
+        events.push((start + curve.window(), "warm".to_owned()));
     }
     if let Some((signalled, drain)) = instance.signalled.zip(instance.drain()) {
         let requests = instance.after_signal().unwrap_or(0);

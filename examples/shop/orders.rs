@@ -51,7 +51,6 @@ pub async fn run(flags: &Flags) -> Result<ExitCode, BoxError> {
         .build()?;
     let ready = bound(provider.handle());
     let report = flags.told(ready, Some(&ledger), provider.serve(listener, router)).await??;
-    eprintln!("{report}");
     Ok(report.report())
 }
 

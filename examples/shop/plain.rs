@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 use tower::ServiceExt;
 use tower_graceful::client::Nacos;
 use tower_graceful::consumer::http_client;
@@ -64,8 +65,10 @@ async fn leave(nacos: Nacos, service: ServiceKey, instance: InstanceKey) {
 /// When the port is taken, or the registry cannot be reached.
 pub async fn storefront(flags: &Flags) -> Result<ExitCode, BoxError> {
     let nacos = flags.nacos("storefront")?;
+    let snapshots = nacos.subscribe("orders").await?;
     let list = List::default();
-    let reading = tokio::spawn(list.clone().read(nacos.subscribe("orders").await?));
+    list.read(&snapshots);
+    let reading = tokio::spawn(list.clone().keep_reading(snapshots));
     let client = http_client();
     let orders = tower::service_fn(move |mut request: Request| {
         let (next, client) = (list.next(), client.clone());
@@ -95,14 +98,17 @@ fn with_readiness(router: Router) -> Router {
 struct List(Arc<(RwLock<Vec<Address>>, AtomicUsize)>);
 
 impl List {
-    async fn read(self, orders: Snapshots) {
-        let mut every = tokio::time::interval(READ_EVERY);
+    async fn keep_reading(self, orders: Snapshots) {
         loop {
-            every.tick().await;
-            let latest = orders.latest();
-            let addresses = latest.instances().iter().map(|instance| instance.address().clone()).collect();
-            *self.0.0.write().unwrap_or_else(PoisonError::into_inner) = addresses;
+            sleep(READ_EVERY).await;
+            self.read(&orders);
         }
+    }
+
+    fn read(&self, orders: &Snapshots) {
+        let latest = orders.latest();
+        let addresses = latest.instances().iter().map(|instance| instance.address().clone()).collect();
+        *self.0.0.write().unwrap_or_else(PoisonError::into_inner) = addresses;
     }
 
     fn next(&self) -> Option<Address> {

@@ -104,6 +104,11 @@ impl Record {
         counts.values().filter(|count| **count > 1).count()
     }
 
+    /// Whether `instance` runs another release than those that the record begins with.
+    pub fn is_new(&self, instance: &Instance) -> bool {
+        self.instances.first().is_some_and(|first| first.release != instance.release)
+    }
+
     /// The instances that were told to go.
     pub fn replaced(&self) -> impl Iterator<Item = &Instance> {
         self.instances.iter().filter(|instance| instance.signalled.is_some())

@@ -142,8 +142,8 @@ async fn release(way: Way, flags: &Flags, recorder: &Recorder) -> Result<(), Box
     recorder.phase("all three run v1");
     sleep(STEADY).await;
     recorder.record().rolled.0 = Some(Clock::system().now());
-    for _ in 0..INSTANCES {
-        shop.replace_the_oldest().await?;
+    for step in 1..=INSTANCES {
+        shop.replace_the_oldest(step).await?;
     }
     recorder.record().rolled.1 = Some(Clock::system().now());
     recorder.phase("all three run v2");
@@ -201,17 +201,18 @@ impl<'a> Shop<'a> {
     }
 
     /// One step of a rolling release: the new one first, and only when it carries its part the old one goes.
-    async fn replace_the_oldest(&mut self) -> Result<(), BoxError> {
-        self.recorder.phase("starting an instance of v2");
+    async fn replace_the_oldest(&mut self, step: usize) -> Result<(), BoxError> {
+        let say = |what: &str| self.recorder.phase(format!("{step} of {INSTANCES}: {what}"));
+        say("starting a new instance");
         let curve = self.flags.warm_up;
         let new = self.start_orders("v2", curve).await?;
-        if !self.flags.no_wait {
-            self.recorder.phase("waiting for the end of its warm-up");
+        if !self.flags.no_wait && !curve.window().is_zero() {
+            say("waiting for the end of its warm-up");
             let began = self.work_began(new).await?;
             sleep((began + curve.window()).since(Clock::system().now())).await;
         }
         let (old, process) = self.orders.pop_front().ok_or("there is nothing to replace")?;
-        self.recorder.phase("waiting for the exit of an instance of v1");
+        say("waiting for the exit of the old one");
         self.recorder.change(old, |instance| instance.signalled = Some(Clock::system().now()));
         process.terminate()?;
         let exited = process.exited().await?;
@@ -221,8 +222,10 @@ impl<'a> Shop<'a> {
 
     /// Everyone goes, those who ask before those who answer.
     async fn close(mut self) -> Result<(), BoxError> {
-        for place in 0..self.orders.len() {
-            self.work_began(self.orders[place].0).await?;
+        if self.flags.no_wait && !self.flags.warm_up.window().is_zero() {
+            for new in self.orders.iter().map(|(place, _)| *place).collect::<Vec<_>>() {
+                self.work_began(new).await?; // Nobody has waited for it yet, and the figures need the moment.
+            }
         }
         self.nacos.close(CLOSE_MAX).await?;
         let orders = self.orders.into_iter().map(|(_, process)| process);

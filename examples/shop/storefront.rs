@@ -14,8 +14,8 @@ use super::serving::{Flags, bound};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::fmt::Display;
@@ -44,7 +44,6 @@ pub async fn run(flags: &Flags) -> Result<ExitCode, BoxError> {
         .build()?;
     let ready = bound(provider.handle());
     let report = flags.told(ready, None, provider.serve(listener, router(orders))).await??;
-    eprintln!("{report}");
     Ok(report.report())
 }
 
@@ -55,20 +54,59 @@ where
     S::Error: Display,
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    let pass = async move |request: Request| match orders.clone().oneshot(to_orders(request)).await {
-        Ok(response) => response.map(Body::new), // Never collected: a streamed answer passes as it comes.
-        Err(error) => (StatusCode::BAD_GATEWAY, format!("orders: {error}\n")).into_response(),
+    let pass = async move |mut request: Request| {
+        keep_what_passes(request.headers_mut());
+        match orders.clone().oneshot(request).await {
+            Ok(mut response) => {
+                keep_what_passes(response.headers_mut());
+                response.map(Body::new) // Never collected: a streamed answer passes as it comes.
+            }
+            Err(error) => (StatusCode::BAD_GATEWAY, format!("orders: {error}\n")).into_response(),
+        }
     };
     Router::new()
         .route("/", get(async || "Ask for /orders/7, /slow?ms=500 or /stream?chunks=5.\n"))
         .fallback(pass)
 }
 
-/// The same request, with the headers that are meant for orders.
-fn to_orders(request: Request) -> Request {
-    let (mut head, body) = request.into_parts();
-    let meant = [CONTENT_TYPE, REQUEST_ID];
-    head.headers =
-        meant.into_iter().filter_map(|name| Some((name.clone(), head.headers.remove(name)?))).collect();
-    Request::from_parts(head, body)
+/// Leaves the headers that are about the order. The others are about one connection, and there are two.
+fn keep_what_passes(headers: &mut HeaderMap) {
+    let passing = [CONTENT_TYPE, REQUEST_ID];
+    *headers = passing.into_iter().filter_map(|name| Some((name.clone(), headers.remove(name)?))).collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::header::CONNECTION;
+    use std::io;
+    use tower::service_fn;
+
+    async fn ask<S>(orders: S) -> Response
+    where
+        S: Service<Request, Response = Response, Error = io::Error, Future: Send>,
+        S: Clone + Send + Sync + 'static,
+    {
+        let request = Request::get("/orders/7").header(REQUEST_ID, "1").header(CONNECTION, "close");
+        router(orders).oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_about_one_connection_passes_in_neither_direction() {
+        let orders = service_fn(async |request: Request| {
+            let headers = request.headers();
+            assert!(headers.contains_key(REQUEST_ID) && !headers.contains_key(CONNECTION));
+            let answer = [(CONNECTION, "close"), (CONTENT_TYPE, "application/json")];
+            Ok((answer, "{}").into_response())
+        });
+        let response = ask(orders).await;
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+        assert!(!response.headers().contains_key(CONNECTION));
+    }
+
+    #[tokio::test]
+    async fn what_orders_do_not_answer_is_a_bad_gateway_that_says_why() {
+        let orders = service_fn(async |_| Err::<Response, _>(io::Error::other("nobody is there")));
+        assert_eq!(ask(orders).await.status(), StatusCode::BAD_GATEWAY);
+    }
 }
