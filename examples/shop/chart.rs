@@ -323,6 +323,7 @@ fn events(record: &Record, instance: &Instance) -> Vec<(UnixMillis, String)> {
         let words = format!("SIGTERM, {requests} more request{plural}, gone after {seconds:.2} s");
         events.push((signalled, words));
     }
+    events.retain(|(at, _)| *at <= record.ended);
     events.sort_by_key(|(at, _)| *at);
     events
 }

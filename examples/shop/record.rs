@@ -19,7 +19,7 @@ pub struct Record {
     pub began: UnixMillis,
     /// From the start of the first new process to the exit of the last old one; open while it goes on.
     pub rolled: (Option<UnixMillis>, Option<UnixMillis>),
-    /// When the last request had its answer.
+    /// When no more requests were sent.
     pub ended: UnixMillis,
     /// The instances of orders, in the order of their start.
     pub instances: Vec<Instance>,

@@ -147,11 +147,12 @@ async fn release(way: Way, flags: &Flags, recorder: &Recorder) -> Result<(), Box
     }
     recorder.record().rolled.1 = Some(Clock::system().now());
     recorder.phase("all three run v2");
+    shop.all_are_warm().await?;
     sleep(STEADY).await;
 
     recorder.phase("closing the shop");
-    people.go().await?;
     recorder.record().ended = Clock::system().now();
+    people.go().await?;
     shop.close().await
 }
 
@@ -206,10 +207,9 @@ impl<'a> Shop<'a> {
         say("starting a new instance");
         let curve = self.flags.warm_up;
         let new = self.start_orders("v2", curve).await?;
-        if !self.flags.no_wait && !curve.window().is_zero() {
+        if !self.flags.no_wait {
             say("waiting for the end of its warm-up");
-            let began = self.work_began(new).await?;
-            sleep((began + curve.window()).since(Clock::system().now())).await;
+            self.is_warm(new).await?;
         }
         let (old, process) = self.orders.pop_front().ok_or("there is nothing to replace")?;
         say("waiting for the exit of the old one");
@@ -221,12 +221,7 @@ impl<'a> Shop<'a> {
     }
 
     /// Everyone goes, those who ask before those who answer.
-    async fn close(mut self) -> Result<(), BoxError> {
-        if self.flags.no_wait && !self.flags.warm_up.window().is_zero() {
-            for new in self.orders.iter().map(|(place, _)| *place).collect::<Vec<_>>() {
-                self.work_began(new).await?; // Nobody has waited for it yet, and the figures need the moment.
-            }
-        }
+    async fn close(self) -> Result<(), BoxError> {
         self.nacos.close(CLOSE_MAX).await?;
         let orders = self.orders.into_iter().map(|(_, process)| process);
         for process in self.storefront.into_iter().chain(orders).chain([self.registry]) {
@@ -261,10 +256,20 @@ impl<'a> Shop<'a> {
         Process::start(&name, &arguments, &self.logs).await
     }
 
-    /// Waits until the new instance at `place` has its first request, and notes the moment: with the layers
-    /// the registry tells, because that is what starts the warm-up; without them the instance itself.
-    async fn work_began(&mut self, place: usize) -> Result<UnixMillis, BoxError> {
-        let address = Address::from(self.recorder.record().instances[place].address);
+    /// Waits for the end of the warm-ups that nobody has waited for.
+    async fn all_are_warm(&mut self) -> Result<(), BoxError> {
+        for new in self.orders.iter().map(|(place, _)| *place).collect::<Vec<_>>() {
+            self.is_warm(new).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the warm-up of the new instance at `place` has ended, and notes when it began: with its
+    /// first request. With the layers the registry tells of that, without them the instance itself.
+    async fn is_warm(&mut self, place: usize) -> Result<(), BoxError> {
+        let Instance { address, warm_up, .. } = self.recorder.record().instances[place];
+        let Some(curve) = warm_up else { return Ok(()) };
+        let address = Address::from(address);
         let began = async {
             match self.way {
                 Way::Graceful => {
@@ -278,7 +283,8 @@ impl<'a> Shop<'a> {
             || format!("no request within {FIRST_REQUEST_MAX:?} for a new instance: try a larger --rate");
         let began = timeout(FIRST_REQUEST_MAX, began).await.ok().flatten().ok_or_else(never)?;
         self.recorder.change(place, |instance| instance.warm_up_start = Some(began));
-        Ok(began)
+        sleep((began + curve.window()).since(Clock::system().now())).await;
+        Ok(())
     }
 }
 
