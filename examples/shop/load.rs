@@ -224,9 +224,12 @@ mod tests {
         assert!(answers(&Wish::Read, "7", order));
         assert!(!answers(&Wish::Read, "8", order));
         assert!(!answers(&Wish::Read, "7", b""));
-        let sum = checksum(b"abc");
-        let receipt = format!(r#"{{"bytes":3,"checksum":"{sum}","instance":"a","release":"v1"}}"#);
-        assert!(answers(&Wish::Create("abc".into()), "1", receipt.as_bytes()));
-        assert!(!answers(&Wish::Create("abd".into()), "1", receipt.as_bytes()));
+        let receipt = |bytes: usize| {
+            let (checksum, instance, release) = (checksum(b"abc"), "a".to_owned(), "v1".to_owned());
+            serde_json::to_vec(&Receipt { bytes, checksum, instance, release }).unwrap()
+        };
+        assert!(answers(&Wish::Create("abc".into()), "1", &receipt(3)));
+        assert!(!answers(&Wish::Create("abc".into()), "1", &receipt(4)));
+        assert!(!answers(&Wish::Create("abd".into()), "1", &receipt(3)));
     }
 }
