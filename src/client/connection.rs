@@ -4,6 +4,7 @@ use super::failure::{BoxError, Failure};
 use super::settings::Settings;
 use super::transport::{Dial, Http2, Transport};
 use crate::model::Namespace;
+use crate::naming::header::CallerTag;
 use crate::protocol::message::{
     ConnectionSetupRequest, ErrorResponse, HealthCheckRequest, Message, Request, Response, ServerCheckRequest,
 };
@@ -131,9 +132,10 @@ fn setup(settings: &Settings) -> ConnectionSetupRequest {
     if !settings.app.is_empty() {
         labels.insert("AppName".into(), settings.app.clone());
     }
-    if let Some(id) = settings.caller {
-        labels.insert("graceful.caller".into(), format!("{id:016x}"));
-    }
+    // The same id that this process's calls carry: it tells a leaving provider that the pushes acknowledged
+    // here reach that caller.
+    let caller = CallerTag::of_this_process(&settings.app);
+    labels.insert("graceful.caller".into(), format!("{:016x}", caller.id));
     // Nacos' own clients leave the default namespace blank here.
     let tenant =
         if settings.namespace == Namespace::default() { "" } else { settings.namespace.as_str() }.to_owned();

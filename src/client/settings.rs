@@ -25,7 +25,6 @@ pub struct NacosBuilder {
     grpc_port: Option<u16>,
     namespace: String,
     app: String,
-    caller: Option<u64>,
     request_timeout: Duration,
     keep_empty: Duration,
     metadata_chars_max: usize,
@@ -38,7 +37,6 @@ impl NacosBuilder {
             grpc_port: None,
             namespace: String::new(),
             app: String::new(),
-            caller: None,
             request_timeout: DEFAULT_REQUEST_TIMEOUT,
             keep_empty: DEFAULT_KEEP_EMPTY,
             metadata_chars_max: METADATA_CHARS_MAX,
@@ -58,12 +56,6 @@ impl NacosBuilder {
     /// Name of this application, as the registry's operators see it. Default: none.
     pub fn app(self, app: &str) -> Self {
         Self { app: app.to_owned(), ..self }
-    }
-
-    /// Random id of this process, the one it sends to providers in [`CALLER`](crate::naming::header::CALLER):
-    /// it tells a leaving provider that the pushes acknowledged here reach that caller. Default: none.
-    pub fn caller(self, id: u64) -> Self {
-        Self { caller: Some(id), ..self }
     }
 
     /// How long one answer of the registry is waited for: 1 ms to 60 s. Default: 3 s.
@@ -114,7 +106,6 @@ impl NacosBuilder {
             origin,
             namespace: self.namespace.parse().map_err(|e| invalid(format!("client: {e}")))?,
             app: self.app,
-            caller: self.caller,
             request_timeout: self.request_timeout,
             keep_empty: self.keep_empty,
             metadata_chars_max: self.metadata_chars_max,
@@ -131,7 +122,6 @@ pub(super) struct Settings {
     pub(super) origin: Uri,
     pub(super) namespace: Namespace,
     pub(super) app: String,
-    pub(super) caller: Option<u64>,
     pub(super) request_timeout: Duration,
     pub(super) keep_empty: Duration,
     metadata_chars_max: usize,

@@ -4,6 +4,7 @@ mod stage;
 
 use super::*;
 use crate::model::{Instance, Metadata, ServiceKey};
+use crate::naming::header::CallerTag;
 use crate::naming::{Error, Register, Snapshots};
 use crate::protocol::entity::ServiceInfo;
 use crate::protocol::message::{
@@ -105,11 +106,12 @@ async fn the_setup_says_who_we_are_and_offers_no_abilities() {
     for promises_abilities in [false, true] {
         let mut stage = Stage::new();
         stage.promises_abilities = promises_abilities;
-        let builder = Nacos::builder("stage:8848").namespace("test").app("storefront").caller(0x9f);
+        let builder = Nacos::builder("stage:8848").namespace("test").app("storefront");
         let nacos = stage.connect(builder);
         let mut peer = stage.accept().await;
         let labels: Vec<_> = peer.setup.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        let caller = ("graceful.caller", "000000000000009f");
+        let id = format!("{:016x}", CallerTag::of_this_process("").id);
+        let caller = ("graceful.caller", id.as_str());
         assert_eq!(labels, [("AppName", "storefront"), caller, ("module", "naming"), ("source", "sdk")]);
         assert_eq!((peer.setup.tenant.as_str(), &peer.setup.ability_table), ("test", &None));
         assert!(peer.setup.client_version.starts_with("Tower-Graceful:v"));
