@@ -96,6 +96,11 @@ impl Provider {
     /// # Cancel safety
     /// Dropping the future cuts every connection and leaves the registration to its lease.
     pub async fn serve(self, listener: TcpListener, router: Router) -> Result<Report, ServeError> {
+        // The whole process is a large value, and those who call this hold it in theirs.
+        Box::pin(self.run(listener, router)).await
+    }
+
+    async fn run(self, listener: TcpListener, router: Router) -> Result<Report, ServeError> {
         let Self { process, epoch } = &self;
         let _ends = Ends(process); // However this ends, who waits for the provider learns of it.
         // Before anything that takes time: as process 1 it would not be heard at all until then.
