@@ -29,7 +29,7 @@ mod storefront;
 use clap::{Parser, Subcommand};
 use line::{Line, Ready, say};
 use process::BoxError;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tower_graceful::registry::{Registry, Settings};
@@ -77,7 +77,8 @@ async fn main() -> ExitCode {
         Part::Registry(flags) => served(flags.child, registry(&flags)).await,
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("shop: {error}");
+        let causes = std::iter::successors(error.source(), |cause| cause.source());
+        eprintln!("shop: {}", causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")));
         ExitCode::FAILURE
     })
 }
@@ -92,7 +93,8 @@ async fn served(
         process::leash();
     }
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let ansi = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(io::stderr).init();
     service.await
 }
 

@@ -102,7 +102,7 @@ async fn compared(flags: &Flags) -> Result<ExitCode, BoxError> {
     let plain = if flags.compare { Some(watched(Way::Plain, flags).await?) } else { None };
 
     let records: Vec<&Record> = [Some(&ours), plain.as_ref()].into_iter().flatten().collect();
-    std::fs::write(&flags.svg, chart::draw(&records))?;
+    let drawn = std::fs::write(&flags.svg, chart::draw(&records));
     let report = Report::new(&ours, plain.as_ref());
     match flags.output {
         Output::Json => super::print(&serde_json::to_string(&report)?)?,
@@ -110,6 +110,7 @@ async fn compared(flags: &Flags) -> Result<ExitCode, BoxError> {
             super::print(&format!("\n{}\npicture: {}", report.to_table(), flags.svg.display()))?;
         }
     }
+    drawn.map_err(|error| format!("the picture {} is not written: {error}", flags.svg.display()))?;
     Ok(match report.verdict() {
         Verdict::Whole => ExitCode::SUCCESS,
         Verdict::Lost => ExitCode::FAILURE,

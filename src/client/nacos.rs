@@ -4,7 +4,7 @@ use super::settings::{NacosBuilder, Settings};
 use super::shared::{Following, Shared};
 use super::transport::{Dial, Tcp};
 use super::{DEREGISTER_TRIES, TRIES, worker};
-use crate::model::{Instance, InstanceKey, ServiceKey};
+use crate::model::{Address, Instance, InstanceKey, ServiceKey};
 use crate::naming::{BoxFuture, Error, Register, Snapshots, Subscribe};
 use std::fmt;
 use std::io;
@@ -171,6 +171,15 @@ impl Register for Nacos {
         let call = settings.resolve(service).and_then(|service| shared.deregister(&service, instance));
         let bound = settings.request_timeout * DEREGISTER_TRIES;
         Box::pin(async move { call?.outcome(bound, || format!("deregistering {instance:?}")).await })
+    }
+
+    fn address(&self) -> Option<Address> {
+        Some(self.inner.settings.server.clone())
+    }
+
+    fn trouble(&self) -> Option<Error> {
+        let tried = format!("connecting to {}", self.inner.settings.server);
+        self.inner.shared.trouble().map(|trouble| trouble.to_unavailable(tried))
     }
 }
 

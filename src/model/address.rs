@@ -24,7 +24,15 @@ pub struct Address {
 
 /// A host or port that cannot be dialled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidAddress(String);
+pub struct InvalidAddress {
+    given: String,
+    accepted: &'static str,
+}
+
+/// What [`Address::new`] accepts.
+const HOST: &str = "an IP address, or a name of 1 to 128 of A-Z a-z 0-9 . - _";
+/// What `parse` accepts.
+const HOST_AND_PORT: &str = "HOST:PORT, with IPv6 hosts in brackets";
 
 impl Address {
     /// Checks the host; IPv6 may stand in brackets, and is brought to its shortest form.
@@ -39,7 +47,7 @@ impl Address {
         }
         let named = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
         if host.is_empty() || host.len() > 128 || !host.bytes().all(named) {
-            return Err(InvalidAddress(host.chars().take(128).collect()));
+            return Err(InvalidAddress::new(host, HOST));
         }
         Ok(Self { host: host.into(), port })
     }
@@ -60,6 +68,12 @@ impl Address {
     }
 }
 
+impl InvalidAddress {
+    fn new(given: &str, accepted: &'static str) -> Self {
+        Self { given: given.chars().take(64).collect(), accepted }
+    }
+}
+
 impl From<SocketAddr> for Address {
     fn from(addr: SocketAddr) -> Self {
         Self { host: addr.ip().to_canonical().to_string().into(), port: addr.port() }
@@ -70,7 +84,7 @@ impl FromStr for Address {
     type Err = InvalidAddress;
 
     fn from_str(text: &str) -> Result<Self, InvalidAddress> {
-        let invalid = || InvalidAddress(text.chars().take(128).collect());
+        let invalid = || InvalidAddress::new(text, HOST_AND_PORT);
         let (host, port) = text.trim().rsplit_once(':').ok_or_else(invalid)?;
         if host.contains(':') && !host.starts_with('[') {
             return Err(invalid()); // `::1` is a host without a port.
@@ -94,7 +108,7 @@ impl fmt::Debug for Address {
 
 impl fmt::Display for InvalidAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "address {:?} is not valid: accepted is HOST:PORT, with IPv6 hosts in brackets", self.0)
+        write!(f, "address {:?} is not valid: accepted is {}", self.given, self.accepted)
     }
 }
 

@@ -77,9 +77,9 @@ impl Instance {
         self.metadata.get(key::VERSION).is_some()
     }
 
-    /// Whether it may be chosen at all.
+    /// Whether it may be chosen at all. One at port 0 cannot be reached, and may be registered all the same.
     pub fn takes_traffic(&self) -> bool {
-        self.enabled && self.healthy && self.weight > Weight::NONE
+        self.enabled && self.healthy && self.weight > Weight::NONE && self.address().port() != 0
     }
 
     /// Its warm-up curve and where it stands on it at `now` by the wall clock; nothing when its

@@ -20,7 +20,7 @@ pub use error::Error;
 pub use fixed::FixedList;
 pub use in_process::InProcess;
 
-use crate::model::{Instance, InstanceKey, ServiceKey};
+use crate::model::{Address, Instance, InstanceKey, ServiceKey};
 use std::fmt::Debug;
 use std::pin::Pin;
 
@@ -52,6 +52,18 @@ pub trait Register: Debug + Send + Sync + 'static {
         service: &'a ServiceKey,
         instance: &'a InstanceKey,
     ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Where the registry is, if it is anywhere but in this process. A provider that listens on all
+    /// addresses advertises the one from which a route leads there. Default: nowhere.
+    fn address(&self) -> Option<Address> {
+        None
+    }
+
+    /// What stands between this handle and the registry at the moment, for people who wait. Default:
+    /// nothing that it knows of.
+    fn trouble(&self) -> Option<Error> {
+        None
+    }
 }
 
 /// Follows the instances of services.

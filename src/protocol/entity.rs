@@ -239,7 +239,7 @@ mod tests {
         let read = |json: &str| serde_json::from_str::<WireInstance>(json).unwrap().into_model();
         for (json, rule) in [
             (r#"{"ip":"10.0.0.7","port":70000}"#, "0 to 65535"),
-            (r#"{"ip":"","port":80}"#, "HOST:PORT"),
+            (r#"{"ip":"","port":80}"#, "an IP address"),
             (r#"{"ip":"10.0.0.7","port":80,"weight":-1}"#, "from 0 on"),
             (r#"{"ip":"10.0.0.7","port":80,"clusterName":"a/b"}"#, "A-Z"),
         ] {

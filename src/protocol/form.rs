@@ -10,6 +10,7 @@ use crate::model::{
     ServiceKey, Weight,
 };
 use serde::Deserialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The parameters of one request.
@@ -53,7 +54,7 @@ pub(crate) struct Beat {
 
 /// What the JSON of a full heartbeat says; the rest of it is of no use.
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "a JSON object")]
 struct FullBeat {
     #[serde(deserialize_with = "null_as_default")]
     ip: String,
@@ -169,6 +170,9 @@ impl Form {
         let Some(text) = self.text("beat") else {
             return Ok(Beat { service, address: self.address()?, full: None });
         };
+        if !text.starts_with('{') {
+            return Err(invalid("beat", text, "a JSON object"));
+        }
         let json = |source| InvalidForm::Json { name: "beat", source };
         let full = serde_json::from_str::<FullBeat>(text).map_err(json)?;
         let instance = self.beaten(full)?;
@@ -213,8 +217,11 @@ impl Form {
         let Some(text) = self.text("metadata") else { return Ok(Metadata::new()) };
         if text.starts_with('{') {
             let json = |source| InvalidForm::Json { name: "metadata", source };
-            let words: BTreeMap<String, Word> = serde_json::from_str(text).map_err(json)?;
-            return Ok(words.into_iter().filter_map(|(key, word)| Some((key, word.into_text()?))).collect());
+            let words: serde_json::Map<String, Value> = serde_json::from_str(text).map_err(json)?;
+            let words = words.into_iter().filter(|(_, value)| !value.is_null());
+            let read =
+                |(key, value)| Ok((key, word(value).ok_or_else(|| invalid("metadata", text, accepted))?));
+            return words.map(read).collect();
         }
         let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
         let pair = |word: &str| {
@@ -226,23 +233,12 @@ impl Form {
 }
 
 /// A value of metadata; whoever writes JSON by hand writes numbers and flags bare.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Word {
-    Text(String),
-    Flag(bool),
-    Number(serde_json::Number),
-    Nothing(()),
-}
-
-impl Word {
-    fn into_text(self) -> Option<String> {
-        match self {
-            Self::Text(text) => Some(text),
-            Self::Flag(flag) => Some(flag.to_string()),
-            Self::Number(number) => Some(number.to_string()),
-            Self::Nothing(()) => None,
-        }
+fn word(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
@@ -315,12 +311,13 @@ mod tests {
             ("port=80", "parameter ip is missing"),
             ("ip=10.0.0.7&port=+", "parameter port is missing"),
             ("ip=10.0.0.7&port=x", r#"port="x" is not valid: accepted is 0 to 65535"#),
-            ("ip=a/b&port=1", "accepted is HOST:PORT"),
+            ("ip=a/b&port=1", "accepted is an IP address, or a name"),
             ("ip=h&port=1&weight=10001", "a number from 0 to 10000"),
             ("ip=h&port=1&weight=NaN", "a number from 0 to 10000"),
             ("ip=h&port=1&enabled=1", r#"enabled="1" is not valid: accepted is true or false"#),
             ("ip=h&port=1&metadata=abc", "accepted is a JSON object of strings, or k=v,k=v"),
-            ("ip=h&port=1&metadata=%7B%22a%22:[]%7D", "metadata is not valid JSON"),
+            ("ip=h&port=1&metadata=%7B%22a%22:[]%7D", "accepted is a JSON object of strings"),
+            ("ip=h&port=1&metadata=%7B%22a%22:%7D", "metadata is not valid JSON"),
             ("ip=h&port=1&clusterName=a.b", "cluster name"),
         ] {
             let error = form(query).instance().unwrap_err().to_string();

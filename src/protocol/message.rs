@@ -43,7 +43,7 @@ macro_rules! request {
     }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Serialize, Deserialize)]
-        #[serde(rename_all = "camelCase", default)]
+        #[serde(rename_all = "camelCase", default, expecting = "a JSON object")]
         pub(crate) struct $name {
             /// Headers of the request besides the envelope's; must be an object on output.
             #[serde(deserialize_with = "null_as_default")]
@@ -84,7 +84,7 @@ macro_rules! response {
     ($(#[$doc:meta])* $name:ident { $($(#[$attr:meta])* $field:ident: $type:ty,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-        #[serde(rename_all = "camelCase", default)]
+        #[serde(rename_all = "camelCase", default, expecting = "a JSON object")]
         pub(crate) struct $name {
             #[serde(deserialize_with = "null_as_default")]
             pub(crate) result_code: i32,

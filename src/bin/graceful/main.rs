@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 /// Graceful start and shutdown for microservices: the registry.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true, after_help = AFTER_HELP)]
+#[command(name = "graceful", version, arg_required_else_help = true, after_help = AFTER_HELP)]
 struct Graceful {
     #[command(subcommand)]
     command: Command,

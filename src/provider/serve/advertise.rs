@@ -3,7 +3,10 @@
 use super::error::InvalidSetting;
 use crate::model::Address;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
 use std::{fmt, io};
+use tokio::net::lookup_host;
+use tokio::time;
 
 /// What is known about the place of this process.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +19,15 @@ pub(super) struct Place<'a> {
     pub(super) registry: Option<SocketAddr>,
     /// Whether there is a registry at all: without one nobody is told anything.
     pub(super) registers: bool,
+}
+
+/// How long the name of the registry may take to resolve: the start goes on without.
+const RESOLVED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Where a name leads; nothing when that cannot be said now.
+pub(super) async fn resolve(address: &Address) -> Option<SocketAddr> {
+    let found = time::timeout(RESOLVED_WITHIN, lookup_host((address.host(), address.port()))).await;
+    found.ok()?.ok()?.next()
 }
 
 /// The address to register.
@@ -42,6 +54,11 @@ fn decide(
         }
         (None, _) => listener.into(),
     };
+    if registers && address.socket_addr().is_some_and(|address| address.ip().is_unspecified()) {
+        let accepted =
+            "one address; this one means all addresses of a machine, and leads consumers to their own";
+        return Err(InvalidSetting::new("advertise", address, accepted));
+    }
     let is_local = address.socket_addr().is_some_and(|address| address.ip().is_loopback());
     let is_remote = |registry: SocketAddr| !registry.ip().to_canonical().is_loopback();
     if is_local && registry.is_some_and(is_remote) {
@@ -54,7 +71,7 @@ fn decide(
 fn ambiguous(listener: SocketAddr, why: impl fmt::Display) -> InvalidSetting {
     let reason = format!(
         "the listener is on all addresses ({listener}), and {why}: give the one that consumers reach \
-         (GRACEFUL_ADVERTISE does so too), or the `registry_addr` whose route decides"
+         (GRACEFUL_ADVERTISE does so too), or a `registry_addr` whose route decides"
     );
     InvalidSetting::because("advertise", &reason)
 }
@@ -101,6 +118,8 @@ mod tests {
             (None, "0.0.0.0:8080", None),
             (None, "127.0.0.1:8080", Some(REMOTE)),
             (Some("127.0.0.1:8080"), "10.0.0.9:8080", Some(REMOTE)),
+            (Some("0.0.0.0:8080"), "10.0.0.9:8080", None),
+            (Some("[::]:8080"), "10.0.0.9:8080", Some(REMOTE)),
         ] {
             let error = decided(given, listener, registry).unwrap_err();
             assert!(error.contains("advertise"), "{error}");

@@ -8,8 +8,10 @@
 //!   the instance has drained, or after that time.
 
 use super::process::Process;
+use super::register::whole;
 use super::settings::Token;
 use crate::model::Phase;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -51,6 +53,7 @@ struct Problem {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)] // A misspelt wish must not take the instance out.
 struct Wait {
     wait: Option<String>,
 }
@@ -64,10 +67,14 @@ pub(super) fn readiness_routes(process: Arc<Process>) -> Router {
     with_fallbacks(routes, "here are GET /readiness, /health and /livez").with_state(process)
 }
 
+const OFFLINE_METHODS: &str = "here is GET or POST /offline";
+
 /// What the offline port answers.
 pub(super) fn offline_routes(process: Arc<Process>) -> Router {
-    let routes = Router::new().route("/offline", get(offline).post(offline));
-    with_fallbacks(routes, "here is GET or POST /offline").with_state(process)
+    // A look at the headers alone must not take the instance out.
+    let no_look = async || problem(StatusCode::METHOD_NOT_ALLOWED, OFFLINE_METHODS);
+    let routes = Router::new().route("/offline", get(offline).post(offline).head(no_look));
+    with_fallbacks(routes, OFFLINE_METHODS).with_state(process)
 }
 
 fn with_fallbacks(routes: Router<Arc<Process>>, here: &'static str) -> Router<Arc<Process>> {
@@ -81,7 +88,9 @@ async fn readiness(State(process): State<Arc<Process>>) -> Response {
     let ready = phase == Phase::Serving;
     let unready = (!ready).then(|| {
         let progress = process.progress.borrow();
-        NotReady { waiting_for: progress.waiting_for, error: progress.error.clone() }
+        let registry = process.settings.registry.as_ref().filter(|_| progress.waiting_for.is_some());
+        let trouble = || registry.and_then(|registry| registry.trouble()).map(|error| whole(&error));
+        NotReady { waiting_for: progress.waiting_for, error: progress.error.clone().or_else(trouble) }
     });
     let status = if ready { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
     (status, Json(Readiness { ready, phase: phase.as_str(), unready })).into_response()
@@ -89,7 +98,7 @@ async fn readiness(State(process): State<Arc<Process>>) -> Response {
 
 async fn offline(
     State(process): State<Arc<Process>>,
-    Query(Wait { wait }): Query<Wait>,
+    query: Result<Query<Wait>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
     if let Some(token) = &process.settings.offline_token
@@ -98,11 +107,14 @@ async fn offline(
         let answer = problem(StatusCode::UNAUTHORIZED, "`Authorization: Bearer TOKEN` is needed");
         return ([(header::WWW_AUTHENTICATE, "Bearer")], answer).into_response();
     }
-    let wait = match wait.as_deref().map(parse_wait) {
-        None => Duration::ZERO,
-        Some(Some(wait)) => wait,
-        Some(None) => {
-            return problem(StatusCode::BAD_REQUEST, "accepted is wait=500ms or wait=30s, up to 60s");
+    let wait = match query.map(|Query(Wait { wait })| wait.as_deref().map(parse_wait)) {
+        Ok(None) => Duration::ZERO,
+        Ok(Some(Some(wait))) => wait,
+        Ok(Some(None)) | Err(_) => {
+            return problem(
+                StatusCode::BAD_REQUEST,
+                "accepted is wait=500ms, wait=30s or wait=30, up to 60s",
+            );
         }
     };
     process.asked.go_offline();
@@ -131,11 +143,11 @@ fn is_authorized(token: &Token, headers: &HeaderMap) -> bool {
     given.and_then(|given| given.strip_prefix("Bearer ")).is_some_and(|given| token.is(given))
 }
 
-/// `500ms` or `30s`, at most [`WAIT_MAX`].
+/// `500ms`, `30s` or `30` for seconds, at most [`WAIT_MAX`].
 fn parse_wait(text: &str) -> Option<Duration> {
     let wait = match text.strip_suffix("ms") {
         Some(millis) => Duration::from_millis(millis.parse().ok()?),
-        None => Duration::from_secs(text.strip_suffix('s')?.parse().ok()?),
+        None => Duration::from_secs(text.strip_suffix('s').unwrap_or(text).parse().ok()?),
     };
     (wait <= WAIT_MAX).then_some(wait)
 }
@@ -204,6 +216,13 @@ mod tests {
         assert_eq!((status, said.contains("GET or POST")), (StatusCode::METHOD_NOT_ALLOWED, true));
         let (status, said) = ask(offline_routes(process.clone()), "GET", "/offline?wait=soon", None).await;
         assert_eq!((status, said.contains("wait=30s")), (StatusCode::BAD_REQUEST, true));
+        for slip in ["?wiat=1s", "?wait=1s&wait=2s", "?wait=61s", "?wait="] {
+            let uri = format!("/offline{slip}");
+            let (status, said) = ask(offline_routes(process.clone()), "GET", &uri, None).await;
+            assert_eq!((status, said.contains("wait=30s")), (StatusCode::BAD_REQUEST, true), "{slip}");
+        }
+        let (status, _) = ask(offline_routes(process.clone()), "HEAD", "/offline", None).await;
+        assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(process.asked.since(), None, "nothing was ordered");
     }
 

@@ -155,7 +155,7 @@ fn may_change(error: &naming::Error) -> bool {
 }
 
 /// The error with its causes.
-fn whole(error: &dyn std::error::Error) -> String {
+pub(super) fn whole(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

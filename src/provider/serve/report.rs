@@ -54,12 +54,12 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "served for {:.1?}; left within {:.1?} (lame duck {:.1?}, drain {:.1?}) with {} requests under way \
-             and {} more afterwards; ",
+            "served for {:.1?}; lame duck for {:.1?}, drained in {:.1?}, ended {:.1?} after the signal, with {} \
+             requests under way and {} more afterwards; ",
             self.serving,
-            self.drain_time,
             self.lame_duck,
             self.draining,
+            self.drain_time,
             self.in_flight_at_signal,
             self.requests_after_signal,
         )?;

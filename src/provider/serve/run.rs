@@ -108,7 +108,7 @@ impl Provider {
         let signals = signals.map_err(ServeError::Signals)?;
         let address = listener.local_addr().map_err(ServeError::Listener)?;
         let ports = Ports::bind(&process.settings, address).await?;
-        let instance = self.instance(address)?;
+        let instance = self.instance(address).await?;
         let tag = OfflineTag::new(instance.address().clone(), *epoch).to_value();
         let layer = GracefulLayer::new(process.lifecycle.clone(), tag)
             .with_in_flight(process.in_flight.clone())
@@ -140,12 +140,16 @@ impl Provider {
         report.map_err(ServeError::Registration)
     }
 
-    fn instance(&self, listener: SocketAddr) -> Result<Instance, ServeError> {
+    async fn instance(&self, listener: SocketAddr) -> Result<Instance, ServeError> {
         let settings = &self.process.settings;
+        let registry = settings.registry.as_ref().and_then(|registry| registry.address());
         let place = advertise::Place {
             given: settings.advertise.as_ref(),
             listener,
-            registry: settings.registry_addr,
+            registry: match (settings.registry_addr, registry) {
+                (None, Some(address)) => advertise::resolve(&address).await,
+                (given, _) => given,
+            },
             registers: settings.registry.is_some(),
         };
         Ok(describe(settings, advertise::address(place)?, self.epoch))

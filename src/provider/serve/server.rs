@@ -51,6 +51,9 @@ const PING_AFTER: Duration = Duration::from_secs(30);
 /// How long the answer may take.
 const PONG_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long aborted connections may take to let go of what they hold.
+const ABORTED_WITHIN: Duration = Duration::from_millis(100);
+
 /// What the connections of one port may take of this process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
@@ -247,7 +250,10 @@ where
             () = &mut abort => {}
         }
         let cut = open.upgrade().map_or(0, |open| open.strong_count() - 1);
-        self.tasks.shutdown().await;
+        self.tasks.abort_all();
+        // A handler that blocks its thread cannot be aborted, and must not hold up the end either.
+        let aborted = async { while self.tasks.join_next().await.is_some() {} };
+        let _ = time::timeout(ABORTED_WITHIN, aborted).await;
         cut
     }
 }

@@ -138,7 +138,8 @@ impl Builder {
         Self { registry: Some(Arc::new(registry)), ..self }
     }
 
-    /// Address of the registry: the route to it decides what is advertised for a listener on all addresses.
+    /// Address to which a route decides what is advertised for a listener on all addresses. Default: where
+    /// the registry says that it is.
     pub fn registry_addr(self, address: SocketAddr) -> Self {
         Self { registry_addr: Some(address), ..self }
     }

@@ -211,6 +211,31 @@ async fn a_connection_in_the_queue_of_the_port_is_served() {
     assert_eq!(running.server.await.unwrap(), 0);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_blocks_its_thread_does_not_hold_up_the_end() {
+    let (release, blocked) = std::sync::mpsc::channel::<()>();
+    let (blocked, arrived) = (Arc::new(std::sync::Mutex::new(blocked)), Arc::new(Notify::new()));
+    let here = arrived.clone();
+    let service = service_fn(move |_: Request<Incoming>| {
+        here.notify_one();
+        let _ = blocked.lock().unwrap().recv();
+        ready(Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())))
+    });
+    let listener = listen().await;
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: orders\r\n\r\n").await.unwrap();
+    let drain = Arc::new(SetOnce::new());
+    let drained = drain.clone();
+    let server = tokio::spawn(async move {
+        serve(listener, Bounds::default(), |_| service.clone(), set(&drained), ready(())).await
+    });
+    arrived.notified().await;
+    // From this thread: what the blocked one wakes may have to wait for it.
+    drain.set(()).unwrap();
+    assert_eq!(server.await.unwrap(), 1);
+    release.send(()).unwrap();
+}
+
 #[tokio::test]
 async fn what_does_not_end_by_itself_is_cut_and_counted() {
     let running = run_server().await;
