@@ -58,9 +58,10 @@ impl Follow {
         self.wanted
     }
 
-    /// Follows anew, from nothing known, what nobody has followed any more.
+    /// Follows anew, from nothing known, what nobody has followed any more: the registry is asked again, be
+    /// it that it has not heard of the end yet.
     pub(super) fn renew(&mut self, list: List) {
-        (self.wanted, self.list) = (true, list);
+        (self.wanted, self.subscribed, self.list) = (true, false, list);
     }
 
     /// Nobody follows it any more.

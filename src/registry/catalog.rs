@@ -17,6 +17,8 @@ pub(crate) struct Catalog {
     /// The keys of `services` by group, sorted.
     names: BTreeMap<(Namespace, Group), BTreeSet<ServiceName>>,
     publications: HashMap<Client, HashMap<ServiceKey, Vec<InstanceKey>>>,
+    /// Length of all `publications` together.
+    published: usize,
     instances: usize,
     /// Revision of the empty list that every service without instances has. At least the last revision of
     /// each service that lost its last instance, so that a service may be forgotten at once and its
@@ -48,6 +50,7 @@ impl Catalog {
             services: HashMap::new(),
             names: BTreeMap::new(),
             publications: HashMap::new(),
+            published: 0,
             instances: 0,
             empty_revision: now.as_u64(),
         }
@@ -81,9 +84,14 @@ impl Catalog {
         }
     }
 
-    /// Whether `client` publishes anything in `service`.
-    pub(crate) fn publishes(&self, client: &Client, service: &ServiceKey) -> bool {
-        self.publications.get(client).is_some_and(|services| services.contains_key(service))
+    /// How many instances `client` publishes in `service`.
+    pub(crate) fn published(&self, client: &Client, service: &ServiceKey) -> usize {
+        self.publications.get(client).and_then(|services| services.get(service)).map_or(0, Vec::len)
+    }
+
+    /// How many instances are published in all, one that several clients publish counted for each.
+    pub(crate) fn published_len(&self) -> usize {
+        self.published
     }
 
     /// In how many services `client` publishes.
@@ -138,15 +146,15 @@ impl Catalog {
 
     /// Writes down what `client` publishes in `service` from now on, and returns what it was before.
     fn record(&mut self, client: &Client, service: &ServiceKey, keys: Vec<InstanceKey>) -> Vec<InstanceKey> {
-        if !keys.is_empty() {
-            let services = self.publications.entry(client.clone()).or_default();
-            return services.insert(service.clone(), keys).unwrap_or_default();
-        }
-        let Some(services) = self.publications.get_mut(client) else { return Vec::new() };
-        let before = services.remove(service).unwrap_or_default();
+        let published = keys.len();
+        let services = self.publications.entry(client.clone()).or_default();
+        let before =
+            if keys.is_empty() { services.remove(service) } else { services.insert(service.clone(), keys) };
         if services.is_empty() {
             self.publications.remove(client);
         }
+        let before = before.unwrap_or_default();
+        self.published = self.published + published - before.len();
         before
     }
 

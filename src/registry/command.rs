@@ -79,6 +79,8 @@ const BATCH_MAX: usize = 10_000;
 pub(crate) struct Limits {
     /// Length of an instance's metadata, keys and values together, in characters.
     pub(crate) metadata_chars_max: usize,
+    /// Instances in all, one that several clients publish counted for each.
+    pub(crate) instances_max: usize,
 }
 
 impl Limits {

@@ -22,8 +22,6 @@ use tokio::time::{Instant, sleep_until};
 
 /// Services that one client may publish in, or follow: more than any gateway does.
 const SERVICES_PER_CLIENT_MAX: usize = 10_000;
-/// Instances in all: about a gigabyte of them.
-const INSTANCES_MAX: usize = 1_000_000;
 /// Leases that end under one lock, so that a mass expiry does not hold up everyone else.
 const EXPIRED_AT_ONCE_MAX: usize = 256;
 
@@ -45,6 +43,7 @@ struct State {
     last_connection: u64,
     /// Who follows a service; the reverse of each subscriber's own notes.
     followers: HashMap<ServiceKey, HashMap<ConnectionId, Arc<Subscriber>>>,
+    instances_max: usize,
     /// Nothing changes any more.
     frozen: bool,
 }
@@ -68,6 +67,7 @@ impl Hub {
             connections: HashMap::new(),
             last_connection: 0,
             followers: HashMap::new(),
+            instances_max: limits.instances_max,
             frozen: false,
         };
         Self { state: Mutex::new(state), clock, limits, earlier: Notify::new() }
@@ -108,12 +108,13 @@ impl Hub {
     pub(crate) fn beat(&self, service: &ServiceKey, address: &Address) -> Result<Option<Duration>, Refusal> {
         let (mut state, now) = (self.state(), Instant::now());
         let key = LeaseKey { service: service.clone(), address: address.clone() };
+        let before = state.expiry.next();
         let Some(renewal) = state.expiry.renew(&key, now) else { return Ok(None) };
         if renewal.recovered {
             let (LeaseKey { service, address }, healthy) = (key, true);
             let client = Client::Heartbeats(address);
             let events = state.execute(Command::SetHealth { client, service, healthy }, self.now(), now)?;
-            self.finish(state, &events);
+            self.finish(state, before, &events);
         }
         Ok(Some(renewal.interval))
     }
@@ -165,10 +166,10 @@ impl Hub {
         for service in &followed {
             state.unfollow(id, service);
         }
-        let (client, now) = (Client::Connection(id), Instant::now());
+        let (client, now, before) = (Client::Connection(id), Instant::now(), state.expiry.next());
         // A frozen hub keeps the instances: the registry ends, and they do not.
         if let Ok(events) = state.execute(Command::Forget { client }, self.now(), now) {
-            self.finish(state, &events);
+            self.finish(state, before, &events);
         }
     }
 
@@ -245,7 +246,7 @@ impl Hub {
             events.extend(state.execute(command, self.now(), now).unwrap_or_default());
         }
         let next = state.expiry.next();
-        self.finish(state, &events);
+        self.finish(state, next, &events);
         next
     }
 
@@ -253,18 +254,18 @@ impl Hub {
         let mut state = self.state();
         let before = state.expiry.next();
         let events = state.execute(command, self.now(), Instant::now())?;
-        let after = state.expiry.next();
-        if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
-            self.earlier.notify_one();
-        }
-        self.finish(state, &events);
+        self.finish(state, before, &events);
         Ok(())
     }
 
-    /// Opens the lock before the words are written.
-    #[expect(clippy::unused_self, reason = "the guard borrows from it")]
-    fn finish(&self, state: MutexGuard<'_, State>, events: &[Event]) {
+    /// Ends a change: wakes [`Hub::expire`] if a lease ends earlier than all did `before`, and opens the lock
+    /// before the words are written.
+    fn finish(&self, state: MutexGuard<'_, State>, before: Option<Instant>, events: &[Event]) {
+        let after = state.expiry.next();
         drop(state);
+        if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
+            self.earlier.notify_one();
+        }
         events.iter().for_each(report);
     }
 
@@ -303,14 +304,12 @@ impl State {
         {
             return Err(Refusal::Unregistered); // Or what it publishes would outlive it.
         }
-        if instances == 0 || self.catalog.publishes(client, service) {
-            return Ok(());
+        let replaced = self.catalog.published(client, service);
+        if instances > replaced && self.catalog.published_len() - replaced + instances > self.instances_max {
+            return Err(Refusal::Full { max: self.instances_max });
         }
-        if self.catalog.publications(client) >= SERVICES_PER_CLIENT_MAX {
+        if instances > 0 && replaced == 0 && self.catalog.publications(client) >= SERVICES_PER_CLIENT_MAX {
             return Err(Refusal::TooMany { what: "services of one client", max: SERVICES_PER_CLIENT_MAX });
-        }
-        if self.catalog.instances_len() + instances > INSTANCES_MAX {
-            return Err(Refusal::Full { max: INSTANCES_MAX });
         }
         Ok(())
     }
@@ -360,7 +359,12 @@ mod tests {
     use tokio::time::{advance, sleep};
 
     fn hub() -> Hub {
-        Hub::new(Clock::by_hand(UnixMillis::new(1_000)).0, Limits { metadata_chars_max: 100 })
+        hub_with_room_for(1_000_000)
+    }
+
+    fn hub_with_room_for(instances_max: usize) -> Hub {
+        let limits = Limits { metadata_chars_max: 100, instances_max };
+        Hub::new(Clock::by_hand(UnixMillis::new(1_000)).0, limits)
     }
 
     fn orders() -> ServiceKey {
@@ -496,5 +500,39 @@ mod tests {
         assert!(subscribe(SERVICES_PER_CLIENT_MAX).is_err());
         assert!(publish(0).is_ok());
         assert!(subscribe(0).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_a_heartbeat_has_saved_is_not_slept_over() {
+        let hub = hub();
+        let life = async {
+            let keys = ["interval", "timeout"].map(|key| (format!("preserved.heart.beat.{key}"), "1000"));
+            let quick = instance().with_metadata(keys.into_iter().collect());
+            hub.publish(beaten(), orders(), vec![quick]).unwrap();
+            sleep(Duration::from_millis(1_010)).await;
+            assert_eq!(health(&hub), [false]);
+            hub.beat(&orders(), instance().address()).unwrap();
+            assert_eq!(health(&hub), [true]);
+            sleep(Duration::from_millis(1_010)).await;
+            assert_eq!(health(&hub), [false]);
+        };
+        tokio::select! { () = hub.expire() => unreachable!(), () = life => {} }
+    }
+
+    #[tokio::test]
+    async fn the_bound_on_all_instances_counts_what_is_held() {
+        let hub = hub_with_room_for(100);
+        let publish = |client: &Client, ports: std::ops::Range<u16>| {
+            let at = |port| Instance::new(Address::new("10.0.0.8", port).unwrap());
+            hub.publish(client.clone(), orders(), ports.map(at).collect())
+        };
+        let clients: Vec<Client> = (0..3).map(|_| Client::Connection(hub.connect().0)).collect();
+        publish(&clients[0], 0..1).unwrap();
+        assert!(publish(&clients[0], 0..101).is_err(), "in place of the one before");
+        publish(&clients[0], 0..50).unwrap();
+        publish(&clients[1], 0..50).unwrap(); // The same instances: held twice.
+        assert!(publish(&clients[2], 0..1).is_err());
+        publish(&clients[1], 0..49).unwrap();
+        publish(&clients[2], 0..1).unwrap();
     }
 }

@@ -8,6 +8,9 @@ use std::path::PathBuf;
 /// Distance of the gRPC port from the HTTP port, on which every client relies.
 const GRPC_PORT_OFFSET: u16 = 1000;
 
+/// Instances in all, one that several clients publish counted for each: about a gigabyte of them.
+const INSTANCES_MAX: usize = 1_000_000;
+
 /// Settings of a registry.
 ///
 /// ```
@@ -65,7 +68,7 @@ impl Settings {
     }
 
     pub(super) fn limits(&self) -> Limits {
-        Limits { metadata_chars_max: self.metadata_chars_max }
+        Limits { metadata_chars_max: self.metadata_chars_max, instances_max: INSTANCES_MAX }
     }
 }
 

@@ -259,7 +259,8 @@ mod tests {
     fn a_wait_has_a_unit_and_a_bound() {
         assert_eq!(parse_wait("500ms"), Some(Duration::from_millis(500)));
         assert_eq!(parse_wait("60s"), Some(Duration::from_secs(60)));
-        for bad in ["", "30", "61s", "60001ms", "-1s", "1m", "s"] {
+        assert_eq!(parse_wait("30"), Some(Duration::from_secs(30)));
+        for bad in ["", "61", "61s", "60001ms", "-1s", "-1", "1m", "s", "30 s"] {
             assert_eq!(parse_wait(bad), None, "{bad}");
         }
     }

@@ -104,11 +104,11 @@ impl Asked {
 
     /// Resolves when there is reason to leave, and says since when.
     pub(super) async fn to_leave(&self) -> Instant {
-        tokio::select! {
-            biased;
+        let asked = tokio::select! {
             asked = self.offline.wait() => *asked,
             asked = self.shutdown.wait() => *asked,
-        }
+        };
+        self.since().unwrap_or(asked)
     }
 
     /// When leaving began to be asked for; nothing before.

@@ -101,7 +101,7 @@ mod tests {
         };
         assert_eq!(
             clean.to_string(),
-            "served for 60.0s; left within 600.0ms (lame duck 540.0ms, drain 60.0ms) with 3 requests under \
+            "served for 60.0s; lame duck for 540.0ms, drained in 60.0ms, ended 600.0ms after the signal, with 3 requests under \
              way and 2 more afterwards; nothing was cut"
         );
         let cut = Report { untold_callers: 1, cut_connections: 2, ..clean.clone() };

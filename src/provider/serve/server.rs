@@ -30,9 +30,10 @@ use tower_service::Service;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// How long a request head may take to arrive; more generous than any honest network, and an end to
-/// connections that send a byte now and then.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a request head may take to arrive: an end to connections that send a byte now and then. Hyper
+/// counts the time between two requests in, so it is also how long an idle connection is kept: longer than
+/// clients keep theirs (90 s in hyper and Go), because a request that crosses our closing is lost.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(95);
 /// How long a draining connection may take to read what has arrived. A client that has just connected
 /// sends within this time if it connected in order to send.
 const UNREAD_MAX: Duration = Duration::from_millis(50);
