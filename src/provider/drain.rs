@@ -143,7 +143,7 @@ impl<S> Layer<S> for DrainLayer {
     type Service = Drain<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Drain { inner, drain: self.clone() }
+        Drain { inner, drain: Arc::new(self.clone()) }
     }
 }
 
@@ -151,7 +151,7 @@ impl<S> Layer<S> for DrainLayer {
 #[derive(Clone, Debug)]
 pub struct Drain<S> {
     inner: S,
-    drain: DrainLayer,
+    drain: Arc<DrainLayer>,
 }
 
 impl<S, B, ResB> Service<Request<B>> for Drain<S>
@@ -167,7 +167,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let DrainLayer { in_flight, probes } = &self.drain;
+        let DrainLayer { in_flight, probes } = &*self.drain;
         let guard = (!probes.contains(request.uri().path())).then(|| in_flight.begin());
         ResponseFuture { inner: self.inner.call(request), guard }
     }

@@ -20,6 +20,7 @@ use http::header::RETRY_AFTER;
 use http::{HeaderValue, Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -57,7 +58,7 @@ impl<S> Layer<S> for GateLayer {
     type Service = Gate<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Gate { inner, gate: self.clone() }
+        Gate { inner, gate: Arc::new(self.clone()) }
     }
 }
 
@@ -65,7 +66,7 @@ impl<S> Layer<S> for GateLayer {
 #[derive(Clone, Debug)]
 pub struct Gate<S> {
     inner: S,
-    gate: GateLayer,
+    gate: Arc<GateLayer>,
 }
 
 impl<S> Gate<S> {

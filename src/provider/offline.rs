@@ -11,18 +11,21 @@
 //! ```
 //! use tower_graceful::provider::{Lifecycle, OfflineLayer};
 //! let lifecycle = Lifecycle::new();
-//! let tag = http::HeaderValue::from_static("\"10.0.0.7:8080\";epoch=1732060800000;fade=0");
+//! use tower_graceful::{model::UnixMillis, naming::header::OfflineTag};
+//! let tag = OfflineTag::new("10.0.0.7:8080".parse()?, UnixMillis::new(1_732_060_800_000));
 //! let app = axum::Router::<()>::new().layer(OfflineLayer::new(lifecycle.clone(), tag));
 //! lifecycle.leave(); // From here on every answer carries the header `graceful-offline`.
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 use super::Lifecycle;
 use crate::model::Phase;
-use crate::naming::header::{CALLER, OFFLINE};
+use crate::naming::header::{CALLER, OFFLINE, OfflineTag};
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use pin_project_lite::pin_project;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -37,10 +40,9 @@ pub struct OfflineLayer {
 }
 
 impl OfflineLayer {
-    /// Follows `lifecycle`, which clones of the layer and of its services share; `tag` names this instance:
-    /// an [`OfflineTag`](crate::naming::header::OfflineTag)'s value.
-    pub fn new(lifecycle: Lifecycle, tag: HeaderValue) -> Self {
-        Self { lifecycle, tag }
+    /// Follows `lifecycle`, which clones of the layer and of its services share; `tag` names this instance.
+    pub fn new(lifecycle: Lifecycle, tag: &OfflineTag) -> Self {
+        Self { lifecycle, tag: tag.to_value() }
     }
 }
 
@@ -48,8 +50,7 @@ impl<S> Layer<S> for OfflineLayer {
     type Service = Offline<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let (lifecycle, tag) = (self.lifecycle.clone(), self.tag.clone());
-        Offline { inner, lifecycle, tag }
+        Offline { inner, layer: Arc::new(self.clone()) }
     }
 }
 
@@ -57,8 +58,7 @@ impl<S> Layer<S> for OfflineLayer {
 #[derive(Clone, Debug)]
 pub struct Offline<S> {
     inner: S,
-    lifecycle: Lifecycle,
-    tag: HeaderValue,
+    layer: Arc<OfflineLayer>,
 }
 
 impl<S, B, ResB> Service<Request<B>> for Offline<S>
@@ -77,15 +77,14 @@ where
         request.headers_mut().remove(CALLER);
         // The request's version: an answer's own says nothing about its connection.
         let closes = request.version() <= Version::HTTP_11;
-        let (inner, lifecycle) = (self.inner.call(request), self.lifecycle.clone());
-        ResponseFuture { inner, lifecycle, tag: self.tag.clone(), closes }
+        ResponseFuture { inner: self.inner.call(request), layer: self.layer.clone(), closes }
     }
 }
 
 pin_project! {
     /// Response future of [`Offline`].
     #[derive(Debug)]
-    pub struct ResponseFuture<F> { #[pin] inner: F, lifecycle: Lifecycle, tag: HeaderValue, closes: bool }
+    pub struct ResponseFuture<F> { #[pin] inner: F, layer: Arc<OfflineLayer>, closes: bool }
 }
 
 impl<F: Future<Output = Result<Response<B>, E>>, B, E> Future for ResponseFuture<F> {
@@ -98,8 +97,8 @@ impl<F: Future<Output = Result<Response<B>, E>>, B, E> Future for ResponseFuture
         let headers = response.headers_mut();
         headers.remove(OFFLINE);
         // Read here, not in `call`: a request under way when leaving begins is tagged too.
-        if this.lifecycle.phase() == Phase::Leaving {
-            headers.insert(OFFLINE, this.tag.clone());
+        if this.layer.lifecycle.phase() == Phase::Leaving {
+            headers.insert(OFFLINE, this.layer.tag.clone());
             if *this.closes && !upgrades {
                 headers.insert(CONNECTION, CLOSE);
             }
@@ -116,7 +115,7 @@ mod tests {
     use tower::{ServiceExt as _, service_fn};
     use tower_test::mock;
 
-    const TAG: HeaderValue = HeaderValue::from_static("\"10.0.0.7:8080\";epoch=1;fade=0");
+    const TAG: &str = "\"10.0.0.7:8080\";epoch=1;fade=0";
 
     fn request(version: Version) -> Request<()> {
         Request::builder().version(version).body(()).unwrap()
@@ -125,7 +124,10 @@ mod tests {
     fn layer() -> (Lifecycle, OfflineLayer) {
         let lifecycle = Lifecycle::new();
         lifecycle.serve();
-        (lifecycle.clone(), OfflineLayer::new(lifecycle, TAG))
+        (
+            lifecycle.clone(),
+            OfflineLayer::new(lifecycle, &OfflineTag::from_value(&HeaderValue::from_static(TAG)).unwrap()),
+        )
     }
 
     #[tokio::test]

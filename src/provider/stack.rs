@@ -6,7 +6,7 @@ use super::offline::{Offline, OfflineLayer};
 use super::warmup::{FirstRequest, WarmUp, WarmUpLayer};
 use super::{Lifecycle, ProbePaths};
 use crate::Clock;
-use http::HeaderValue;
+use crate::naming::header::OfflineTag;
 use tower_layer::Layer;
 
 /// `drain(offline(gate(warmup(inner))))`.
@@ -22,18 +22,20 @@ use tower_layer::Layer;
 ///
 /// ```
 /// use tower_graceful::provider::{GracefulLayer, Lifecycle};
+/// use tower_graceful::{model::UnixMillis, naming::header::OfflineTag};
 /// let lifecycle = Lifecycle::new();
-/// let tag = http::HeaderValue::from_static("\"10.0.0.7:8080\";epoch=1732060800000;fade=0");
-/// let graceful = GracefulLayer::new(lifecycle.clone(), tag);
+/// let tag = OfflineTag::new("10.0.0.7:8080".parse()?, UnixMillis::new(1_732_060_800_000));
+/// let graceful = GracefulLayer::new(lifecycle.clone(), &tag);
 /// let in_flight = graceful.in_flight().clone();
 /// let app = axum::Router::<()>::new().layer(graceful);
 /// lifecycle.serve();
 /// // On a signal: `lifecycle.leave()`, wait until consumers have heard, then `in_flight.idle().await`.
+/// # Ok::<(), tower_graceful::model::InvalidAddress>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct GracefulLayer {
     lifecycle: Lifecycle,
-    tag: HeaderValue,
+    offline: OfflineLayer,
     in_flight: InFlight,
     first_request: FirstRequest,
     probes: ProbePaths,
@@ -41,12 +43,11 @@ pub struct GracefulLayer {
 }
 
 impl GracefulLayer {
-    /// Follows `lifecycle`; `tag` names this instance: an
-    /// [`OfflineTag`](crate::naming::header::OfflineTag)'s value.
-    pub fn new(lifecycle: Lifecycle, tag: HeaderValue) -> Self {
+    /// Follows `lifecycle`; `tag` names this instance.
+    pub fn new(lifecycle: Lifecycle, tag: &OfflineTag) -> Self {
         Self {
+            offline: OfflineLayer::new(lifecycle.clone(), tag),
             lifecycle,
-            tag,
             in_flight: InFlight::new(),
             first_request: FirstRequest::new(Clock::system()),
             probes: ProbePaths::default(),
@@ -93,11 +94,10 @@ impl<S> Layer<S> for GracefulLayer {
     type Service = Drain<Offline<Gate<WarmUp<S>>>>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let Self { lifecycle, tag, in_flight, first_request, probes, gated } = self.clone();
+        let Self { lifecycle, offline, in_flight, first_request, probes, gated } = self.clone();
         let warm_up = WarmUpLayer::new(lifecycle.clone(), first_request).with_probes(probes.clone());
-        let gate = if gated { GateLayer::new(lifecycle.clone()) } else { GateLayer::open() };
+        let gate = if gated { GateLayer::new(lifecycle) } else { GateLayer::open() };
         let gate = gate.with_probes(probes.clone());
-        let offline = OfflineLayer::new(lifecycle, tag);
         DrainLayer::new(in_flight).with_probes(probes).layer(offline.layer(gate.layer(warm_up.layer(inner))))
     }
 }
@@ -105,17 +105,20 @@ impl<S> Layer<S> for GracefulLayer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::UnixMillis;
     use crate::naming::header::{OFFLINE, REFUSED};
     use http::{Request, Response, StatusCode};
     use std::convert::Infallible;
     use tower::{ServiceExt as _, service_fn};
 
-    const TAG: HeaderValue = HeaderValue::from_static("\"10.0.0.7:8080\";epoch=1;fade=0");
+    fn tag() -> OfflineTag {
+        OfflineTag::new("10.0.0.7:8080".parse().unwrap(), UnixMillis::new(1))
+    }
 
     #[tokio::test]
     async fn a_refused_request_counts_as_traffic_but_does_not_start_the_warm_up() {
         let lifecycle = Lifecycle::new();
-        let layer = GracefulLayer::new(lifecycle.clone(), TAG);
+        let layer = GracefulLayer::new(lifecycle.clone(), &tag());
         let service = layer.layer(service_fn(async |_| Ok::<_, Infallible>(Response::new(()))));
         let call = || service.clone().oneshot(Request::get("/").body(()).unwrap());
 
@@ -128,12 +131,12 @@ mod tests {
         assert_eq!(call().await.unwrap().status(), StatusCode::OK);
         assert!(layer.first_request().moment().is_some());
         lifecycle.leave();
-        assert_eq!(call().await.unwrap().headers()[OFFLINE], TAG);
+        assert_eq!(call().await.unwrap().headers()[OFFLINE], tag().to_value());
     }
 
     #[tokio::test]
     async fn without_a_gate_requests_are_handled_before_the_process_serves() {
-        let layer = GracefulLayer::new(Lifecycle::new(), TAG).with_gate(false);
+        let layer = GracefulLayer::new(Lifecycle::new(), &tag()).with_gate(false);
         let service = layer.layer(service_fn(async |_| Ok::<_, Infallible>(Response::new(()))));
         let answer = service.oneshot(Request::get("/").body(()).unwrap()).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);

@@ -88,7 +88,7 @@ impl<S> Layer<S> for WarmUpLayer {
     type Service = WarmUp<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        WarmUp { inner, layer: self.clone() }
+        WarmUp { inner, layer: Arc::new(self.clone()) }
     }
 }
 
@@ -96,7 +96,7 @@ impl<S> Layer<S> for WarmUpLayer {
 #[derive(Clone, Debug)]
 pub struct WarmUp<S> {
     inner: S,
-    layer: WarmUpLayer,
+    layer: Arc<WarmUpLayer>,
 }
 
 impl<S: Service<Request<B>>, B> Service<Request<B>> for WarmUp<S> {

@@ -6,7 +6,7 @@ use super::hub::Hub;
 use super::settings::Settings;
 use super::{grpc, http};
 use crate::Clock;
-use crate::provider::serve::server::{self, Bounds};
+use crate::provider::serve::server::{self, Bounds, Wire};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,7 +82,7 @@ impl Registry {
         let cut = async || sleep(CLOSED_WITHIN).await; // Counts from its first poll: the end of `closed`.
         let bounds = Bounds { connections: connections_max, head_bytes: HEAD_BYTES_MAX };
         let routes = http::routes(hub.clone());
-        let client = |peer| grpc::Service::new(hub.clone(), peer, closing.clone());
+        let client = |wire: &Arc<Wire>| grpc::Service::new(hub.clone(), wire.peer(), closing.clone());
         let serve_http = server::serve(http, bounds, |_| routes.clone(), closed(), cut());
         let serve_grpc = server::serve(grpc, bounds, client, closed(), cut());
         let work = async {

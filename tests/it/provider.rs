@@ -24,7 +24,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tower_graceful::Clock;
 use tower_graceful::model::{Instance, InstanceKey, Phase, ServiceKey, UnixMillis, WarmUp, WarmUpClock, key};
-use tower_graceful::naming::header::{CALLER, CallerTag, OFFLINE, REFUSED};
+use tower_graceful::naming::header::{CALLER, CallerTag, OFFLINE, OfflineTag, REFUSED};
 use tower_graceful::naming::{self, BoxFuture, InProcess, Register, Snapshots, Subscribe};
 use tower_graceful::provider::{
     Bound, Builder, GracefulLayer, Handle, Lifecycle, Provider, Report, ServeError, ShutdownHandle,
@@ -578,7 +578,9 @@ async fn words_for_one_hop_end_at_it() {
 async fn the_layers_alone_work_under_plain_axum() {
     let lifecycle = Lifecycle::new();
     let tag = "\"10.0.0.7:8080\";epoch=1;fade=0";
-    let graceful = GracefulLayer::new(lifecycle.clone(), tag.parse().unwrap());
+    let epoch = UnixMillis::new(1);
+    let graceful =
+        GracefulLayer::new(lifecycle.clone(), &OfflineTag::new("10.0.0.7:8080".parse().unwrap(), epoch));
     let (listener, stop) = (listen().await, Arc::new(Notify::new()));
     let (address, stopped) = (listener.local_addr().unwrap(), stop.clone());
     let app = hello().layer(graceful.clone());

@@ -109,20 +109,20 @@ impl Provider {
         let address = listener.local_addr().map_err(ServeError::Listener)?;
         let ports = Ports::bind(&process.settings, address).await?;
         let instance = self.instance(address).await?;
-        let tag = OfflineTag::new(instance.address().clone(), *epoch).to_value();
-        let layer = GracefulLayer::new(process.lifecycle.clone(), tag)
+        let tag = OfflineTag::new(instance.address().clone(), *epoch);
+        let layer = GracefulLayer::new(process.lifecycle.clone(), &tag)
             .with_in_flight(process.in_flight.clone())
             .with_gate(process.settings.gated)
             .with_probes(process.settings.probes.clone())
             .with_clock(process.settings.clock.clone());
         ports.announce(process, address, instance.clone());
 
-        let app = layer.layer(router);
+        // The layers anew for each connection: what connections share is counted by other cores as well.
         let (drain, probes) = (SetOnce::<()>::new(), &process.settings.probes);
-        let connections = server::serve_wires(
+        let connections = server::serve(
             listener,
             Bounds::default(),
-            |wire| process.callers.follow(wire, probes.clone(), app.clone()),
+            |wire| process.callers.follow(wire, probes.clone(), layer.layer(router.clone())),
             async { () = *drain.wait().await },
             time_is_up(process),
         );

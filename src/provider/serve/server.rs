@@ -5,7 +5,8 @@
 //! nobody has fetched. So: every connection reads what has arrived before it is told to end, the kernel's
 //! queue is emptied before the port closes, and what then does not end by itself is aborted and counted.
 
-use super::wire::{Tapped, Wire};
+use super::wire::Tapped;
+pub(crate) use super::wire::Wire;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -72,7 +73,7 @@ impl Default for Bounds {
     }
 }
 
-/// Serves the connections of `listener`, each with the service that `make` gives for its peer, until
+/// Serves the connections of `listener`, each with the service that `make` gives for it, until
 /// `drain` resolves; then lets every connection end, closes the port, and aborts what is left when `abort`
 /// resolves. Returns how many connections were cut.
 ///
@@ -83,24 +84,6 @@ impl Default for Bounds {
 /// # Cancel safety
 /// Dropping the future closes the port and aborts every connection.
 pub(crate) async fn serve<M, S, B>(
-    listener: TcpListener,
-    bounds: Bounds,
-    mut make: M,
-    drain: impl Future<Output = ()>,
-    abort: impl Future<Output = ()>,
-) -> usize
-where
-    M: FnMut(SocketAddr) -> S,
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError>,
-    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
-{
-    serve_wires(listener, bounds, move |wire| make(wire.peer()), drain, abort).await
-}
-
-/// As [`serve`], for services that also want to know what becomes of their connection.
-pub(crate) async fn serve_wires<M, S, B>(
     listener: TcpListener,
     bounds: Bounds,
     make: M,
