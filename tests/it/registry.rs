@@ -157,7 +157,7 @@ async fn wrong_input_is_answered_with_what_is_wrong_and_what_is_accepted() {
         ("POST", "/instance?serviceName=orders&port=80", 400, "parameter ip is missing"),
         ("POST", "/instance?serviceName=orders&ip=10.0.0.7&port=", 400, "parameter port is missing"),
         ("POST", "/instance?serviceName=orders&ip=10.0.0.7&port=65536", 400, "0 to 65535"),
-        ("POST", "/instance?serviceName=orders&ip=a%20b&port=80", 400, "HOST:PORT"),
+        ("POST", "/instance?serviceName=orders&ip=a%20b&port=80", 400, "an IP address, or a name"),
         ("POST", "/instance?serviceName=%40%40orders&ip=10.0.0.7&port=80", 400, "not beginning with @"),
         ("POST", "/instance?serviceName=%ff&ip=10.0.0.7&port=80", 400, "percent-encoded UTF-8"),
         ("POST", &format!("{one}&groupName=a/b"), 400, "group name"),
