@@ -1,6 +1,6 @@
 //! One running copy of a service.
 
-use super::{Address, Cluster, Metadata, UnixMillis, WarmUp, WarmUpAge, Weight, key};
+use super::{Address, Cluster, Leaving, Metadata, UnixMillis, WarmUp, WarmUpAge, Weight, key};
 use std::fmt;
 
 /// What tells the instances of one service apart in a registry: address and cluster.
@@ -86,7 +86,12 @@ impl Instance {
     /// registration speaks of no warm-up: such an instance is warm.
     pub fn warm_up(&self, now: UnixMillis) -> Option<(WarmUp, WarmUpAge)> {
         let curve = WarmUp::from_metadata(&self.metadata)?;
-        let start = self.metadata.parse::<UnixMillis>(key::WARM_UP_START);
-        Some((curve, start.map_or(WarmUpAge::NotStarted, |start| WarmUpAge::Running(now.since(start)))))
+        let begun = WarmUp::begun_in(&self.metadata);
+        Some((curve, begun.map_or(WarmUpAge::NotStarted, |begun| WarmUpAge::Running(now.since(begun)))))
+    }
+
+    /// Since when it leaves and how fast, when its registration says that it does.
+    pub fn leaving(&self) -> Option<Leaving> {
+        self.metadata.parse(key::LEAVING)
     }
 }

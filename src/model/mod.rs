@@ -11,6 +11,7 @@
 mod address;
 mod instance;
 mod lease;
+mod leaving;
 mod metadata;
 mod name;
 mod phase;
@@ -22,6 +23,7 @@ mod weight;
 pub use address::{Address, InvalidAddress};
 pub use instance::{Instance, InstanceKey};
 pub use lease::{InvalidLease, Lease, Liveness};
+pub use leaving::Leaving;
 pub use metadata::Metadata;
 pub use name::{Cluster, Group, InvalidName, Namespace, ServiceKey, ServiceName};
 pub use phase::Phase;
@@ -46,4 +48,11 @@ pub mod key {
     pub const WARM_UP_CLOCK: &str = "graceful.warmup.clock";
     /// Moment the warm-up began, in milliseconds since 1970; absent until then.
     pub const WARM_UP_START: &str = "graceful.warmup.start";
+    /// Since when the instance leaves, in milliseconds since 1970, and over how many seconds its weight falls
+    /// to zero: `1732060800000;20`, a [`Leaving`](super::Leaving). Absent until then.
+    pub const LEAVING: &str = "graceful.leaving";
+    /// Dubbo's start of the provider, in milliseconds since 1970. Read where [`WARM_UP`] is absent.
+    pub const DUBBO_TIMESTAMP: &str = "timestamp";
+    /// Dubbo's warm-up window in milliseconds. Read where [`WARM_UP`] is absent.
+    pub const DUBBO_WARM_UP: &str = "warmup";
 }

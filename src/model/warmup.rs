@@ -1,6 +1,6 @@
 //! How much of its weight a young instance takes.
 
-use super::{Metadata, key};
+use super::{Metadata, UnixMillis, key};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -145,7 +145,13 @@ impl WarmUp {
     ///
     /// Values that are out of range or do not read have their default, and a floor of 0 that would never be
     /// left is read as the default too: a foreign mistake must not keep an instance without traffic.
+    ///
+    /// Where our window is absent, Dubbo's `timestamp` and `warmup` are read: a straight line from 1 %, begun
+    /// at the timestamp. It takes both: a timestamp alone says when a process began, and asks for no warm-up.
     pub fn from_metadata(metadata: &Metadata) -> Option<Self> {
+        if metadata.get(key::WARM_UP).is_none() {
+            return Self::from_dubbo(metadata);
+        }
         let window = Duration::try_from_secs_f64(metadata.parse(key::WARM_UP)?).ok()?;
         let mut curve = Self::new(window).unwrap_or_default();
         if let Some(clock) = metadata.parse(key::WARM_UP_CLOCK) {
@@ -158,6 +164,19 @@ impl WarmUp {
             curve = curve.with_floor(floor).unwrap_or(curve);
         }
         Some(curve)
+    }
+
+    fn from_dubbo(metadata: &Metadata) -> Option<Self> {
+        Self::begun_in(metadata)?;
+        let window = Duration::from_millis(metadata.parse(key::DUBBO_WARM_UP)?);
+        let line = Self { exponent: 1.0, clock: WarmUpClock::Registration, ..Self::DEFAULT };
+        Some(Self { window, ..line }.checked().unwrap_or(line))
+    }
+
+    /// The moment at which the warm-up that a registration speaks of began; nothing before it has begun.
+    pub(super) fn begun_in(metadata: &Metadata) -> Option<UnixMillis> {
+        let ours = metadata.get(key::WARM_UP).is_some();
+        metadata.parse(if ours { key::WARM_UP_START } else { key::DUBBO_TIMESTAMP })
     }
 
     /// The entries that describe the curve in a registration.
@@ -259,6 +278,20 @@ mod tests {
         assert_eq!(read(&[(key::WARM_UP, " 30 "), (key::WARM_UP_EXPONENT, "NaN")]), {
             Some(WarmUp::new(Duration::from_secs(30)).unwrap())
         });
+    }
+
+    #[test]
+    fn dubbo_is_understood_where_we_are_silent() {
+        let read = |entries: &[(&str, &str)]| WarmUp::from_metadata(&Metadata::from_iter(entries.to_vec()));
+        let (timestamp, warm_up) = ((key::DUBBO_TIMESTAMP, "1732060800000"), (key::DUBBO_WARM_UP, "600000"));
+        let line = read(&[timestamp, warm_up]).unwrap();
+        assert_eq!(line.window(), Duration::from_secs(600));
+        assert_eq!([0.0, 60.0, 300.0, 600.0].map(|age| line.factor(running(age))), [0.01, 0.1, 0.5, 1.0]);
+        assert_eq!(read(&[timestamp, warm_up, (key::WARM_UP, "120")]), Some(WarmUp::default()));
+        assert_eq!(read(&[timestamp, (key::DUBBO_WARM_UP, "0")]).unwrap().factor(running(0.0)), 1.0);
+        for unclear in [&[timestamp][..], &[warm_up], &[timestamp, (key::DUBBO_WARM_UP, "-1")]] {
+            assert_eq!(read(unclear), None, "{unclear:?}");
+        }
     }
 
     #[test]
