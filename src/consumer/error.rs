@@ -49,7 +49,7 @@ impl NoInstance {
         self.seen.waited
     }
 
-    /// How many instances are listed, all of them disabled or without weight.
+    /// How many instances are listed, all of them disabled, without weight or outside the balancer's subset.
     pub fn listed(&self) -> usize {
         self.seen.listed
     }

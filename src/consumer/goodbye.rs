@@ -1,8 +1,9 @@
 //! Takes the offline tag off answers and puts their sender aside, so that it gets no further request.
 //!
-//! A registry tells consumers seconds later that an instance leaves; its own answer tells them at once. The
+//! A registry tells consumers seconds later that an instance leaves; its own answer tells them at once. A tag
+//! with a fade takes its sender out bit by bit: it serves on while its weight falls in a straight line. The
 //! first tag of an instance also asks the registry for its list. The judgement holds until the registry has
-//! been seen without that incarnation, or for 60 s; a stale list does not overrule it, and another epoch at
+//! been seen without that incarnation, or for 60 s after the fade; a stale list does not overrule it, and another epoch at
 //! the same address is welcome at once. When everyone has been put aside, the last ones standing are used
 //! all the same.
 //!
@@ -102,7 +103,7 @@ pub(super) fn hear(headers: &mut HeaderMap, endpoint: &Endpoint) -> u64 {
     let mut ignored = 0;
     for value in headers.get_all(OFFLINE) {
         if let Some(tag) = OfflineTag::from_value(value).filter(|tag| counts(tag, endpoint)) {
-            endpoint.put_aside(tag.epoch);
+            endpoint.put_aside(tag.epoch, tag.fade);
         } else {
             ignored += 1;
             let instance = endpoint.instance().address();

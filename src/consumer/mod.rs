@@ -20,6 +20,7 @@ mod stack;
 
 pub use balance::{Balance, BalanceLayer};
 pub use classify::Applied;
+pub use endpoints::InvalidAmplification;
 pub use error::{BoxError, HeaderTimeout, InstanceError, NeverApplied, NoInstance};
 pub use failover::{Failover, FailoverLayer};
 pub use goodbye::{Goodbye, GoodbyeLayer};

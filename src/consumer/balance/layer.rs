@@ -2,8 +2,9 @@
 
 use super::{Balance, Dial};
 use crate::Clock;
-use crate::consumer::Policy;
-use crate::model::Instance;
+use crate::consumer::endpoints::{InvalidAmplification, MaxAmplification, Rules};
+use crate::consumer::pick::Policy;
+use crate::model::{Cluster, Instance, InvalidName};
 use crate::naming::Snapshots;
 use std::time::Duration;
 use tower_layer::Layer;
@@ -18,8 +19,7 @@ use tower_layer::Layer;
 #[derive(Clone, Debug)]
 pub struct BalanceLayer {
     pub(super) snapshots: Snapshots,
-    pub(super) policy: Policy,
-    pub(super) clock: Clock,
+    pub(super) rules: Rules,
     pub(super) wait: Duration,
     pub(super) header_timeout: Option<Duration>,
     pub(super) app: String,
@@ -36,8 +36,7 @@ impl BalanceLayer {
     pub fn new(snapshots: Snapshots) -> Self {
         Self {
             snapshots,
-            policy: Policy::default(),
-            clock: Clock::system(),
+            rules: Rules::default(),
             wait: Self::WAIT,
             header_timeout: Some(Self::HEADER_TIMEOUT),
             app: String::new(),
@@ -47,14 +46,59 @@ impl BalanceLayer {
     /// Another way of choosing. Default [`Policy::P2c`] with `c` = 1.
     #[must_use]
     pub fn with_policy(self, policy: Policy) -> Self {
-        Self { policy, ..self }
+        Self { rules: Rules { policy, ..self.rules }, ..self }
     }
 
-    /// The clock that tells how old the warm-ups are that began before this consumer did. Default the
-    /// system's.
+    /// How many times its load before a warm instance may get when others have left and their successors are
+    /// cold still; beyond that the ramps give way. Default 1.5; `None` lets them be.
+    ///
+    /// ```
+    /// # let snapshots = tower_graceful::naming::Snapshots::fixed("orders".parse()?, Vec::new());
+    /// use tower_graceful::consumer::BalanceLayer;
+    /// let layer = BalanceLayer::new(snapshots).with_max_amplification(2.0)?;
+    /// assert!(layer.with_max_amplification(0.5).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When it is below 1 or not finite.
+    pub fn with_max_amplification(self, times: impl Into<Option<f64>>) -> Result<Self, InvalidAmplification> {
+        let max_amplification = times.into().map(MaxAmplification::new).transpose()?;
+        Ok(Self { rules: Rules { max_amplification, ..self.rules }, ..self })
+    }
+
+    /// Only the instances of these clusters. Default all; a blank name means `DEFAULT`.
+    ///
+    /// ```
+    /// # let snapshots = tower_graceful::naming::Snapshots::fixed("orders".parse()?, Vec::new());
+    /// use tower_graceful::consumer::BalanceLayer;
+    /// let nearby = BalanceLayer::new(snapshots)
+    ///     .with_clusters(["gz"])?
+    ///     .with_filter(|instance| instance.metadata.get("version") == Some("2"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When a name is not that of a cluster.
+    pub fn with_clusters<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidName> {
+        let clusters = names.into_iter().map(Cluster::new).collect::<Result<Vec<_>, _>>()?;
+        Ok(self.with_filter(move |instance| clusters.contains(&instance.key.cluster)))
+    }
+
+    /// Only the instances that `filter` lets through, and every filter given before. Default all.
+    ///
+    /// It is asked once for each instance in each new list, in the pick that first sees that list. Where it
+    /// lets nobody through there is nobody to choose: the others are no reserve.
+    #[must_use]
+    pub fn with_filter(self, filter: impl Fn(&Instance) -> bool + Send + Sync + 'static) -> Self {
+        Self { rules: Rules { subset: self.rules.subset.and(filter), ..self.rules }, ..self }
+    }
+
+    /// The clock that tells the age of what began before this consumer did: warm-ups, and ways out. Default
+    /// the system's.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
-        Self { clock, ..self }
+        Self { rules: Rules { clock, ..self.rules }, ..self }
     }
 
     /// How long a call waits for the first instance while there is none. Default 5 s; zero fails at once.

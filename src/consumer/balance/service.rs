@@ -44,9 +44,9 @@ impl<S: Clone> Balance<S> {
         settings: BalanceLayer,
         make: Box<dyn Fn(&Instance) -> S + Send + Sync>,
     ) -> Self {
-        let BalanceLayer { snapshots, policy, clock, wait, header_timeout, app } = settings;
+        let BalanceLayer { snapshots, rules, wait, header_timeout, app } = settings;
         let caller = CallerTag::of_this_process(&app).to_value();
-        let endpoints = Endpoints::new(snapshots, policy, clock, make);
+        let endpoints = Endpoints::new(snapshots, rules, make);
         Self { shared: Arc::new(Shared { endpoints, caller, wait, header_timeout }) }
     }
 

@@ -6,6 +6,7 @@ use crate::naming::Snapshots;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// One incarnation of an instance. It outlives tables and flaps of the list, and so do its calls in flight.
@@ -51,14 +52,14 @@ impl Endpoint {
         &self.fleet
     }
 
-    /// Takes the incarnation `epoch` of this instance out of every pick that begins after this returns, and
-    /// asks the registry for its list when that is news.
-    pub(in crate::consumer) fn put_aside(&self, epoch: UnixMillis) {
-        let news = self.fleet.aside().put(self.instance.address(), epoch, Instant::now());
+    /// Takes the incarnation `epoch` of this instance out over `fade`: with none, out of every pick that
+    /// begins after this returns. Asks the registry for its list when that is news.
+    pub(in crate::consumer) fn put_aside(&self, epoch: UnixMillis, fade: Duration) {
+        let news = self.fleet.aside().put(self.instance.address(), epoch, fade, Instant::now());
         if news {
             self.fleet.judgements.fetch_add(1, Ordering::Release);
             self.fleet.snapshots.refresh();
-            tracing::info!(instance = %self.instance.address(), %epoch, "instance leaves: put aside");
+            tracing::info!(instance = %self.instance.address(), %epoch, ?fade, "instance leaves: put aside");
         }
     }
 }

@@ -1,28 +1,40 @@
 //! The instances that a balancer chooses among: newest snapshot, minus those put aside for a while, with
-//! their weights at this moment.
+//! their weights at this moment: the registered one, times what warm-up and way out leave of it, under the
+//! elastic bound.
 //!
 //! A pick loads one immutable [`table`](Table), looks whether the world has moved since it was made, and
 //! draws. Nobody renews the table in the background: the pick that finds it old does.
 //!
 //! - The list or a judgement has changed: whoever finds that renews the table, and the others wait for it on
 //!   a short lock. A publication or a judgement that has returned therefore counts in every later pick.
-//! - Only weights have changed, because someone warms up: one renews, the others draw from the old table.
+//! - Only weights have changed, because someone warms up or leaves: one renews, the others draw from the old table.
 
 mod aside;
+mod bound;
 mod endpoint;
+mod fade;
 mod roster;
+mod rules;
+mod since;
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub use bound::InvalidAmplification;
+pub(super) use bound::MaxAmplification;
 pub(super) use endpoint::{Endpoint, Fleet, Guard};
+pub(super) use rules::Rules;
 pub(super) use table::Tried;
 
 use super::Policy;
 use crate::Clock;
 use crate::model::Instance;
+use crate::naming::Snapshots;
 use arc_swap::ArcSwap;
-use roster::{News, Roster};
+use bound::Bound;
+use roster::{Heard, Roster};
+use rules::Subset;
+use since::News;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
@@ -33,8 +45,6 @@ use tokio::time::Instant;
 pub(super) struct Endpoints<S> {
     fleet: Arc<Fleet>,
     policy: Policy,
-    clock: Clock,
-    make: Box<dyn Fn(&Instance) -> S + Send + Sync>,
     current: ArcSwap<Dated<S>>,
     roster: Mutex<Followed<S>>,
 }
@@ -45,11 +55,17 @@ struct Dated<S> {
     revision: u64,
 }
 
-/// A roster, and the version of the list that it has followed.
+/// A roster, the version of the list that it has followed, and what it takes to follow the next.
 struct Followed<S> {
     roster: Roster<S>,
     version: Option<u64>,
+    subset: Subset,
+    clock: Clock,
+    make: Make<S>,
 }
+
+/// Makes the service of an instance.
+type Make<S> = Box<dyn Fn(&Instance) -> S + Send + Sync>;
 
 /// One choice.
 pub(super) struct Choice<S> {
@@ -65,17 +81,13 @@ impl<S: Clone> Endpoints<S> {
     /// Renewing the table may cost a thousandth of the time.
     const TICK_PER_COST: u32 = 1000;
 
-    pub(super) fn new(
-        snapshots: crate::naming::Snapshots,
-        policy: Policy,
-        clock: Clock,
-        make: Box<dyn Fn(&Instance) -> S + Send + Sync>,
-    ) -> Self {
-        let fleet = Fleet::new(snapshots);
-        let mut followed = Followed { roster: Roster::new(), version: None };
-        let first = followed.renew(&fleet, &clock, &*make);
+    pub(super) fn new(snapshots: Snapshots, rules: Rules, make: Make<S>) -> Self {
+        let Rules { policy, max_amplification, subset, clock } = rules;
+        let (fleet, roster) = (Fleet::new(snapshots), Roster::new(Bound::new(max_amplification)));
+        let mut followed = Followed { roster, version: None, subset, clock, make };
+        let first = followed.renew(&fleet);
         let (current, roster) = (ArcSwap::from_pointee(first), Mutex::new(followed));
-        Self { fleet, policy, clock, make, current, roster }
+        Self { fleet, policy, current, roster }
     }
 
     pub(super) fn fleet(&self) -> &Fleet {
@@ -118,7 +130,7 @@ impl<S: Clone> Endpoints<S> {
     fn renew(&self, mut followed: MutexGuard<'_, Followed<S>>) {
         let current = self.current.load();
         if current.is_outdated(&self.fleet) || current.is_due() {
-            self.current.store(Arc::new(followed.renew(&self.fleet, &self.clock, &*self.make)));
+            self.current.store(Arc::new(followed.renew(&self.fleet)));
         }
     }
 
@@ -157,17 +169,15 @@ impl<S> Dated<S> {
 
 impl<S: Clone> Followed<S> {
     /// The table of this moment.
-    fn renew(&mut self, fleet: &Arc<Fleet>, clock: &Clock, make: &dyn Fn(&Instance) -> S) -> Dated<S> {
+    fn renew(&mut self, fleet: &Arc<Fleet>) -> Dated<S> {
         let (revision, version, now) = (fleet.revision(), fleet.snapshots().version(), Instant::now());
         if version > 0 && self.version != Some(version) {
             let (snapshot, published) = fleet.snapshots().latest_at();
-            let first = self.version.is_none();
-            self.roster.follow(
-                &News { snapshot: &snapshot, first, published, now, wall: clock.now() },
-                fleet,
-                make,
-            );
-            fleet.aside().keep_listed(self.roster.listed());
+            let news = News { first: self.version.is_none(), published, now };
+            let list = snapshot.instances().iter();
+            let ours = list.clone().filter(|instance| self.subset.has(instance));
+            self.roster.follow(ours, Heard { news, wall: self.clock.now(), fleet }, &*self.make);
+            fleet.aside().keep_listed(list.map(|instance| (instance.address(), instance.epoch())));
             self.version = Some(version);
         }
         let tick = || Endpoints::<S>::TICK_MIN.max(now.elapsed() * Endpoints::<S>::TICK_PER_COST);

@@ -2,10 +2,13 @@
 //! they may be used. Moments come in as arguments.
 
 use super::aside::Aside;
+use super::bound::{Bound, Bounded, Part};
 use super::endpoint::{Endpoint, Fleet};
+use super::fade::Fade;
+use super::since::{News, Since};
 use super::table::{Slot, Table};
 use crate::consumer::pick::Weights;
-use crate::model::{Instance, InstanceKey, Snapshot, UnixMillis, WarmUp, WarmUpAge, Weight};
+use crate::model::{Instance, InstanceKey, UnixMillis, WarmUp, WarmUpAge, Weight};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +19,7 @@ pub(super) struct Roster<S> {
     /// Sorted by key, as snapshots are.
     members: Vec<Member<S>>,
     gone: Gone,
+    bound: Bound,
     /// The slots of the last table and the members they came from: used again while nobody comes or goes.
     slots: (Arc<[Slot<S>]>, Vec<usize>),
 }
@@ -25,99 +29,129 @@ struct Member<S> {
     endpoint: Arc<Endpoint>,
     service: S,
     curve: Option<WarmUp>,
-    started: Option<Started>,
+    life: Life,
 }
 
-/// The beginning of a warm-up, on our own clock.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Started {
-    seen: Instant,
-    /// Age at that moment.
-    ahead: Duration,
-}
-
-/// A list, and the moments that belong to it.
-pub(super) struct News<'a> {
-    pub(super) snapshot: &'a Snapshot,
-    /// Whether nothing was known before.
-    pub(super) first: bool,
-    pub(super) published: Instant,
-    pub(super) now: Instant,
-    pub(super) wall: UnixMillis,
+/// What has begun for an instance, as far as the registry tells.
+#[derive(Clone, Copy, Default)]
+struct Life {
+    warm_up: Option<Since>,
+    leaving: Option<Fade>,
 }
 
 impl<S: Clone> Roster<S> {
-    pub(super) fn new() -> Self {
-        Self { members: Vec::new(), gone: Gone::default(), slots: (Arc::default(), Vec::new()) }
+    pub(super) fn new(bound: Bound) -> Self {
+        let slots = (Arc::default(), Vec::new());
+        Self { members: Vec::new(), gone: Gone::default(), bound, slots }
     }
 
-    /// Brings the members in line with a list. Whoever stays keeps age, service and calls in flight; another
-    /// epoch at the same address is a newcomer.
-    pub(super) fn follow(&mut self, news: &News<'_>, fleet: &Arc<Fleet>, make: &dyn Fn(&Instance) -> S) {
+    /// Brings the members in line with `list`, which is sorted by key. Whoever stays keeps age, service and
+    /// calls in flight; another epoch at the same address is a newcomer.
+    pub(super) fn follow<'a>(
+        &mut self,
+        list: impl Iterator<Item = &'a Instance>,
+        heard: Heard<'_>,
+        make: &dyn Fn(&Instance) -> S,
+    ) {
+        let now = heard.news.now;
         let mut before = std::mem::take(&mut self.members).into_iter().peekable();
-        for listed in news.snapshot.instances() {
+        for listed in list {
             while let Some(gone) = before.next_if(|member| member.listed.key < listed.key) {
-                self.gone.remember(gone, news.now);
+                self.gone.remember(gone, now);
             }
             let member = match before.next_if(|member| member.listed.key == listed.key) {
                 Some(member) if member.listed == *listed => member,
-                Some(member) if member.endpoint.epoch() == listed.epoch() => member.renewed(listed, news),
+                Some(member) if member.endpoint.epoch() == listed.epoch() => member.renewed(listed, heard),
                 replaced => {
                     if let Some(replaced) = replaced {
-                        self.gone.remember(replaced, news.now);
+                        self.gone.remember(replaced, now);
                     }
-                    let (endpoint, started) = self.gone.recall(listed).unwrap_or_else(|| {
+                    let (endpoint, life) = self.gone.recall(listed).unwrap_or_else(|| {
                         tracing::info!(instance = %listed.address(), "instance joins");
-                        (Endpoint::new(listed.clone(), fleet.clone()), None)
+                        (Endpoint::new(listed.clone(), heard.fleet.clone()), Life::default())
                     });
                     let service = make(listed);
-                    let member = Member { listed: listed.clone(), endpoint, service, curve: None, started };
-                    member.renewed(listed, news)
+                    let member = Member { listed: listed.clone(), endpoint, service, curve: None, life };
+                    member.renewed(listed, heard)
                 }
             };
             self.members.push(member);
         }
-        before.for_each(|member| self.gone.remember(member, news.now));
+        before.for_each(|member| self.gone.remember(member, now));
         self.slots = (Arc::default(), Vec::new());
     }
 
-    /// Everyone on the list, for whoever must know who is not.
-    pub(super) fn listed(&self) -> impl Iterator<Item = (&crate::model::Address, Option<UnixMillis>)> {
-        self.members.iter().map(|member| (member.listed.address(), member.endpoint.epoch()))
-    }
-
-    /// The members and their weights at `now`; while someone ramps they change after `tick`, asked at the end.
+    /// The members and their weights at `now`; while someone ramps or fades they change after `tick`, asked
+    /// at the end.
     pub(super) fn table(&mut self, aside: &Aside, now: Instant, tick: impl Fn() -> Duration) -> Table<S> {
-        let (order, live, returns) = self.standing(aside, now);
+        let Standings { ranked, live, ends, returns } = self.standings(aside, now);
+        let (used, _) = ranked.split_at(live);
+        let parts: Vec<Part> = used.iter().map(|it| self.members[it.index].part(it.presence, now)).collect();
+        let used = || used.iter().map(|it| &self.members[it.index]);
+        let window = used().filter_map(|member| member.curve).map(|curve| curve.window()).max();
+        let warm = used().filter_map(Member::warm_at).filter(|&warm| warm > now).min();
+        let Bounded { weights, eases } = self.bound.apply(&parts, window.unwrap_or_default(), now);
+
+        let order: Vec<usize> = ranked.iter().map(|it| it.index).collect();
         if self.slots.1 != order {
             let slots = order.iter().map(|&index| self.members[index].slot()).collect();
             self.slots = (slots, order);
         }
-        let chosen = || self.slots.1[..live].iter().map(|&index| &self.members[index]);
-        let weights: Vec<f64> = chosen().map(|member| member.weight(now)).collect();
         let weights = Weights::new(&weights);
-        let warm = chosen().filter_map(Member::warm_at).filter(|&warm| warm > now).min();
-        let next_change = warm.map(|warm| warm.min(now + tick())).into_iter().chain(returns).min();
+        let moving = warm.into_iter().chain(ends).min().map(|end| end.min(now + tick()));
+        let next_change = moving.into_iter().chain(returns).chain(eases).min();
         Table { slots: self.slots.0.clone(), weights, next_change }
     }
 
-    /// Who may be used: the indices of the members, best first; how many of them are used while all is
-    /// well; and when the first of those put aside returns.
-    fn standing(&self, aside: &Aside, now: Instant) -> (Vec<usize>, usize, Option<Instant>) {
-        let mut returns: Option<Instant> = None;
-        let mut ranked: Vec<(Rank, usize)> = Vec::with_capacity(self.members.len());
+    /// Who may be used, at `now`.
+    fn standings(&self, aside: &Aside, now: Instant) -> Standings {
+        let mut all =
+            Standings { ranked: Vec::with_capacity(self.members.len()), live: 0, ends: None, returns: None };
         for (index, member) in self.members.iter().enumerate() {
             if !member.listed.enabled || member.listed.weight == Weight::NONE {
                 continue;
             }
-            let until = aside.until(member.listed.address(), member.endpoint.epoch(), now);
-            returns = returns.into_iter().chain(until).min();
-            ranked.push((Rank::of(member.listed.healthy, until.is_some()), index));
+            let tombstone = aside.against(member.listed.address(), member.endpoint.epoch(), now);
+            let fade = tombstone.map(|tombstone| tombstone.fade).into_iter().chain(member.life.leaving);
+            let fade = fade.reduce(Fade::sooner).map(|fade| (fade.end(), fade.factor(now)));
+            let out = fade.is_some_and(|(_, factor)| factor == 0.0);
+            // The last ones standing do not fade: of several, each takes its part.
+            let presence = fade.filter(|_| !out).map_or(1.0, |(_, factor)| factor);
+            let end = fade.filter(|_| !out).map(|(end, _)| end);
+            all.ends = all.ends.into_iter().chain(end).min();
+            all.returns = all.returns.into_iter().chain(tombstone.map(|tombstone| tombstone.until)).min();
+            all.ranked.push(Standing { rank: Rank::of(member.listed.healthy, out), index, presence });
         }
-        ranked.sort_unstable();
-        let live = ranked.iter().take_while(|(rank, _)| *rank == ranked[0].0).count();
-        (ranked.into_iter().map(|(_, index)| index).collect(), live, returns)
+        all.ranked.sort_unstable_by_key(|it| (it.rank, it.index));
+        all.live = all.ranked.iter().take_while(|it| it.rank == all.ranked[0].rank).count();
+        all
     }
+}
+
+/// A list as it was heard.
+#[derive(Clone, Copy)]
+pub(super) struct Heard<'a> {
+    pub(super) news: News,
+    pub(super) wall: UnixMillis,
+    pub(super) fleet: &'a Arc<Fleet>,
+}
+
+/// Who may be used, best first.
+struct Standings {
+    ranked: Vec<Standing>,
+    /// How many of them are used while all is well.
+    live: usize,
+    /// When the first fade ends.
+    ends: Option<Instant>,
+    /// When the first of those put aside is forgiven.
+    returns: Option<Instant>,
+}
+
+struct Standing {
+    rank: Rank,
+    index: usize,
+    /// The part of its weight that it has not faded.
+    presence: f64,
 }
 
 /// Only the best rank that anyone holds takes traffic; the others are a reserve for retries. Someone who
@@ -142,10 +176,18 @@ impl Rank {
 }
 
 impl<S: Clone> Member<S> {
-    fn renewed(mut self, listed: &Instance, news: &News<'_>) -> Self {
-        let warm_up = listed.warm_up(news.wall);
+    fn renewed(mut self, listed: &Instance, heard: Heard<'_>) -> Self {
+        let warm_up = listed.warm_up(heard.wall);
         self.curve = warm_up.map(|(curve, _)| curve);
-        self.started = self.started.or_else(|| Started::heard(warm_up?.1, news));
+        self.life.warm_up = self.life.warm_up.or_else(|| match warm_up?.1 {
+            WarmUpAge::NotStarted => None,
+            WarmUpAge::Running(told) => Some(Since::heard(told, heard.news)),
+        });
+        let known = self.life.leaving.map(Fade::since);
+        self.life.leaving = listed.leaving().map(|leaving| {
+            let told = heard.wall.since(leaving.since);
+            Fade::new(known.unwrap_or_else(|| Since::heard(told, heard.news)), leaving.fade)
+        });
         self.listed = listed.clone();
         self
     }
@@ -154,32 +196,15 @@ impl<S: Clone> Member<S> {
         Slot { endpoint: self.endpoint.clone(), service: self.service.clone() }
     }
 
-    fn weight(&self, now: Instant) -> f64 {
-        let age = self.started.map_or(WarmUpAge::NotStarted, |started| WarmUpAge::Running(started.age(now)));
-        self.listed.weight.as_f64() * self.curve.map_or(1.0, |curve| curve.factor(age))
+    fn part(&self, presence: f64, now: Instant) -> Part {
+        let age = self.life.warm_up.map_or(WarmUpAge::NotStarted, |begun| WarmUpAge::Running(begun.age(now)));
+        let factor = self.curve.map_or(1.0, |curve| curve.factor(age));
+        Part { full: self.listed.weight.as_f64() * presence, factor }
     }
 
     /// When the ramp ends, once it has begun; an age beyond every clock has ended long ago.
     fn warm_at(&self) -> Option<Instant> {
-        let started = self.started?;
-        started.seen.checked_add(self.curve?.window().saturating_sub(started.ahead))
-    }
-}
-
-impl Started {
-    /// What was seen to appear is as old as the news of it, whatever the clocks say. Only of what stood in
-    /// the first list already the age is told by wall clocks; one that runs ahead of ours makes it 0, from
-    /// where it grows as time passes.
-    fn heard(age: WarmUpAge, news: &News<'_>) -> Option<Self> {
-        match age {
-            WarmUpAge::NotStarted => None,
-            WarmUpAge::Running(ahead) if news.first => Some(Self { seen: news.now, ahead }),
-            WarmUpAge::Running(_) => Some(Self { seen: news.published, ahead: Duration::ZERO }),
-        }
-    }
-
-    fn age(self, now: Instant) -> Duration {
-        self.ahead.saturating_add(now.saturating_duration_since(self.seen))
+        self.life.warm_up?.at_age(self.curve?.window())
     }
 }
 
@@ -189,7 +214,7 @@ struct Gone(HashMap<(InstanceKey, Option<UnixMillis>), Memory>);
 
 struct Memory {
     endpoint: Arc<Endpoint>,
-    started: Option<Started>,
+    life: Life,
     since: Instant,
 }
 
@@ -199,19 +224,19 @@ impl Gone {
 
     fn remember<S>(&mut self, member: Member<S>, now: Instant) {
         tracing::info!(instance = %member.listed.address(), "instance goes");
-        let Member { listed, endpoint, started, .. } = member;
+        let Member { listed, endpoint, life, .. } = member;
         if self.0.len() == Self::MAX {
             let longest = self.0.iter().min_by_key(|(_, memory)| memory.since).map(|(who, _)| who.clone());
             longest.and_then(|longest| self.0.remove(&longest));
         }
-        self.0.insert((listed.key, endpoint.epoch()), Memory { endpoint, started, since: now });
+        self.0.insert((listed.key, endpoint.epoch()), Memory { endpoint, life, since: now });
     }
 
-    fn recall(&mut self, listed: &Instance) -> Option<(Arc<Endpoint>, Option<Started>)> {
+    fn recall(&mut self, listed: &Instance) -> Option<(Arc<Endpoint>, Life)> {
         if self.0.is_empty() {
             return None;
         }
         let memory = self.0.remove(&(listed.key.clone(), listed.epoch()))?;
-        Some((memory.endpoint, memory.started))
+        Some((memory.endpoint, memory.life))
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::advance;
 
 const NOON: UnixMillis = UnixMillis::new(1_732_060_800_000);
 const SECOND: Duration = Duration::from_secs(1);
+const AT_ONCE: Duration = Duration::ZERO;
 
 /// A service whose instances are called by their ports, and a balancer's view of it.
 struct Fixture {
@@ -28,9 +29,14 @@ impl Fixture {
         self.publisher.publish(list);
     }
 
+    /// Without the bound: the curves as they are.
     fn endpoints(&self, policy: Policy) -> Endpoints<u16> {
+        self.endpoints_by(Rules { policy, max_amplification: None, ..Rules::default() })
+    }
+
+    fn endpoints_by(&self, rules: Rules) -> Endpoints<u16> {
         let make = |instance: &Instance| instance.address().port();
-        Endpoints::new(self.snapshots.clone(), policy, self.clock.clone(), Box::new(make))
+        Endpoints::new(self.snapshots.clone(), Rules { clock: self.clock.clone(), ..rules }, Box::new(make))
     }
 }
 
@@ -103,9 +109,9 @@ async fn the_last_ones_standing_are_used_even_when_put_aside() {
     let sick = Instance { healthy: false, ..of_epoch(3, 3) };
     fixture.publish([of_epoch(1, 1), of_epoch(2, 2), sick]);
     let endpoints = fixture.endpoints(Policy::default());
-    endpoint(&endpoints, 1).put_aside(UnixMillis::new(1));
+    endpoint(&endpoints, 1).put_aside(UnixMillis::new(1), AT_ONCE);
     assert_eq!(in_use(&endpoints), [2]);
-    endpoint(&endpoints, 2).put_aside(UnixMillis::new(2));
+    endpoint(&endpoints, 2).put_aside(UnixMillis::new(2), AT_ONCE);
     assert_eq!(in_use(&endpoints), [1, 2], "leaving instances answer, unhealthy ones hardly do");
 }
 
@@ -114,7 +120,7 @@ async fn a_retry_goes_to_whoever_has_not_been_tried_and_to_the_reserve_last() {
     let fixture = Fixture::new();
     fixture.publish([of_epoch(1, 1), of_epoch(2, 2), of_epoch(3, 3)]);
     let endpoints = fixture.endpoints(Policy::default());
-    endpoint(&endpoints, 3).put_aside(UnixMillis::new(3));
+    endpoint(&endpoints, 3).put_aside(UnixMillis::new(3), AT_ONCE);
     let mut tried = Tried::default();
     let mut met = Vec::new();
     for _ in 0..3 {
@@ -211,6 +217,177 @@ async fn weights_follow_the_ramp_in_ticks_until_it_ends_and_then_no_clock_is_rea
     assert_eq!(endpoints.current().table.next_change, None);
 }
 
+/// Of the epoch, and leaving since `since` over 20 s.
+fn leaving(port: u16, epoch: u64, since: UnixMillis) -> Instance {
+    with(port, &[(key::EPOCH, epoch.to_string()), (key::LEAVING, format!("{since};20"))])
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_way_out_that_was_seen_to_begin_is_timed_by_our_own_clock() {
+    for skew in [0, 60_000] {
+        for since in [NOON.as_u64() - skew, NOON.as_u64() + skew].map(UnixMillis::new) {
+            let fixture = Fixture::new();
+            fixture.publish([of_epoch(1, 1), of_epoch(2, 7)]);
+            let endpoints = fixture.endpoints(Policy::default());
+            assert_weight(&endpoints, 2, 1.0);
+            fixture.publish([of_epoch(1, 1), leaving(2, 7, since)]);
+            advance(5 * SECOND).await;
+            assert_weight(&endpoints, 2, 0.75);
+            assert_eq!(endpoints.current().table.next_change, Some(Instant::now() + SECOND / 10));
+            // A flap of the list delays nothing.
+            fixture.publish([of_epoch(1, 1)]);
+            advance(5 * SECOND).await;
+            fixture.publish([of_epoch(1, 1), leaving(2, 7, since)]);
+            assert_weight(&endpoints, 2, 0.5);
+            advance(10 * SECOND).await;
+            assert_eq!(in_use(&endpoints), [1]);
+            assert_eq!(endpoints.current().table.next_change, None);
+            // The incarnation after it is none of that.
+            fixture.publish([of_epoch(1, 1), of_epoch(2, 8)]);
+            assert_weight(&endpoints, 2, 1.0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_way_out_that_stood_in_the_first_list_is_timed_by_wall_clocks() {
+    let ago = |seconds: u64| UnixMillis::new(NOON.as_u64() - seconds * 1000);
+    let fixture = Fixture::new();
+    let ahead = UnixMillis::new(NOON.as_u64() + 60_000);
+    fixture.publish([of_epoch(1, 1), leaving(2, 7, ago(5)), leaving(3, 7, ago(60)), leaving(4, 7, ahead)]);
+    let endpoints = fixture.endpoints(Policy::default());
+    assert_eq!(in_use(&endpoints), [1, 2, 4]);
+    assert_weight(&endpoints, 2, 0.75);
+    assert_weight(&endpoints, 4, 1.0);
+    advance(10 * SECOND).await;
+    assert_weight(&endpoints, 2, 0.25);
+    assert_weight(&endpoints, 4, 0.5); // A clock that runs ahead does not keep it for ever.
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_with_a_fade_takes_its_sender_out_bit_by_bit() {
+    let fixture = Fixture::new();
+    fixture.publish([of_epoch(1, 1), of_epoch(2, 2)]);
+    let endpoints = fixture.endpoints(Policy::default());
+    let two = endpoint(&endpoints, 2);
+    two.put_aside(UnixMillis::new(2), 20 * SECOND);
+    assert_weight(&endpoints, 2, 1.0);
+    for quarter in [0.75, 0.5, 0.25] {
+        advance(5 * SECOND).await;
+        two.put_aside(UnixMillis::new(2), 20 * SECOND); // Each answer says it again.
+        assert_weight(&endpoints, 2, quarter);
+    }
+    advance(5 * SECOND).await;
+    assert_eq!(in_use(&endpoints), [1]);
+    assert_eq!(endpoints.current().table.next_change, Some(Instant::now() + aside::Aside::HOLD));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whichever_word_is_sooner_counts() {
+    let fixture = Fixture::new();
+    fixture.publish([of_epoch(1, 1), of_epoch(2, 2)]);
+    let endpoints = fixture.endpoints(Policy::default());
+    fixture.publish([of_epoch(1, 1), leaving(2, 2, NOON)]);
+    assert_weight(&endpoints, 2, 1.0);
+    endpoint(&endpoints, 2).put_aside(UnixMillis::new(2), 10 * SECOND);
+    advance(5 * SECOND).await;
+    assert_weight(&endpoints, 2, 0.5);
+    endpoint(&endpoints, 2).put_aside(UnixMillis::new(2), AT_ONCE);
+    assert_eq!(in_use(&endpoints), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_ones_standing_are_used_even_when_they_have_faded() {
+    let fixture = Fixture::new();
+    fixture.publish([of_epoch(1, 1), of_epoch(2, 2)]);
+    let endpoints = fixture.endpoints(Policy::default());
+    fixture.publish([leaving(1, 1, NOON), leaving(2, 2, NOON)]);
+    endpoint(&endpoints, 1).put_aside(UnixMillis::new(1), 10 * SECOND);
+    assert_eq!(in_use(&endpoints), [1, 2]);
+    advance(15 * SECOND).await;
+    assert_eq!(in_use(&endpoints), [2]);
+    advance(5 * SECOND).await;
+    assert_eq!(in_use(&endpoints), [1, 2]);
+    assert_weight(&endpoints, 1, 1.0);
+    assert_weight(&endpoints, 2, 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dubbo_instances_ramp_in_a_straight_line_from_their_start() {
+    let dubbo = |port, timestamp: UnixMillis| {
+        with(
+            port,
+            &[
+                (key::DUBBO_TIMESTAMP, timestamp.to_string()),
+                (key::DUBBO_WARM_UP, "100000".to_owned()),
+                (key::WARM_UP_START, NOON.to_string()), // Ours, without our window: says nothing.
+            ],
+        )
+    };
+    let fixture = Fixture::new();
+    fixture.publish([instance(1), dubbo(2, UnixMillis::new(NOON.as_u64() - 40_000))]);
+    let endpoints = fixture.endpoints(Policy::default());
+    assert_weight(&endpoints, 2, 0.4);
+    advance(30 * SECOND).await;
+    assert_weight(&endpoints, 2, 0.7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_warm_instance_gets_at_most_so_many_times_its_load_before() {
+    let fixture = Fixture::new();
+    fixture.publish([instance(1), instance(2), instance(3)]);
+    let endpoints = fixture.endpoints_by(Rules::default());
+    assert_eq!(in_use(&endpoints), [1, 2, 3]);
+    fixture.publish([instance(1), instance(2), ramping(3, 7, Some(NOON))]);
+    assert_weight(&endpoints, 3, 0.01); // 2.01 of 3 are enough.
+    fixture.publish([instance(1), ramping(2, 7, Some(NOON)), ramping(3, 7, Some(NOON))]);
+    assert_weight(&endpoints, 2, 0.5);
+    assert_weight(&endpoints, 3, 0.5); // Of 3, 1 / 1.5 are left.
+    advance(99 * SECOND).await;
+    assert_weight(&endpoints, 3, 0.99); // Their own ramp has overtaken the bound.
+}
+
+#[tokio::test(start_paused = true)]
+async fn ramps_that_gave_way_return_when_what_is_missing_lies_behind_the_window() {
+    let fixture = Fixture::new();
+    fixture.publish([instance(1), instance(2), instance(3)]);
+    let endpoints = fixture.endpoints_by(Rules::default());
+    // Nobody has called it yet, and nothing ramps: only the window moves.
+    fixture.publish([instance(1), ramping(2, 7, None)]);
+    assert_weight(&endpoints, 2, 1.0);
+    assert_eq!(endpoints.current().table.next_change, Some(Instant::now() + 100 * SECOND));
+    advance(100 * SECOND).await;
+    assert_weight(&endpoints, 2, 0.01);
+    assert_eq!(endpoints.current().table.next_change, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_subset_is_used_and_its_lists_are_judged_as_a_whole() {
+    let fixture = Fixture::new();
+    let in_cluster = |port, epoch, cluster: &str| {
+        let mut instance = of_epoch(port, epoch);
+        instance.key.cluster = cluster.parse().unwrap();
+        instance
+    };
+    let list = [in_cluster(1, 1, "gz"), in_cluster(2, 2, "sh"), in_cluster(3, 3, "gz")];
+    fixture.publish(list.clone());
+    let subset = Rules::default().subset.and(|instance| instance.key.cluster.as_str() == "gz");
+    let subset = subset.and(|instance| instance.weight == Weight::FULL);
+    let endpoints = fixture.endpoints_by(Rules { subset, ..Rules::default() });
+    assert_eq!(in_use(&endpoints), [1, 3]);
+
+    // Someone who is outside for a while does not lose the tombstone.
+    endpoint(&endpoints, 3).put_aside(UnixMillis::new(3), AT_ONCE);
+    let [one, two, three] = list.clone();
+    fixture.publish([one, two, Instance { weight: Weight::new(2.0).unwrap(), ..three }]);
+    assert_eq!(in_use(&endpoints), [1]);
+    fixture.publish(list);
+    assert_eq!(in_use(&endpoints), [1]);
+
+    fixture.publish([in_cluster(2, 2, "sh")]);
+    assert!(endpoints.choose(None).is_none());
+}
+
 #[tokio::test(start_paused = true)]
 async fn while_one_renews_the_weights_others_use_the_old_ones() {
     let fixture = Fixture::new();
@@ -230,7 +407,7 @@ async fn a_choice_stands_until_its_instance_goes() {
     let (first, second) = (endpoint(&endpoints, 1), endpoint(&endpoints, 2));
     let one = endpoints.choose(Some(&Tried(vec![second.clone()]))).unwrap();
     let two = endpoints.choose(Some(&Tried(vec![first.clone()]))).unwrap();
-    first.put_aside(UnixMillis::new(1));
+    first.put_aside(UnixMillis::new(1), AT_ONCE);
     assert!(!endpoints.stands(&one) && endpoints.stands(&two));
     fixture.publish([of_epoch(1, 1)]);
     assert!(endpoints.stands(&one) && !endpoints.stands(&two));
@@ -242,9 +419,9 @@ async fn only_the_first_judgement_asks_for_the_list() {
     fixture.publish([of_epoch(1, 1), of_epoch(2, 2)]);
     let endpoints = fixture.endpoints(Policy::default());
     let one = endpoint(&endpoints, 1);
-    one.put_aside(UnixMillis::new(1));
+    one.put_aside(UnixMillis::new(1), AT_ONCE);
     tokio_test::assert_ready!(tokio_test::task::spawn(fixture.publisher.refresh_wanted()).poll());
-    one.put_aside(UnixMillis::new(1));
+    one.put_aside(UnixMillis::new(1), AT_ONCE);
     tokio_test::assert_pending!(tokio_test::task::spawn(fixture.publisher.refresh_wanted()).poll());
 }
 
@@ -277,7 +454,7 @@ fn whoever_is_gone_is_not_picked_again() {
             let before = picks.load(Ordering::Relaxed);
             let epoch = 1000 + round;
             if round % 2 == 0 {
-                endpoint(&endpoints, 3).put_aside(UnixMillis::new(epoch));
+                endpoint(&endpoints, 3).put_aside(UnixMillis::new(epoch), AT_ONCE);
                 applied.store(epoch + 1, Ordering::SeqCst);
             }
             fixture.publish(list(round + 1));
@@ -361,7 +538,7 @@ proptest! {
                 match step {
                     Step::Tag(who) => {
                         if let Some(endpoint) = met.get(&who) {
-                            endpoint.put_aside(UnixMillis::new(who.1));
+                            endpoint.put_aside(UnixMillis::new(who.1), AT_ONCE);
                             aside.insert(who, Instant::now() + Duration::from_secs(60));
                         }
                     }
