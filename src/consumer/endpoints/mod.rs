@@ -15,6 +15,8 @@ mod endpoint;
 mod fade;
 mod roster;
 mod rules;
+#[cfg(test)]
+mod simulation;
 mod since;
 mod table;
 #[cfg(test)]

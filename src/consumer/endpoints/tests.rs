@@ -469,40 +469,6 @@ fn whoever_is_gone_is_not_picked_again() {
     });
 }
 
-/// One new instance beside two warm ones: its share follows the curve, under both policies.
-#[tokio::test(start_paused = true)]
-async fn a_ramp_follows_its_curve() {
-    const PER_SECOND: u32 = 300;
-    for policy in [Policy::default(), Policy::WeightedRandom] {
-        fastrand::seed(11);
-        let fixture = Fixture::new();
-        fixture.publish([instance(1), instance(2)]);
-        let endpoints = fixture.endpoints(policy);
-        let start = Instant::now();
-        fixture.publish([instance(1), instance(2), ramping(3, 7, Some(NOON))]);
-        let (mut squares, mut expected_squares, mut all, mut expected_all) = (0.0, 0.0, 0.0, 0.0);
-        for _ in 0..100 {
-            let (mut bin, mut expected, mut variance) = (0.0, 0.0, 0.0);
-            for _ in 0..PER_SECOND {
-                let weight = (start.elapsed().as_secs_f64() / 100.0).clamp(0.01, 1.0);
-                let p = weight / (2.0 + weight);
-                expected += p;
-                variance += p * (1.0 - p);
-                bin += f64::from(endpoints.choose(None).unwrap().service == 3);
-                advance(SECOND / PER_SECOND).await;
-            }
-            squares += (bin - expected).powi(2);
-            expected_squares += variance;
-            all += bin;
-            expected_all += expected;
-        }
-        let (rmse, floor) = (squares.sqrt(), expected_squares.sqrt());
-        assert!(rmse <= 1.15 * floor, "{policy:?}: {rmse} against {floor} by chance alone");
-        let bias = (all - expected_all).abs();
-        assert!(bias <= 0.02 * expected_all + 3.0 * floor, "{policy:?}: {all} of {expected_all}");
-    }
-}
-
 #[derive(Clone, Debug)]
 enum Step {
     /// An answer of this incarnation, called before, says that it leaves.
