@@ -34,11 +34,15 @@ impl Fit {
         Self { counted, expected: (0..seconds).map(|bin| rate * mean(bin)).collect() }
     }
 
+    /// Each second: requests counted, and those expected.
+    pub(crate) fn bins(&self) -> impl Iterator<Item = (f64, f64)> {
+        self.counted.iter().copied().zip(self.expected.iter().copied())
+    }
+
     /// Root mean square of what the bins miss.
     pub(crate) fn rmse(&self) -> f64 {
-        let squares =
-            self.counted.iter().zip(&self.expected).map(|(counted, expected)| (counted - expected).powi(2));
-        (squares.sum::<f64>() / self.counted.len() as f64).sqrt()
+        let squares: f64 = self.bins().map(|(counted, expected)| (counted - expected).powi(2)).sum();
+        (squares / self.counted.len() as f64).sqrt()
     }
 
     /// The root mean square that chance alone gives.
