@@ -15,6 +15,12 @@ mod leaving;
 mod metadata;
 mod name;
 mod phase;
+#[cfg(feature = "protocol")]
+#[cfg_attr(
+    not(all(feature = "client", feature = "registry")),
+    allow(dead_code, reason = "the registry writes reasons, and the client reads them")
+)]
+mod removal;
 mod snapshot;
 mod time;
 mod warmup;
@@ -27,6 +33,12 @@ pub use leaving::Leaving;
 pub use metadata::Metadata;
 pub use name::{Cluster, Group, InvalidName, Namespace, ServiceKey, ServiceName};
 pub use phase::Phase;
+#[cfg(feature = "protocol")]
+#[cfg_attr(
+    not(all(feature = "client", feature = "registry")),
+    allow(unused_imports, reason = "the registry writes reasons, and the client reads them")
+)]
+pub(crate) use removal::{Reason, Removal};
 pub use snapshot::{Diff, Snapshot};
 pub use time::UnixMillis;
 pub use warmup::{InvalidWarmUp, WarmUp, WarmUpAge, WarmUpClock};

@@ -3,7 +3,7 @@
 use super::lenient::null_as_default;
 use crate::model::{
     Address, Cluster, Instance, InstanceKey, InvalidAddress, InvalidName, InvalidWeight, Lease, Metadata,
-    ServiceKey, Snapshot, Weight,
+    Removal, ServiceKey, Snapshot, UnixMillis, Weight,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -75,7 +75,43 @@ pub(crate) struct ServiceInfo {
     pub(crate) reach_protection_threshold: bool,
     #[serde(deserialize_with = "null_as_default")]
     pub(crate) valid: bool,
+    /// What this crate's registry says besides; other clients take no notice of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) graceful: Option<Explanation>,
 }
+
+/// Why instances are on a list no more, which Nacos does not tell:
+/// `{"revision":7,"removed":[{"ip":"10.0.0.7","port":80,"epoch":1732060800000,"reason":"deregistered"}]}`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Explanation {
+    /// Of the list that it explains.
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) revision: u64,
+    /// Who has gone in the last while and has not come back.
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) removed: Vec<WireRemoval>,
+}
+
+/// One incarnation of an instance that has gone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct WireRemoval {
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) ip: String,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) port: i64,
+    /// Milliseconds since 1970; absent where the registration told none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) epoch: Option<u64>,
+    /// `deregistered`, `disabled`, `expired` or `connection-lost`.
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) reason: String,
+}
+
+/// Removals of one list that are read: many more than this crate's registry tells, and a bound for the work
+/// that a list can make.
+const REMOVALS_MAX: usize = 4096;
 
 /// Time between two polls that lists propose, in milliseconds.
 pub(crate) const CACHE_MILLIS: u64 = 10_000;
@@ -164,6 +200,27 @@ impl Default for WireInstance {
     }
 }
 
+impl WireRemoval {
+    fn new(removal: &Removal) -> Self {
+        let Removal { address, epoch, reason } = removal;
+        Self {
+            ip: address.host().to_owned(),
+            port: address.port().into(),
+            epoch: epoch.map(UnixMillis::as_u64),
+            reason: reason.as_str().to_owned(),
+        }
+    }
+
+    fn to_model(&self) -> Option<Removal> {
+        let port = u16::try_from(self.port).ok()?;
+        Some(Removal {
+            address: Address::new(&self.ip, port).ok()?,
+            epoch: self.epoch.map(UnixMillis::new),
+            reason: self.reason.parse().ok()?,
+        })
+    }
+}
+
 impl ServiceInfo {
     /// Writes the list of `service` with its bare name, in answer to a question for `clusters`.
     pub(crate) fn new<'a>(
@@ -184,9 +241,21 @@ impl ServiceInfo {
         }
     }
 
+    /// The same list with the reasons why others are not on it.
+    pub(crate) fn explained(self, removed: &[Removal]) -> Self {
+        let removed = removed.iter().map(WireRemoval::new).collect();
+        Self { graceful: Some(Explanation { revision: self.last_ref_time, removed }), ..self }
+    }
+
     /// The same list under its grouped name, as HTTP has it, for clients that poll every `cache_millis`.
     pub(crate) fn grouped(self, service: &ServiceKey, cache_millis: u64) -> Self {
         Self { name: service.grouped(), cache_millis, ..self }
+    }
+
+    /// Who has gone, as far as the registry says; what cannot be read explains nothing.
+    pub(crate) fn removed(&self) -> Vec<Removal> {
+        let removed = self.graceful.iter().flat_map(|explanation| &explanation.removed);
+        removed.take(REMOVALS_MAX).filter_map(WireRemoval::to_model).collect()
     }
 
     /// Reads the list of `service`; instances that break a rule are left out and told to `on_invalid`.
@@ -212,6 +281,7 @@ fn weight<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::E
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Reason;
 
     #[test]
     fn an_instance_survives_the_wire() {
@@ -256,5 +326,38 @@ mod tests {
             serde_json::to_string(&info).unwrap(),
             r#"{"name":"orders","groupName":"DEFAULT_GROUP","clusters":"gz","cacheMillis":10000,"hosts":[],"lastRefTime":7,"checksum":"","allIPs":false,"allIps":false,"reachProtectionThreshold":false,"valid":true}"#
         );
+    }
+
+    #[test]
+    fn a_list_tells_who_has_gone_and_why() {
+        let service = ServiceKey::new("orders").unwrap();
+        let instance = Instance::new("[::1]:80".parse().unwrap());
+        let removed = [
+            Removal::new(&instance, Reason::ConnectionLost),
+            Removal::new(
+                &instance.with_metadata(Metadata::from_iter([("graceful.epoch", "5")])),
+                Reason::Deregistered,
+            ),
+        ];
+        let info = ServiceInfo::new(&service, 7, "", std::iter::empty()).explained(&removed);
+        let json = serde_json::to_string(&info).unwrap();
+        let (_, told) = json.split_once(r#""valid":true,"#).unwrap();
+        assert_eq!(
+            told,
+            r#""graceful":{"revision":7,"removed":[{"ip":"::1","port":80,"reason":"connection-lost"},{"ip":"::1","port":80,"epoch":5,"reason":"deregistered"}]}}"#
+        );
+        assert_eq!(serde_json::from_str::<ServiceInfo>(&json).unwrap().removed(), removed);
+    }
+
+    #[test]
+    fn an_explanation_that_is_not_understood_explains_nothing() {
+        let removed = |graceful: &str| {
+            let json = format!(r#"{{"hosts":[],"graceful":{graceful}}}"#);
+            serde_json::from_str::<ServiceInfo>(&json).unwrap().removed().len()
+        };
+        assert_eq!([removed("null"), removed("{}"), removed(r#"{"removed":null,"x":1}"#)], [0; 3]);
+        let known = r#"{"ip":"10.0.0.7","port":80,"epoch":null,"reason":"disabled"}"#;
+        let unknown = r#"{"ip":"10.0.0.7","port":80,"reason":"retired"}"#;
+        assert_eq!(removed(&format!(r#"{{"removed":[{known},{unknown},{{"port":-1}}]}}"#)), 1);
     }
 }

@@ -5,8 +5,11 @@
 //! the same instance (one address, one cluster), readers see the newest publication, and the one before it
 //! again when that goes.
 
-use super::command::{Change, Client, Command, Event, Reason};
-use crate::model::{Group, Instance, InstanceKey, Namespace, ServiceKey, ServiceName, Snapshot, UnixMillis};
+use super::command::{Change, Client, Command, Event};
+use super::removals::Removals;
+use crate::model::{
+    Group, Instance, InstanceKey, Namespace, Reason, Removal, ServiceKey, ServiceName, Snapshot, UnixMillis,
+};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -24,6 +27,8 @@ pub(crate) struct Catalog {
     /// each service that lost its last instance, so that a service may be forgotten at once and its
     /// revision still never falls.
     empty_revision: u64,
+    /// Who has gone lately, also from services without instances.
+    removals: Removals,
 }
 
 #[derive(Debug)]
@@ -53,6 +58,7 @@ impl Catalog {
             published: 0,
             instances: 0,
             empty_revision: now.as_u64(),
+            removals: Removals::default(),
         }
     }
 
@@ -82,6 +88,11 @@ impl Catalog {
             Some(state) => state.snapshot(service),
             None => empty(service, self.empty_revision),
         }
+    }
+
+    /// Who has gone from `list` lately, and why.
+    pub(crate) fn removed_from(&self, list: &Snapshot, now: UnixMillis) -> Vec<Removal> {
+        self.removals.from(list, now)
     }
 
     /// How many instances `client` publishes in `service`.
@@ -132,12 +143,21 @@ impl Catalog {
         let floor = self.empty_revision;
         let state = self.services.entry(service.clone()).or_insert_with_key(|key| Service::new(key, floor));
         let len_before = state.instances.len();
+        let leaving = before.into_iter().filter(|key| !wanted.contains_key(key)).map(|key| (key, None));
+        let leaving: Vec<_> = leaving.collect();
+        let coming = wanted.into_iter().map(|(key, instance)| (key, Some(instance)));
         let mut changes = Vec::new();
-        for key in before.into_iter().filter(|key| !wanted.contains_key(key)) {
-            changes.extend(state.take(client, &key, reason, now).map(|change| (key, change)));
-        }
-        for (key, instance) in wanted {
-            changes.extend(state.put(client, instance, now).map(|change| (key, change)));
+        for (key, instance) in leaving.into_iter().chain(coming) {
+            let listed = state.listed(&key).cloned();
+            let change = match instance {
+                Some(instance) => state.put(client, instance, now),
+                None => state.take(client, &key, reason, now),
+            };
+            if let Some(gone) = listed.filter(|_| state.listed(&key).is_none()) {
+                let reason = if state.instances.contains_key(&key) { Reason::Disabled } else { reason };
+                self.removals.record(service, Removal::new(&gone, reason), now);
+            }
+            changes.extend(change.map(|change| (key, change)));
         }
         self.instances = self.instances + state.instances.len() - len_before;
         self.settle(service);
@@ -212,6 +232,12 @@ impl Service {
             Arc::new(Snapshot::new(service.clone(), revision, shown.collect()))
         };
         self.snapshot.get_or_insert_with(make).clone()
+    }
+
+    /// The instance as readers are given it; nothing when they are not.
+    fn listed(&self, key: &InstanceKey) -> Option<&Instance> {
+        let shown = &self.instances.get(key)?.last()?.instance;
+        shown.enabled.then_some(shown)
     }
 
     /// Moves the revision on if anyone has read the present one.

@@ -4,8 +4,7 @@
 //! instances; the catalog answers with [`Event`]s.
 
 use super::error::Refusal;
-use crate::model::{Address, Instance, InstanceKey, Lease, ServiceKey};
-use std::fmt;
+use crate::model::{Address, Instance, InstanceKey, Lease, Reason, ServiceKey};
 
 /// Whoever publishes instances, and whose end takes them off.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,27 +47,6 @@ pub(crate) enum Change {
     Came,
     Changed,
     Went(Reason),
-}
-
-/// Why an instance went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
-    /// Its publisher took it off, or published others in its place.
-    Deregistered,
-    /// Its heartbeats stopped.
-    Expired,
-    /// Its connection ended.
-    ConnectionLost,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Deregistered => "deregistered",
-            Self::Expired => "expired",
-            Self::ConnectionLost => "connection-lost",
-        })
-    }
 }
 
 /// Instances that one command may carry: a batch fills a 10 MiB message with about this many.

@@ -5,14 +5,15 @@
 //! connections' own tasks. Readers take a list that is made once for each revision.
 
 use super::catalog::Catalog;
-use super::command::{Change, Client, Command, ConnectionId, Event, Limits, Reason};
+use super::command::{Change, Client, Command, ConnectionId, Event, Limits};
 use super::error::Refusal;
 use super::expiry::{Expiry, LeaseKey};
 use super::push::Subscriber;
-use super::query::{Clusters, Page};
+use super::query::{Clusters, Page, View};
 use crate::Clock;
 use crate::model::{
-    Address, Group, Instance, Lease, Liveness, Namespace, ServiceKey, ServiceName, Snapshot, UnixMillis,
+    Address, Group, Instance, Lease, Liveness, Namespace, Reason, ServiceKey, ServiceName, Snapshot,
+    UnixMillis,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -124,6 +125,11 @@ impl Hub {
         self.state().catalog.snapshot(service)
     }
 
+    /// The present list of `service`, and who has gone from it lately.
+    pub(crate) fn view(&self, service: &ServiceKey) -> View {
+        self.state().view(service, self.now())
+    }
+
     /// Number of services in a group that have instances, and one page of their names, sorted.
     pub(crate) fn names(
         &self,
@@ -183,20 +189,20 @@ impl Hub {
         id: ConnectionId,
         service: &ServiceKey,
         clusters: Clusters,
-    ) -> Result<Arc<Snapshot>, Refusal> {
+    ) -> Result<View, Refusal> {
         let mut state = self.state();
         let subscriber = state.connections.get(&id).ok_or(Refusal::Unregistered)?.clone();
-        let snapshot = state.catalog.snapshot(service);
+        let view = state.view(service, self.now());
         let mut pushes = subscriber.pushes();
         if pushes.services().len() >= SERVICES_PER_CLIENT_MAX && !pushes.leave(service) {
             let what = "subscriptions of one connection";
             return Err(Refusal::TooMany { what, max: SERVICES_PER_CLIENT_MAX });
         }
-        let list = (snapshot.revision(), snapshot.instances().len());
+        let list = (view.snapshot.revision(), view.snapshot.instances().len());
         pushes.follow(service, clusters, list, Instant::now());
         drop(pushes);
         state.followers.entry(service.clone()).or_default().insert(id, subscriber);
-        Ok(snapshot)
+        Ok(view)
     }
 
     /// Ends a subscription; that there is none is a success.
@@ -286,6 +292,12 @@ impl State {
             followers.for_each(|subscriber| subscriber.changed(service, at));
         }
         Ok(events)
+    }
+
+    fn view(&mut self, service: &ServiceKey, now: UnixMillis) -> View {
+        let snapshot = self.catalog.snapshot(service);
+        let removed = self.catalog.removed_from(&snapshot, now);
+        View { snapshot, removed }
     }
 
     fn admit(&self, command: &Command) -> Result<(), Refusal> {
@@ -441,12 +453,12 @@ mod tests {
         let (id, subscriber) = hub.connect();
         hub.publish(Client::Connection(provider), orders(), vec![instance()]).unwrap();
         let list = hub.subscribe(id, &orders(), Clusters::default()).unwrap();
-        assert_eq!(list.instances(), [instance()]);
+        assert_eq!(list.snapshot.instances(), [instance()]);
         assert_eq!(subscriber.pushes().next(), None);
         hub.disconnect(provider);
         advance(Duration::from_secs(1)).await;
         assert_eq!(subscriber.pushes().due(Instant::now()), Some(orders()));
-        assert!(hub.snapshot(&orders()).revision() > list.revision());
+        assert!(hub.snapshot(&orders()).revision() > list.snapshot.revision());
     }
 
     #[tokio::test]

@@ -18,6 +18,7 @@ mod http;
 mod hub;
 mod push;
 mod query;
+mod removals;
 mod server;
 mod settings;
 

@@ -1,7 +1,25 @@
 //! The read side: which instances of a list, and which page of the names, a reader asked for.
 
 use super::error::Refusal;
-use crate::model::{Cluster, Instance, Snapshot};
+use crate::model::{Cluster, Instance, Removal, Snapshot};
+use crate::protocol::entity::ServiceInfo;
+use std::sync::Arc;
+
+/// A service at one moment: who is there, and who has gone lately.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) removed: Vec<Removal>,
+}
+
+impl View {
+    /// The list for a reader of some clusters, in its wire form.
+    pub(crate) fn service_info(&self, clusters: &Clusters, healthy_only: bool) -> ServiceInfo {
+        let hosts = listed(&self.snapshot, clusters, healthy_only);
+        let (service, revision) = (self.snapshot.service(), self.snapshot.revision());
+        ServiceInfo::new(service, revision, clusters.asked(), hosts).explained(&self.removed)
+    }
+}
 
 /// The clusters that a reader wants to see, in its own words: a comma list, where nothing means all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +49,7 @@ impl Clusters {
 }
 
 /// What readers get to see of a list: never a disabled instance, unhealthy ones unless `healthy_only`.
-pub(crate) fn listed<'a>(
+fn listed<'a>(
     snapshot: &'a Snapshot,
     clusters: &'a Clusters,
     healthy_only: bool,

@@ -45,6 +45,13 @@ impl Orders {
         self.0.snapshot(&service("orders")).instances().to_vec()
     }
 
+    /// Ports of those who have gone lately, and why.
+    fn removed(&mut self) -> Vec<(u16, Reason)> {
+        let list = self.0.snapshot(&service("orders"));
+        let removed = self.0.removed_from(&list, START);
+        removed.into_iter().map(|removal| (removal.address.port(), removal.reason)).collect()
+    }
+
     fn revision(&mut self) -> u64 {
         self.0.snapshot(&service("orders")).revision()
     }
@@ -136,6 +143,40 @@ fn health_is_that_of_the_publication_that_is_seen() {
     assert_eq!(orders.apply(sick(3)), [], "publishes nothing");
 }
 
+#[test]
+fn the_reason_is_told_of_everyone_who_goes_also_of_the_last() {
+    let mut orders = Orders::new();
+    orders.publish(1, &[instance(1, 1), instance(2, 1)]);
+    orders.publish(2, &[instance(3, 1)]);
+    assert_eq!(orders.removed(), []);
+    orders.publish(1, &[instance(1, 1)]);
+    assert_eq!(orders.removed(), [(2, Reason::Deregistered)]);
+    orders.publish(1, &[Instance { enabled: false, ..instance(1, 1) }]);
+    assert_eq!(orders.removed(), [(1, Reason::Disabled), (2, Reason::Deregistered)]);
+    orders.apply(Command::Forget { client: client(1) });
+    assert_eq!(orders.removed()[0], (1, Reason::Disabled), "it was hidden before its connection ended");
+    orders.apply(Command::Forget { client: client(2) });
+    assert_eq!((orders.list(), orders.removed()[0]), (vec![], (3, Reason::ConnectionLost)));
+    orders.publish(3, &[instance(2, 1), instance(1, 1)]);
+    assert_eq!(orders.removed(), [(3, Reason::ConnectionLost)], "the others are back");
+    let (client, reason) = (client(3), Reason::Expired);
+    orders.apply(Command::Withdraw { client, service: service("orders"), reason });
+    assert_eq!(orders.removed()[..2], [(2, Reason::Expired), (1, Reason::Expired)]);
+}
+
+#[test]
+fn who_is_hidden_by_an_older_publication_is_disabled_and_not_gone() {
+    let mut orders = Orders::new();
+    orders.publish(1, &[Instance { enabled: false, ..instance(1, 1) }]);
+    orders.publish(2, &[instance(1, 2)]);
+    assert_eq!(orders.removed(), [], "nobody had seen it before");
+    orders.apply(Command::Forget { client: client(2) });
+    assert_eq!(orders.removed(), [(1, Reason::Disabled)]);
+    orders.publish(2, &[instance(1, 2)]);
+    orders.withdraw(1);
+    assert_eq!(orders.removed(), []);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Publish { client: u64, service: u8, instances: Vec<(u16, u8)> },
@@ -157,6 +198,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => client.prop_map(|client| Step::Forget { client }),
         3 => service.prop_map(|service| Step::Read { service }),
     ]
+}
+
+/// An instance that is disabled where it has no weight.
+fn hidden_without_weight((port, weight): (u16, u8)) -> Instance {
+    Instance { enabled: weight > 0, ..instance(port, weight) }
 }
 
 /// The same rules told the slow way: every publication with its age, searched through for each reader.
@@ -198,9 +244,14 @@ proptest! {
         let mut read: [Option<Arc<Snapshot>>; 2] = [None, None];
         for (at, step) in steps.into_iter().enumerate() {
             let before = [model.list(0), model.list(1)];
+            let gone = if matches!(step, Step::Forget { .. }) {
+                Reason::ConnectionLost
+            } else {
+                Reason::Deregistered
+            };
             let events = match step {
                 Step::Publish { client: id, service, instances } => {
-                    let instances: Vec<_> = instances.into_iter().map(|(p, w)| instance(p, w)).collect();
+                    let instances: Vec<_> = instances.into_iter().map(hidden_without_weight).collect();
                     model.publish(id, service, &instances, at);
                     let service = names[usize::from(service)].clone();
                     catalog.apply(Command::Publish { client: client(id), service, instances }, START)
@@ -244,6 +295,18 @@ proptest! {
                 let diff = is.diff(&was);
                 for differs in diff.added.iter().chain(&diff.changed).chain(&diff.removed) {
                     prop_assert!(told.contains(&differs.key), "{:?} not told", differs.key);
+                }
+                // So is the reason why somebody is not given to readers any more, and of nobody else.
+                let removed = catalog.removed_from(&is, START);
+                let given: Vec<_> =
+                    is.instances().iter().filter(|i| i.enabled).map(Instance::address).collect();
+                prop_assert!(removed.iter().all(|removal| !given.contains(&&removal.address)));
+                for went in was.instances().iter().filter(|i| i.enabled) {
+                    let now = is.get(&went.key);
+                    if now.is_none_or(|now| !now.enabled) {
+                        let reason = if now.is_some() { Reason::Disabled } else { gone };
+                        prop_assert!(removed.contains(&Removal::new(went, reason)), "{went:?} {removed:?}");
+                    }
                 }
             }
             let listed = [0, 1].into_iter().filter(|service| !model.list(*service).is_empty()).count();

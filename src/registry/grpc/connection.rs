@@ -1,7 +1,6 @@
 //! A client: its transport, and the session on its stream.
 
 use super::detection::{Detection, Verdict};
-use super::dispatch::service_info;
 use crate::protocol::Payload;
 use crate::protocol::message::{
     ClientDetectionRequest, ConnectionSetupRequest, ErrorResponse, Message, NotifySubscriberRequest,
@@ -226,8 +225,8 @@ impl Session {
         let Some(subscriber) = self.subscriber() else { return };
         let now = Instant::now();
         let Some(service) = subscriber.pushes().due(now) else { return };
-        let snapshot = self.transport.hub.snapshot(&service);
-        let (revision, hosts) = (snapshot.revision(), snapshot.instances().len());
+        let view = self.transport.hub.view(&service);
+        let (revision, hosts) = (view.snapshot.revision(), view.snapshot.instances().len());
         let Some((id, clusters)) = subscriber.pushes().send(&service, (revision, hosts), now) else { return };
         tracing::debug!(service.name = %service, revision, hosts, "list pushed");
         let push = NotifySubscriberRequest {
@@ -235,7 +234,7 @@ impl Session {
             namespace: service.namespace.to_string(),
             service_name: service.name.to_string(),
             group_name: service.group.to_string(),
-            service_info: service_info(&service, &snapshot, &clusters, false),
+            service_info: view.service_info(&clusters, false),
             ..NotifySubscriberRequest::default()
         };
         room.send(Ok(Payload::new(&push)));

@@ -1,8 +1,8 @@
 //! A unary request to its handler, by the name of its type.
 
 use super::connection::Transport;
-use crate::model::{Group, Instance, Namespace, ServiceKey, Snapshot};
-use crate::protocol::entity::{ServiceInfo, WireInstance, service_key};
+use crate::model::{Group, Instance, Namespace};
+use crate::protocol::entity::{WireInstance, service_key};
 use crate::protocol::message::{
     BATCH_REGISTER, BatchInstanceRequest, BatchInstanceResponse, DEREGISTER, ErrorResponse,
     HealthCheckRequest, HealthCheckResponse, InstanceRequest, InstanceResponse, Message,
@@ -14,7 +14,7 @@ use crate::protocol::{Payload, code};
 use crate::registry::command::{Client, ConnectionId};
 use crate::registry::error::Refusal;
 use crate::registry::hub::Hub;
-use crate::registry::query::{Clusters, Page, listed};
+use crate::registry::query::{Clusters, Page};
 use std::error::Error;
 
 /// Answers one request of `transport`.
@@ -112,20 +112,20 @@ fn subscribe(
 ) -> Result<SubscribeServiceResponse, Refusal> {
     let service = service_key(&request.namespace, &request.group_name, &request.service_name)?;
     let clusters = Clusters::new(request.clusters)?;
-    let snapshot = if request.subscribe {
+    let view = if request.subscribe {
         hub.subscribe(id, &service, clusters.clone())?
     } else {
         hub.unsubscribe(id, &service)?;
-        hub.snapshot(&service)
+        hub.view(&service)
     };
-    let service_info = service_info(&service, &snapshot, &clusters, false);
+    let service_info = view.service_info(&clusters, false);
     Ok(SubscribeServiceResponse { service_info, ..SubscribeServiceResponse::default() })
 }
 
 fn query(hub: &Hub, _: ConnectionId, request: ServiceQueryRequest) -> Result<QueryServiceResponse, Refusal> {
     let service = service_key(&request.namespace, &request.group_name, &request.service_name)?;
     let clusters = Clusters::new(request.cluster)?;
-    let service_info = service_info(&service, &hub.snapshot(&service), &clusters, request.healthy_only);
+    let service_info = hub.view(&service).service_info(&clusters, request.healthy_only);
     Ok(QueryServiceResponse { service_info, ..QueryServiceResponse::default() })
 }
 
@@ -136,17 +136,6 @@ fn list(hub: &Hub, _: ConnectionId, request: ServiceListRequest) -> Result<Servi
     let (count, names) = hub.names(&namespace, &group, Page::new(number, size));
     let service_names = names.iter().map(ToString::to_string).collect();
     Ok(ServiceListResponse { count, service_names, ..ServiceListResponse::default() })
-}
-
-/// The list of `service` for one reader, in its wire form.
-pub(super) fn service_info(
-    service: &ServiceKey,
-    snapshot: &Snapshot,
-    clusters: &Clusters,
-    healthy_only: bool,
-) -> ServiceInfo {
-    let hosts = listed(snapshot, clusters, healthy_only);
-    ServiceInfo::new(service, snapshot.revision(), clusters.asked(), hosts)
 }
 
 fn request_type(given: &str, accepted: &'static str) -> Refusal {

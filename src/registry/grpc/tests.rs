@@ -266,7 +266,7 @@ async fn what_is_registered_is_listed_with_every_field() {
             r#""serviceName":"DEFAULT_GROUP@@orders","metadata":{"zone":"a"},"#,
             r#""instanceHeartBeatInterval":5000,"instanceHeartBeatTimeOut":15000,"ipDeleteTimeout":30000}],"#,
             r#""lastRefTime":1001,"checksum":"","allIPs":false,"allIps":false,"#,
-            r#""reachProtectionThreshold":false,"valid":true}}"#
+            r#""reachProtectionThreshold":false,"valid":true,"graceful":{"revision":1001,"removed":[]}}}"#
         )
     );
     let answer = peer.ask(deregister()).await.unwrap();
@@ -305,6 +305,36 @@ async fn of_two_publishers_of_an_instance_the_newest_counts_until_it_goes() {
     drop(new);
     settled(|| memory.hub.counts().connections == 1).await;
     assert_eq!(weights(&old.query().await), [1.0]);
+}
+
+/// The port of everyone whom a list calls gone, and why.
+fn removed(list: &ServiceInfo) -> Vec<(i64, &str)> {
+    let explanation = list.graceful.as_ref().expect("every list of ours explains itself");
+    assert_eq!(explanation.revision, list.last_ref_time);
+    explanation.removed.iter().map(|removal| (removal.port, removal.reason.as_str())).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_and_pushes_tell_who_has_gone_and_why() {
+    let memory = Memory::new();
+    let (mut reader, mut one, mut other) =
+        (memory.client().await, memory.client().await, memory.client().await);
+    let metadata = [("graceful.epoch".to_owned(), Some("5".to_owned()))].into();
+    one.register(instance(1)).await;
+    other.register(WireInstance { metadata, ..instance(2) }).await;
+    assert_eq!(removed(&reader.subscribe("").await), []);
+    one.ask(deregister()).await.unwrap();
+    assert_eq!(removed(&reader.pushed_until(&[2]).await), [(1, "deregistered")]);
+    drop(other);
+    let last = reader.pushed_until(&[]).await;
+    assert_eq!(removed(&last), [(2, "connection-lost"), (1, "deregistered")]);
+    assert_eq!(last.graceful.unwrap().removed[0].epoch, Some(5));
+    one.register(WireInstance { enabled: false, ..instance(1) }).await;
+    assert_eq!(removed(&reader.query().await), [(2, "connection-lost"), (1, "deregistered")]);
+    one.register(instance(1)).await;
+    assert_eq!(removed(&reader.query().await), [(2, "connection-lost")]);
+    one.register(WireInstance { enabled: false, ..instance(1) }).await;
+    assert_eq!(removed(&reader.query().await)[0], (1, "disabled"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use crate::protocol::reply::{BeatAnswer, InstanceDetail, OK};
 use crate::registry::command::Client;
 use crate::registry::error::Refusal;
 use crate::registry::hub::Hub;
-use crate::registry::query::{Clusters, listed};
+use crate::registry::query::Clusters;
 use axum::extract::State;
 use std::sync::Arc;
 
@@ -54,9 +54,7 @@ pub(super) async fn list(
     let (service, clusters) =
         (form.service()?, Clusters::new(form.text("clusters").unwrap_or_default().to_owned())?);
     let healthy_only = form.flag("healthyOnly")?.unwrap_or(false);
-    let snapshot = hub.snapshot(&service);
-    let hosts = listed(&snapshot, &clusters, healthy_only);
-    let info = ServiceInfo::new(&service, snapshot.revision(), clusters.asked(), hosts);
+    let info = hub.view(&service).service_info(&clusters, healthy_only);
     Ok(Json(info.grouped(&service, POLL_MILLIS)))
 }
 
