@@ -6,7 +6,7 @@
 //! was deregistered, also when the registry was away at that moment.
 
 use super::follow::{Ask, Follow};
-use super::list::List;
+use super::list::{List, Listing};
 use super::publication::{Change, Publication};
 use crate::model::{Instance, InstanceKey, ServiceKey, Snapshot};
 use crate::naming::Error;
@@ -36,7 +36,7 @@ const SERVICES_MAX: usize = 4096;
 pub(super) struct Desired {
     publications: BTreeMap<ServiceKey, Publication>,
     follows: BTreeMap<ServiceKey, Follow>,
-    /// How long an empty list is not believed.
+    /// How long an instance is believed in that is missing without an order.
     keep: Duration,
 }
 
@@ -48,7 +48,7 @@ pub(super) enum Step {
 }
 
 impl Desired {
-    /// Nothing is wanted. `keep` is how long an empty list is not believed.
+    /// Nothing is wanted. `keep` is how long an instance is believed in that is missing without an order.
     pub(super) fn new(keep: Duration) -> Self {
         Self { publications: BTreeMap::new(), follows: BTreeMap::new(), keep }
     }
@@ -116,6 +116,16 @@ impl Desired {
             follow.subscribe(ticket, settled);
         }
         Ok(anew)
+    }
+
+    /// Starts from the list of an earlier process where nothing is known; whether it is to be published.
+    pub(super) fn start_from(&mut self, file: &Arc<Snapshot>, settled: &mut Settled) -> bool {
+        self.follows.get_mut(file.service()).is_some_and(|follow| follow.start_from(file, settled))
+    }
+
+    /// Whether the list of `service` is the registry's own word, with nobody kept.
+    pub(super) fn is_whole(&self, service: &ServiceKey) -> bool {
+        self.follows.get(service).is_some_and(Follow::is_whole)
     }
 
     /// Somebody who follows `service` wants its list at once.
@@ -188,7 +198,7 @@ impl Desired {
     pub(super) fn followed(
         &mut self,
         service: &ServiceKey,
-        answer: Answer<Snapshot>,
+        answer: Answer<Listing>,
         now: Instant,
         chance: f64,
         settled: &mut Settled,
@@ -210,11 +220,11 @@ impl Desired {
     }
 
     /// Takes a pushed list in; returns what is to be published.
-    pub(super) fn take_in(&mut self, list: Snapshot, now: Instant) -> Option<Arc<Snapshot>> {
-        self.follows.get_mut(list.service())?.take_in(list, now)
+    pub(super) fn take_in(&mut self, list: Listing, now: Instant) -> Option<Arc<Snapshot>> {
+        self.follows.get_mut(list.snapshot.service())?.take_in(list, now)
     }
 
-    /// Lists that were not believed at first and have stood for long enough.
+    /// Lists without those who have been missing for long enough.
     pub(super) fn take_overdue(&mut self, now: Instant) -> Vec<Arc<Snapshot>> {
         self.follows.values_mut().filter_map(|follow| follow.take_overdue(now)).collect()
     }

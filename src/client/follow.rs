@@ -1,7 +1,7 @@
 //! What this client follows of one service: what should be asked of the registry, and the list it gave.
 
 use super::desired::{Settled, Ticket};
-use super::list::List;
+use super::list::{List, Listing};
 use super::pause::Pause;
 use crate::model::{InstanceKey, Snapshot};
 use crate::naming::Error;
@@ -53,6 +53,20 @@ impl Follow {
         }
     }
 
+    /// Starts from the list of an earlier process where nothing is known; whether it is to be published.
+    pub(super) fn start_from(&mut self, file: &Arc<Snapshot>, settled: &mut Settled) -> bool {
+        let begun = self.wanted && self.list.start_from(file.clone());
+        if begun {
+            settled.extend(mem::take(&mut self.waiting).into_iter().map(|ticket| (ticket, Ok(()))));
+        }
+        begun
+    }
+
+    /// Whether the list is the registry's own word, with nobody kept.
+    pub(super) fn is_whole(&self) -> bool {
+        self.list.is_whole()
+    }
+
     /// Whether somebody follows it.
     pub(super) fn is_wanted(&self) -> bool {
         self.wanted
@@ -98,7 +112,7 @@ impl Follow {
     /// The registry answered the question with a list; returns what is to be published.
     pub(super) fn answered(
         &mut self,
-        list: Snapshot,
+        list: Listing,
         now: Instant,
         settled: &mut Settled,
     ) -> Option<Arc<Snapshot>> {
@@ -139,11 +153,11 @@ impl Follow {
     }
 
     /// Takes a pushed list in; returns what is to be published.
-    pub(super) fn take_in(&mut self, list: Snapshot, now: Instant) -> Option<Arc<Snapshot>> {
+    pub(super) fn take_in(&mut self, list: Listing, now: Instant) -> Option<Arc<Snapshot>> {
         if self.wanted { self.list.take_in(list, now) } else { None }
     }
 
-    /// A list that was not believed and has stood for long enough.
+    /// The list without those who have been missing for long enough.
     pub(super) fn take_overdue(&mut self, now: Instant) -> Option<Arc<Snapshot>> {
         self.list.take_overdue(now)
     }
@@ -170,7 +184,7 @@ impl Follow {
         !self.wanted && !self.subscribed && self.sent.is_none()
     }
 
-    /// When a pause ends or a list becomes overdue, whatever is first.
+    /// When a pause ends or an instance has been missing for long enough, whatever is first.
     pub(super) fn due(&self) -> Option<Instant> {
         let paused = self.pause.until().filter(|_| self.sent.is_none());
         paused.into_iter().chain(self.list.due()).min()

@@ -1,7 +1,8 @@
 //! What comes in: lists, and what the registry asks of this client on the stream.
 
+use super::list::Listing;
 use super::shared::Shared;
-use crate::model::{Namespace, ServiceKey, Snapshot};
+use crate::model::{Namespace, ServiceKey};
 use crate::protocol::Payload;
 use crate::protocol::entity::ServiceInfo;
 use crate::protocol::message::{
@@ -50,9 +51,10 @@ fn apply(push: NotifySubscriberRequest, shared: &Shared, namespace: &Namespace) 
 }
 
 /// Reads a list; an instance that breaks a rule is left out, for the others are still good.
-pub(super) fn read_list(info: ServiceInfo, service: ServiceKey) -> Snapshot {
-    let name = service.to_string();
-    info.into_model(service, |invalid| {
+pub(super) fn read_list(info: ServiceInfo, service: ServiceKey) -> Listing {
+    let (name, removed) = (service.to_string(), info.removed());
+    let snapshot = info.into_model(service, |invalid| {
         tracing::warn!(service.name = %name, error = %invalid, "left out an instance that is not valid");
-    })
+    });
+    Listing { snapshot, removed }
 }

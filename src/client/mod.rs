@@ -7,9 +7,9 @@
 //! - What the registry has acknowledged stays registered: after every reconnect it is registered again, each
 //!   instance as it was last accepted. What was deregistered is never registered again, also when the
 //!   registry was away at that moment or the registration was still on its way.
-//! - A pushed list is acknowledged after readers see it. A lost connection keeps the last list, an older
-//!   list never replaces a newer one of the same connection, and an empty list that nothing explains is
-//!   believed after a while only.
+//! - A pushed list is acknowledged after readers see it. A lost connection keeps the last list, and an older
+//!   list never replaces a newer one of the same connection.
+//! - An order to forget an instance counts at once, an accident only while there are others; see below.
 //! - A connection without an answer for 5 s and the request timeout is given up and made anew, after waits
 //!   that grow from 0.1 s to 5 s and vary by chance.
 //! - Every call ends in bounded time, also with a registry that is away, and no server makes this client
@@ -26,6 +26,28 @@
 //! nacos.close(Duration::from_secs(2)).await?;
 //! # Ok(()) }
 //! ```
+//!
+//! # Who is missing, and who is gone
+//!
+//! A registry that has just restarted knows nobody until its providers are back, so an instance that is
+//! missing from its list may be well. This crate's registry says why an instance went; Nacos does not. What
+//! becomes of one that is missing:
+//!
+//! | | others are listed | nobody is |
+//! |---|---|---|
+//! | the registry says `deregistered` or `disabled`, or this client took it off | gone | gone |
+//! | it was listed before on this connection, or comes from a file | gone | kept |
+//! | it was listed on an earlier connection only | kept | kept |
+//!
+//! Kept means: for 60 s ([`NacosBuilder::keep_empty`]) from the first list of the connection without it, or
+//! until it is listed, or gone by one of the other rules. What went as `expired` or `connection-lost`, or
+//! without any reason, is an accident and follows the last two rows. One that a consumer has put aside,
+//! because its answer was tagged, stays aside while it is kept, for as long as such a judgement holds.
+//!
+//! [`NacosBuilder::snapshot_files`] keeps the last list of each service on disk as well, for a process that
+//! starts while the registry is away.
+//!
+//! # How it works
 //!
 //! A call changes `desired` at once, a pure value that knows what should be and what is; the one task of
 //! the client, `worker`, makes a `connection` and lives through a `session` of it, again and again,
@@ -44,6 +66,7 @@ mod publication;
 mod session;
 mod settings;
 mod shared;
+mod snapshot_files;
 mod transport;
 mod worker;
 
@@ -58,7 +81,7 @@ use std::time::Duration;
 /// How long one answer of the registry is waited for, unless [`NacosBuilder::request_timeout`] says
 /// otherwise.
 pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long an empty list that nothing explains is not believed, unless [`NacosBuilder::keep_empty`] says
+/// How long instances are kept that are missing without an order, unless [`NacosBuilder::keep_empty`] says
 /// otherwise: longer than the providers of a registry that has restarted take to come back.
 pub const DEFAULT_KEEP_EMPTY: Duration = Duration::from_secs(60);
 /// A registration or subscription waits this many request timeouts in all: long enough for a registry to

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// A client of a registry that speaks Nacos' gRPC protocol. See the [module docs](super).
 ///
@@ -49,11 +49,15 @@ impl Nacos {
     }
 
     pub(super) fn spawn_with<D: Dial>(dial: D, settings: Settings, runtime: &Handle) -> Self {
-        let shared = Arc::new(Shared::new(settings.keep_empty));
+        let files = settings.snapshot_files.clone();
+        let shared = Arc::new(Shared::new(settings.keep_empty, files.is_some()));
         let (running, ended) = watch::channel(());
-        let work = worker::run(shared.clone(), dial, settings.clone());
+        let (work, unsaved) = (worker::run(shared.clone(), dial, settings.clone()), shared.clone());
         let task = runtime.spawn(async move {
-            work.await;
+            match files {
+                Some(files) => _ = tokio::join!(work, files.keep(&unsaved)),
+                None => work.await,
+            }
             drop(running);
         });
         let (runtime, task) = (runtime.clone(), task.abort_handle());
@@ -95,6 +99,21 @@ impl Nacos {
                     },
                 })
             }
+        }
+    }
+
+    /// Waits until the registry counts as away, and then starts from the file of `service`, if there is one.
+    async fn start_from_file(&self, service: &ServiceKey) {
+        let Inner { shared, settings, .. } = &*self.inner;
+        let (Some(files), Ok(service)) = (settings.snapshot_files.clone(), settings.resolve(service)) else {
+            return;
+        };
+        sleep(shared.patience(settings.request_timeout)).await;
+        let Some((list, age)) = files.load(service).await else { return };
+        let (name, instances) = (list.service().clone(), list.instances().len());
+        if instances > 0 && shared.start_from(list, age) {
+            let age_s = age.as_secs();
+            tracing::warn!(service.name = %name, instances, age_s, "no word of the registry: started from a file");
         }
     }
 
@@ -184,8 +203,10 @@ impl Register for Nacos {
 }
 
 impl Subscribe for Nacos {
-    /// Waits over reconnects, [`TRIES`] times the request timeout at most. All subscribers of a service share
-    /// one cell; when the last is gone, the subscription ends.
+    /// Waits over reconnects, [`TRIES`] times the request timeout at most; with
+    /// [`snapshot_files`](NacosBuilder::snapshot_files) only until the registry has been away for the request
+    /// timeout, if there is a file. All subscribers of a service share one cell; when the last is gone, the
+    /// subscription ends.
     ///
     /// # Errors
     /// [`Error::Refused`], [`Error::Unavailable`], [`Error::Closed`]; [`Error::Invalid`] for another namespace.
@@ -193,7 +214,13 @@ impl Subscribe for Nacos {
         Box::pin(async move {
             let Following { first, snapshots, .. } = self.begin_subscribe(service)?;
             let bound = self.inner.settings.request_timeout * TRIES;
-            first.outcome(bound, || format!("subscribing to {service}")).await?;
+            let first = first.outcome(bound, || format!("subscribing to {service}"));
+            tokio::pin!(first);
+            tokio::select! {
+                biased;
+                outcome = &mut first => outcome?,
+                () = self.start_from_file(service) => first.await?,
+            }
             Ok(snapshots)
         })
     }

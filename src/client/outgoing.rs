@@ -5,8 +5,9 @@ use super::desired::Step;
 use super::failure::Failure;
 use super::follow::Ask;
 use super::incoming;
+use super::list::Listing;
 use super::publication::Change;
-use crate::model::{Instance, ServiceKey, Snapshot};
+use crate::model::{Instance, ServiceKey};
 use crate::protocol::entity::WireInstance;
 use crate::protocol::message::{
     BATCH_REGISTER, BatchInstanceRequest, DEREGISTER, HealthCheckRequest, InstanceRequest, REGISTER,
@@ -18,7 +19,7 @@ use crate::protocol::message::{
 pub(super) enum Done {
     /// With the number of instances.
     Published(ServiceKey, usize, Result<(), Failure>),
-    Followed(ServiceKey, Ask, Result<Snapshot, Failure>),
+    Followed(ServiceKey, Ask, Result<Listing, Failure>),
     Checked(Result<(), Failure>),
 }
 

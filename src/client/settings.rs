@@ -1,10 +1,14 @@
 //! What a client is told about the registry and about itself, checked once.
 
+use super::snapshot_files::SnapshotFiles;
 use super::{DEFAULT_KEEP_EMPTY, DEFAULT_REQUEST_TIMEOUT, Nacos};
+use crate::Clock;
 use crate::model::{Address, Metadata, Namespace, ServiceKey};
 use crate::naming::Error;
 use http::Uri;
 use std::fmt::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 
@@ -12,6 +16,8 @@ use tokio::runtime::Handle;
 const GRPC_PORT_OFFSET: u16 = 1000;
 /// Longest time for one answer that can be set: beyond it a registry that is gone would go unnoticed.
 const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// Longest time for which missing instances can be kept: beyond it nobody waits for them any more.
+const KEEP_EMPTY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Characters of metadata that Nacos accepts for an instance, keys and values together.
 const METADATA_CHARS_MAX: usize = 1024;
 /// Keys that a refusal of metadata names at most, largest first.
@@ -27,6 +33,7 @@ pub struct NacosBuilder {
     app: String,
     request_timeout: Duration,
     keep_empty: Duration,
+    snapshot_files: Option<PathBuf>,
     metadata_chars_max: usize,
 }
 
@@ -39,6 +46,7 @@ impl NacosBuilder {
             app: String::new(),
             request_timeout: DEFAULT_REQUEST_TIMEOUT,
             keep_empty: DEFAULT_KEEP_EMPTY,
+            snapshot_files: None,
             metadata_chars_max: METADATA_CHARS_MAX,
         }
     }
@@ -63,10 +71,20 @@ impl NacosBuilder {
         Self { request_timeout: timeout, ..self }
     }
 
-    /// How long the last list is kept when an empty one comes that nothing explains: a registry that has
-    /// just restarted sends one before its providers are back. Default: 60 s; zero believes it at once.
+    /// How long instances are kept that are missing from a list without an order: those of a list that is
+    /// empty, and after a reconnect those that may not be back yet, for a registry that has just restarted
+    /// has forgotten everyone. The [module docs](super) have the whole rule. 0 s to 24 h. Default: 60 s;
+    /// zero believes every list at once.
     pub fn keep_empty(self, keep: Duration) -> Self {
         Self { keep_empty: keep, ..self }
+    }
+
+    /// Keeps the last list of each followed service as a file in `directory`, which is made if it is not
+    /// there, and starts from it when the registry cannot be reached within the request timeout: a
+    /// subscription then resolves with the old list, which the first one of the registry that lists anyone
+    /// replaces. Give each registry a directory of its own. Default: none.
+    pub fn snapshot_files(self, directory: impl Into<PathBuf>) -> Self {
+        Self { snapshot_files: Some(directory.into()), ..self }
     }
 
     /// Characters of metadata that are sent for an instance at most, keys and values together. Default:
@@ -79,7 +97,8 @@ impl NacosBuilder {
     /// and again whenever the connection is lost.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when a setting is not valid, or outside a tokio runtime.
+    /// [`Error::Invalid`] when a setting is not valid, when there can be no such directory, or outside a
+    /// tokio runtime.
     pub fn connect(self) -> Result<Nacos, Error> {
         let settings = self.check()?;
         let runtime = Handle::try_current().map_err(|_| Error::Invalid {
@@ -101,6 +120,15 @@ impl NacosBuilder {
             let given = self.request_timeout;
             return Err(invalid(format!("request timeout {given:?} is not valid: accepted is 1ms to 60s")));
         }
+        if self.keep_empty > KEEP_EMPTY_MAX {
+            let given = self.keep_empty;
+            return Err(invalid(format!("keeping for {given:?} is not valid: accepted is 0s to 24h")));
+        }
+        let open = |directory: PathBuf| {
+            let opened = SnapshotFiles::open(&directory, Clock::system());
+            let cannot = |e| invalid(format!("snapshot files: cannot use {}: {e}", directory.display()));
+            opened.map(Arc::new).map_err(cannot)
+        };
         Ok(Settings {
             server,
             origin,
@@ -108,6 +136,7 @@ impl NacosBuilder {
             app: self.app,
             request_timeout: self.request_timeout,
             keep_empty: self.keep_empty,
+            snapshot_files: self.snapshot_files.map(open).transpose()?,
             metadata_chars_max: self.metadata_chars_max,
         })
     }
@@ -124,6 +153,7 @@ pub(super) struct Settings {
     pub(super) app: String,
     pub(super) request_timeout: Duration,
     pub(super) keep_empty: Duration,
+    pub(super) snapshot_files: Option<Arc<SnapshotFiles>>,
     metadata_chars_max: usize,
 }
 
@@ -182,6 +212,8 @@ mod tests {
             (builder().namespace("a b"), "namespace"),
             (builder().request_timeout(Duration::ZERO), "1ms to 60s"),
             (builder().request_timeout(Duration::from_secs(61)), "1ms to 60s"),
+            (builder().keep_empty(Duration::MAX), "0s to 24h"),
+            (builder().snapshot_files("Cargo.toml/files"), "cannot use Cargo.toml/files"),
         ] {
             let error = bad.check().unwrap_err().to_string();
             assert!(error.contains(named), "{error}");

@@ -5,6 +5,7 @@
 
 use super::desired::{Answer, Desired, Outcome, Settled, Step, Ticket};
 use super::failure::Failure;
+use super::list::Listing;
 use crate::model::{Instance, InstanceKey, ServiceKey, Snapshot};
 use crate::naming::{Error, Publisher, Snapshots};
 use std::collections::HashMap;
@@ -22,6 +23,8 @@ const CALLS_MAX: usize = 4096;
 pub(super) struct Shared {
     state: Mutex<State>,
     bell: Notify,
+    /// Rings for whoever writes lists into files.
+    to_save: Notify,
 }
 
 #[derive(Debug)]
@@ -32,6 +35,10 @@ struct State {
     tickets: u64,
     /// Why there is no connection.
     trouble: Option<Failure>,
+    /// Since when there has been none.
+    away_since: Option<Instant>,
+    /// The newest list of each service that is not in its file yet; nothing where nobody writes files.
+    unsaved: Option<HashMap<ServiceKey, Arc<Snapshot>>>,
     closing: bool,
 }
 
@@ -54,17 +61,20 @@ pub(super) struct Following {
 }
 
 impl Shared {
-    /// Nothing is wanted yet. `keep` is how long an empty list is not believed.
-    pub(super) fn new(keep: Duration) -> Self {
+    /// Nothing is wanted yet. `keep` is how long an instance is believed in that is missing without an
+    /// order; `saving` says that somebody takes what is [unsaved](Self::take_unsaved).
+    pub(super) fn new(keep: Duration, saving: bool) -> Self {
         let state = State {
             desired: Desired::new(keep),
             cells: HashMap::new(),
             calls: HashMap::new(),
             tickets: 0,
             trouble: None,
+            away_since: Some(Instant::now()),
+            unsaved: saving.then(HashMap::new),
             closing: false,
         };
-        Self { state: Mutex::new(state), bell: Notify::new() }
+        Self { state: Mutex::new(state), bell: Notify::new(), to_save: Notify::new() }
     }
 
     /// Asks for an instance.
@@ -108,6 +118,34 @@ impl Shared {
         Ok(Following { first, snapshots, anew })
     }
 
+    /// Publishes the list of an earlier process, `age` old, where nothing is known; whether it did.
+    pub(super) fn start_from(&self, file: Snapshot, age: Duration) -> bool {
+        let file = Arc::new(file);
+        self.change(|state, settled| {
+            let begun = state.desired.start_from(&file, settled);
+            if let Some(cell) = state.cells.get(file.service()).filter(|_| begun) {
+                cell.publish_aged(file.clone(), age);
+            }
+            begun
+        })
+    }
+
+    /// The lists that are not in their files yet, which are taken for written from here on.
+    pub(super) fn take_unsaved(&self) -> Vec<Arc<Snapshot>> {
+        self.state().unsaved.iter_mut().flat_map(HashMap::drain).map(|(_, list)| list).collect()
+    }
+
+    /// Waits until there may be something to save, or the client is closing.
+    pub(super) async fn to_save(&self) {
+        self.to_save.notified().await;
+    }
+
+    /// How long to wait for an answer before the registry counts as away: `within`, less the time for which
+    /// there has been no connection.
+    pub(super) fn patience(&self, within: Duration) -> Duration {
+        within.saturating_sub(self.state().away_since.map_or(Duration::ZERO, |since| since.elapsed()))
+    }
+
     /// Carries the wishes of the readers of a cell until there are none, neither wishes nor readers.
     pub(super) async fn listen(self: Arc<Self>, service: ServiceKey, cell: Arc<Publisher>) {
         loop {
@@ -128,6 +166,7 @@ impl Shared {
         let mut state = self.state();
         for overdue in state.desired.take_overdue(now) {
             state.publish(overdue);
+            self.to_save.notify_one();
         }
         state.desired.due(now)
     }
@@ -139,7 +178,7 @@ impl Shared {
     }
 
     /// The registry answered a question about a followed service.
-    pub(super) fn followed(&self, service: &ServiceKey, answer: Answer<Snapshot>) {
+    pub(super) fn followed(&self, service: &ServiceKey, answer: Answer<Listing>) {
         let (now, chance) = (Instant::now(), fastrand::f64());
         self.change(|state, settled| {
             if let Some(list) = state.desired.followed(service, answer, now, chance, settled) {
@@ -149,7 +188,7 @@ impl Shared {
     }
 
     /// Takes a pushed list in. Once this returns, readers see it.
-    pub(super) fn pushed(&self, list: Snapshot) {
+    pub(super) fn pushed(&self, list: Listing) {
         let now = Instant::now();
         self.change(|state, _| {
             if let Some(list) = state.desired.take_in(list, now) {
@@ -161,7 +200,7 @@ impl Shared {
     /// There is a new connection.
     pub(super) fn connected(&self) {
         self.change(|state, settled| {
-            state.trouble = None;
+            (state.trouble, state.away_since) = (None, None);
             state.desired.connected(settled);
         });
     }
@@ -170,6 +209,7 @@ impl Shared {
     pub(super) fn disconnected(&self, trouble: Option<Failure>) {
         let mut state = self.state();
         state.trouble = trouble;
+        state.away_since.get_or_insert_with(Instant::now);
         state.desired.disconnected();
     }
 
@@ -187,6 +227,7 @@ impl Shared {
         let mut state = self.state();
         state.closing = true;
         state.calls.clear();
+        self.to_save.notify_one();
     }
 
     /// Whether nothing is wanted any more.
@@ -263,6 +304,9 @@ impl Shared {
                 let _ = call.send(outcome); // A call that was given up needs no outcome.
             }
         }
+        if state.closing || state.unsaved.as_ref().is_some_and(|unsaved| !unsaved.is_empty()) {
+            self.to_save.notify_one();
+        }
         drop(state);
         self.bell.notify_one();
         changed
@@ -275,9 +319,12 @@ impl Shared {
 }
 
 impl State {
-    fn publish(&self, list: Arc<Snapshot>) {
-        if let Some(cell) = self.cells.get(list.service()) {
-            cell.publish(list);
+    fn publish(&mut self, list: Arc<Snapshot>) {
+        let Some(cell) = self.cells.get(list.service()) else { return };
+        cell.publish(list.clone());
+        // A file never holds more than the registry has said at one time.
+        if let Some(unsaved) = self.unsaved.as_mut().filter(|_| self.desired.is_whole(list.service())) {
+            unsaved.insert(list.service().clone(), list);
         }
     }
 }
@@ -315,7 +362,7 @@ mod tests {
 
     #[test]
     fn a_cell_that_has_found_a_reader_again_is_not_given_up() {
-        let (shared, orders) = (Arc::new(Shared::new(Duration::ZERO)), "orders".parse().unwrap());
+        let (shared, orders) = (Arc::new(Shared::new(Duration::ZERO, false)), "orders".parse().unwrap());
         let first = shared.subscribe(&orders).unwrap();
         let cell = first.anew.clone().unwrap();
         drop(first);
@@ -329,7 +376,7 @@ mod tests {
 
     #[tokio::test]
     async fn calls_are_bounded_and_told_when_the_task_is_gone() {
-        let (shared, orders) = (Arc::new(Shared::new(Duration::ZERO)), "orders".parse().unwrap());
+        let (shared, orders) = (Arc::new(Shared::new(Duration::ZERO, false)), "orders".parse().unwrap());
         let instance = Instance::new("10.0.0.7:8080".parse().unwrap());
         let mut calls: Vec<_> =
             (0..CALLS_MAX).map(|_| shared.register(&orders, &instance).unwrap()).collect();

@@ -3,7 +3,7 @@
 mod stage;
 
 use super::*;
-use crate::model::{Instance, Metadata, ServiceKey};
+use crate::model::{Instance, Metadata, Reason, Removal, ServiceKey};
 use crate::naming::header::CallerTag;
 use crate::naming::{Error, Register, Snapshots};
 use crate::protocol::entity::ServiceInfo;
@@ -13,6 +13,7 @@ use crate::protocol::message::{
     SubscribeServiceRequest, SubscribeServiceResponse,
 };
 use stage::{Peer, Stage};
+use std::path::PathBuf;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, sleep};
 
@@ -27,6 +28,11 @@ fn instance(port: u16) -> Instance {
 fn list(revision: u64, ports: &[u16]) -> ServiceInfo {
     let instances: Vec<_> = ports.iter().map(|port| instance(*port)).collect();
     ServiceInfo::new(&orders(), revision, "", instances.iter())
+}
+
+/// The list that says why an instance is not on it.
+fn without(list: ServiceInfo, port: u16, reason: Reason) -> ServiceInfo {
+    list.explained(&[Removal::new(&instance(port), reason)])
 }
 
 fn ports(snapshots: &Snapshots) -> Vec<u16> {
@@ -377,7 +383,44 @@ async fn a_lost_connection_keeps_the_list_and_a_new_one_may_count_from_anew() {
     snapshots.changed().await; // The first one.
     answer_subscription(&mut peer, list(1, &[3])).await;
     assert_eq!(snapshots.changed().await.revision(), 1);
+    assert_eq!(ports(&snapshots), [1, 2, 3], "the others may not be back yet");
+    snapshots.changed().await;
     assert_eq!(ports(&snapshots), [3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_of_the_registry_those_who_were_ordered_off_are_not_waited_for() {
+    let (mut stage, nacos, mut peer) = Stage::with_client().await;
+    let mut snapshots = subscribed(&nacos, &mut peer, list(7, &[1, 2, 3])).await;
+    snapshots.changed().await; // The first one.
+    peer.cut();
+    let mut peer = stage.accept().await;
+    answer_subscription(&mut peer, without(list(1, &[2]), 1, Reason::Deregistered)).await;
+    snapshots.changed().await;
+    assert_eq!(ports(&snapshots), [2, 3]);
+    peer.push("1", without(list(2, &[2]), 3, Reason::ConnectionLost));
+    peer.heard::<NotifySubscriberResponse>().await;
+    assert_eq!(ports(&snapshots), [2, 3], "it may be on its way back once more");
+    peer.push("2", without(list(3, &[2]), 3, Reason::Disabled));
+    peer.heard::<NotifySubscriberResponse>().await;
+    assert_eq!(ports(&snapshots), [2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_instance_goes_at_once_by_order_and_after_a_while_by_accident() {
+    for (reason, goes_after) in [
+        (Reason::Deregistered, Duration::ZERO),
+        (Reason::Disabled, Duration::ZERO),
+        (Reason::Expired, DEFAULT_KEEP_EMPTY),
+        (Reason::ConnectionLost, DEFAULT_KEEP_EMPTY),
+    ] {
+        let (_stage, nacos, mut peer) = Stage::with_client().await;
+        let mut snapshots = subscribed(&nacos, &mut peer, list(7, &[1])).await;
+        peer.push("1", without(list(8, &[]), 1, reason));
+        let began = Instant::now();
+        snapshots.wait_for(|list| list.instances().is_empty()).await;
+        assert_eq!(began.elapsed().as_secs(), goes_after.as_secs(), "{reason}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -590,4 +633,111 @@ async fn the_connection_ends_with_the_last_handle() {
     sleep(Duration::from_secs(60)).await;
     assert!(stage.wire_is_quiet());
     assert_eq!(ports(&snapshots), [1]);
+}
+
+/// A directory for snapshot files that goes with the test.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(test: &str) -> Self {
+        let id = CallerTag::of_this_process("").id;
+        Self(std::env::temp_dir().join(format!("tower-graceful-{test}-{id:016x}")))
+    }
+
+    fn client(&self, stage: &Stage) -> Nacos {
+        stage.connect(Nacos::builder("stage:8848").snapshot_files(&self.0))
+    }
+
+    /// Leaves the list of an earlier process.
+    async fn left_by(&self, ports: &[u16]) {
+        let mut stage = Stage::new();
+        let nacos = self.client(&stage);
+        let mut peer = stage.accept().await;
+        let _snapshots = subscribed(&nacos, &mut peer, list(7, ports)).await;
+        nacos.close(DEFAULT_REQUEST_TIMEOUT).await.unwrap();
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_registry_a_client_starts_from_its_files_and_then_follows_the_registry() {
+    let directory = Directory::new("starts");
+    directory.left_by(&[1, 2]).await;
+    let mut stage = Stage::new();
+    stage.set_away(true);
+    let (nacos, began) = (directory.client(&stage), Instant::now());
+    let mut snapshots = nacos.subscribe("orders").await.unwrap();
+    assert_eq!(began.elapsed().as_secs(), DEFAULT_REQUEST_TIMEOUT.as_secs());
+    assert_eq!((ports(&snapshots), snapshots.version()), (vec![1, 2], 1));
+    let asked = Instant::now();
+    nacos.subscribe("orders").await.unwrap();
+    assert_eq!(asked.elapsed(), Duration::ZERO);
+    let unknown = nacos.subscribe("mail").await.unwrap_err();
+    assert!(matches!(unknown, Error::Unavailable { .. }), "there is no file of it: {unknown}");
+    assert_eq!(asked.elapsed(), DEFAULT_REQUEST_TIMEOUT * TRIES);
+
+    snapshots.changed().await; // The first one.
+    stage.set_away(false);
+    let mut peer = stage.accept().await;
+    answer_subscription(&mut peer, list(8, &[])).await;
+    peer.push("1", list(9, &[]));
+    peer.heard::<NotifySubscriberResponse>().await;
+    assert_eq!(ports(&snapshots), [1, 2], "a registry that knows nobody yet");
+    peer.push("2", list(10, &[2, 3]));
+    peer.heard::<NotifySubscriberResponse>().await;
+    assert_eq!(ports(&snapshots), [2, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_the_registry_is_known_to_be_away_a_file_is_used_at_once() {
+    let directory = Directory::new("at-once");
+    directory.left_by(&[1]).await;
+    let stage = Stage::new();
+    stage.set_away(true);
+    let nacos = directory.client(&stage);
+    sleep(DEFAULT_REQUEST_TIMEOUT).await;
+    let asked = Instant::now();
+    assert_eq!(ports(&nacos.subscribe("orders").await.unwrap()), [1]);
+    assert_eq!(asked.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_registry_answers_no_file_is_read() {
+    let directory = Directory::new("answers");
+    directory.left_by(&[1]).await;
+    let mut stage = Stage::new();
+    let nacos = directory.client(&stage);
+    let mut peer = stage.accept().await;
+    sleep(Duration::from_secs(60)).await;
+    let subscribing = tokio::spawn(async move { nacos.subscribe("orders").await });
+    let asked = peer.asked::<SubscribeServiceRequest>().await;
+    sleep(DEFAULT_REQUEST_TIMEOUT.mul_f64(0.99)).await;
+    asked.with(SubscribeServiceResponse { service_info: list(8, &[2]), ..Default::default() });
+    let snapshots = subscribing.await.unwrap().unwrap();
+    assert_eq!((ports(&snapshots), snapshots.version()), (vec![2], 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_only_kept_is_not_written() {
+    let directory = Directory::new("kept");
+    let mut stage = Stage::new();
+    let nacos = directory.client(&stage);
+    let mut peer = stage.accept().await;
+    let snapshots = subscribed(&nacos, &mut peer, list(7, &[1, 2])).await;
+    peer.push("1", list(8, &[2]));
+    peer.heard::<NotifySubscriberResponse>().await;
+    peer.push("2", without(list(9, &[]), 2, Reason::Expired));
+    peer.heard::<NotifySubscriberResponse>().await;
+    nacos.close(DEFAULT_REQUEST_TIMEOUT).await.unwrap();
+    assert_eq!(ports(&snapshots), [2]);
+
+    let stage = Stage::new();
+    stage.set_away(true);
+    let snapshots = directory.client(&stage).subscribe("orders").await.unwrap();
+    assert_eq!((ports(&snapshots), snapshots.latest().revision()), (vec![2], 8));
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -67,8 +68,15 @@ impl Publisher {
     /// Once this returns, the snapshot is applied: every pick looks at [`Snapshots::version`] before it
     /// chooses. An acknowledgement sent afterwards is therefore true.
     pub fn publish(&self, snapshot: impl Into<Arc<Snapshot>>) {
-        self.latest.send_replace(snapshot.into().into());
-        self.shared.version.fetch_add(1, Ordering::Release);
+        self.put(snapshot.into().into());
+    }
+
+    /// Puts in a snapshot that is `age` old already, because it was kept somewhere meanwhile:
+    /// [`Snapshots::latest_at`] tells when it was news, as far back as this machine's clock reaches.
+    pub fn publish_aged(&self, snapshot: impl Into<Arc<Snapshot>>, age: Duration) {
+        let now = Instant::now();
+        let at = now.checked_sub(age).unwrap_or(now);
+        self.put(Published { snapshot: snapshot.into(), at });
     }
 
     /// Another reader of the cell.
@@ -93,6 +101,11 @@ impl Publisher {
     /// Whether no reader is left now.
     pub fn is_abandoned(&self) -> bool {
         self.latest.is_closed()
+    }
+
+    fn put(&self, published: Published) {
+        self.latest.send_replace(published);
+        self.shared.version.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -184,6 +197,15 @@ mod tests {
         assert_eq!(snapshots.changed().await.revision(), 2);
         assert_eq!(snapshots.wait_for(|s| s.revision() >= 2).await.revision(), 2);
         assert_pending!(task::spawn(snapshots.changed()).poll());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_snapshot_may_be_old_when_it_is_published() {
+        let (publisher, snapshots) = Publisher::new("orders".parse().unwrap());
+        publisher.publish_aged(one(1), Duration::from_secs(5));
+        assert_eq!(snapshots.latest_at().1.elapsed(), Duration::from_secs(5));
+        publisher.publish_aged(one(2), Duration::MAX);
+        assert_eq!((snapshots.latest().revision(), snapshots.version()), (2, 2));
     }
 
     #[tokio::test]
