@@ -8,6 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// How long an instance that may only not be back yet is believed in while others are: three times the
+/// longest pause that clients make between two tries to reach a registry.
+const AWAITED_FOR: Duration = Duration::from_secs(15);
+
 /// What the registry says of one service: who is listed, and why others are not.
 #[derive(Clone, Debug)]
 pub(super) struct Listing {
@@ -46,15 +50,31 @@ enum Origin {
 #[derive(Clone, Copy, Debug)]
 struct Kept {
     until: Instant,
+    /// Whether it may only not be back yet: this connection has never listed it.
     awaited: bool,
 }
 
-/// What is believed of an instance that is missing from a list: whether it is kept for a while.
-///
-/// `ordered_off` says that somebody meant it to go, `awaited` that it may only not be back yet, and
-/// `others_listed` that there is anyone else to turn to.
-fn is_kept(ordered_off: bool, awaited: bool, others_listed: bool) -> bool {
-    !ordered_off && (awaited || !others_listed)
+/// What is known of an instance that is missing from a list.
+#[derive(Clone, Copy, Debug)]
+struct Missing {
+    /// Somebody meant it to go.
+    ordered_off: bool,
+    awaited: bool,
+    /// There is anyone else to turn to.
+    others_listed: bool,
+}
+
+impl Missing {
+    /// How long it is believed in, `keep` at most. Every further list without it may shorten that and none
+    /// lengthens it.
+    fn kept_for(self, keep: Duration) -> Duration {
+        match self {
+            Self { ordered_off: true, .. } => Duration::ZERO,
+            Self { others_listed: false, .. } => keep,
+            Self { awaited: true, .. } => keep.min(AWAITED_FOR),
+            Self { awaited: false, .. } => Duration::ZERO,
+        }
+    }
 }
 
 impl List {
@@ -97,11 +117,13 @@ impl List {
         let before = mem::take(&mut self.kept);
         let mut instances = snapshot.instances().to_vec();
         for missing in self.last.instances().iter().filter(|instance| snapshot.get(&instance.key).is_none()) {
-            let kept = before.get(&missing.key).copied().unwrap_or(anew);
+            let Kept { until, awaited } = before.get(&missing.key).copied().unwrap_or(anew);
             let ordered_off = self.withdrawn.contains(&missing.key)
                 || removed.iter().any(|removal| removal.orders_off(missing));
-            if kept.until > now && is_kept(ordered_off, kept.awaited, others_listed) {
-                self.kept.insert(missing.key.clone(), kept);
+            let kept_for = Missing { ordered_off, awaited, others_listed }.kept_for(self.keep);
+            let until = until.min(now + kept_for);
+            if until > now {
+                self.kept.insert(missing.key.clone(), Kept { until, awaited });
                 instances.push(missing.clone());
             }
         }
@@ -303,13 +325,25 @@ mod tests {
             let (mut list, now) = (reconnected(&[1, 2, 3]), Instant::now());
             list.take_in(telling(1, &[2], &[1, 3], reason), now);
             assert_eq!(believed(&list), [1, 2, 3], "{reason:?}");
-            list.take_in(silent(2, &[2, 3]), now + KEEP / 2);
+            let (later, until) = (now + AWAITED_FOR / 2, now + AWAITED_FOR);
+            list.take_in(silent(2, &[2, 3]), later);
             assert_eq!(believed(&list), [1, 2, 3]);
-            list.take_in(silent(3, &[2]), now + KEEP / 2);
+            list.take_in(silent(3, &[2]), later);
             assert_eq!(believed(&list), [1, 2], "the third was back and went");
-            assert_eq!((list.due(), list.take_overdue(just_before(now + KEEP))), (Some(now + KEEP), None));
-            assert_eq!(list.take_overdue(now + KEEP), Some(Arc::new(snapshot(3, &[2]))));
+            list.take_in(silent(4, &[]), later);
+            assert_eq!((believed(&list), list.due()), (vec![1, 2], Some(until)), "no list lengthens a term");
+            assert_eq!(list.take_overdue(just_before(until)), None);
+            assert_eq!(list.take_overdue(until), Some(Arc::new(snapshot(4, &[2]))));
         }
+    }
+
+    #[test]
+    fn the_others_have_some_time_once_the_first_is_back() {
+        let (mut list, now) = (reconnected(&[1, 2]), Instant::now());
+        list.take_in(silent(1, &[]), now);
+        assert_eq!(list.due(), Some(now + KEEP));
+        list.take_in(silent(2, &[2]), now + KEEP / 2);
+        assert_eq!((believed(&list), list.due()), (vec![1, 2], Some(now + KEEP / 2 + AWAITED_FOR)));
     }
 
     #[test]
@@ -428,7 +462,7 @@ mod tests {
             if !file.is_empty() {
                 list.start_from(Arc::new(snapshot(70, &file)));
             }
-            // Who was heard of on this connection, and since when each has been missing on it.
+            // Who was heard of on this connection, and until when each is kept that is missing on it.
             let (mut heard, mut missing) = (BTreeSet::new(), BTreeMap::new());
             let (mut connected, mut from_file) = (false, file);
             for (revision, step) in (1..).zip(steps) {
@@ -443,7 +477,7 @@ mod tests {
                         now += Duration::from_secs(s);
                         list.take_overdue(now);
                         let is = believed(&list);
-                        let overdue = |port: &u16| missing.get(port).is_some_and(|since| *since + KEEP <= now);
+                        let overdue = |port: &u16| missing.get(port).is_some_and(|until| *until <= now);
                         let staying: Vec<_> = before.into_iter().filter(|port| !overdue(port)).collect();
                         prop_assert_eq!(&is, &staying);
                         missing.retain(|port, _| is.contains(port));
@@ -462,12 +496,14 @@ mod tests {
                         }
                         prop_assert!(is.iter().all(|port| listed.contains(port) || before.contains(port)));
                         for port in before.into_iter().filter(|port| !listed.contains(port)) {
-                            let since = *missing.entry(port).or_insert(now);
+                            let until = missing.entry(port).or_insert(now + KEEP);
                             let ordered = gone.contains(&port) && reason.is_some_and(Reason::is_order);
-                            let gone = ordered
-                                || heard.contains(&port) && !listed.is_empty()
-                                || since + KEEP <= now;
-                            prop_assert_eq!(!is.contains(&port), gone, "{} is missing", port);
+                            if ordered || heard.contains(&port) && !listed.is_empty() {
+                                *until = now;
+                            } else if !listed.is_empty() {
+                                *until = (*until).min(now + AWAITED_FOR);
+                            }
+                            prop_assert_eq!(is.contains(&port), *until > now, "{} is missing", port);
                         }
                         missing.retain(|port, _| is.contains(port));
                     }

@@ -36,13 +36,13 @@
 //! | | others are listed | nobody is |
 //! |---|---|---|
 //! | the registry says `deregistered` or `disabled`, or this client took it off | gone | gone |
-//! | it was listed before on this connection, or comes from a file | gone | kept |
-//! | it was listed on an earlier connection only | kept | kept |
+//! | it was listed before on this connection, or comes from a file | gone | kept for 60 s |
+//! | it was listed on an earlier connection only | kept for 15 s | kept for 60 s |
 //!
-//! Kept means: for 60 s ([`NacosBuilder::keep_empty`]) from the first list of the connection without it, or
-//! until it is listed, or gone by one of the other rules. What went as `expired` or `connection-lost`, or
-//! without any reason, is an accident and follows the last two rows. One that a consumer has put aside,
-//! because its answer was tagged, stays aside while it is kept, for as long as such a judgement holds.
+//! The time counts from the first such list of a connection; 60 s is [`NacosBuilder::keep_empty`], which
+//! bounds the other too, and a later list can shorten it only. What went as `expired` or `connection-lost`,
+//! or without any reason, follows the last two rows. One that a consumer has put aside, because its answer
+//! was tagged, is kept on the list, but stays aside for as long as such a judgement holds (60 s).
 //!
 //! [`NacosBuilder::snapshot_files`] keeps the last list of each service on disk as well, for a process that
 //! starts while the registry is away.

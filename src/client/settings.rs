@@ -71,10 +71,10 @@ impl NacosBuilder {
         Self { request_timeout: timeout, ..self }
     }
 
-    /// How long instances are kept that are missing from a list without an order: those of a list that is
-    /// empty, and after a reconnect those that may not be back yet, for a registry that has just restarted
-    /// has forgotten everyone. The [module docs](super) have the whole rule. 0 s to 24 h. Default: 60 s;
-    /// zero believes every list at once.
+    /// How long instances are kept that are missing from an empty list without an order, and at most for how
+    /// long (15 s) those that may not be back yet after a reconnect: a registry that has just restarted has
+    /// forgotten everyone. The [module docs](super) have the whole rule. 0 s to 24 h. Default: 60 s; zero
+    /// believes every list at once.
     pub fn keep_empty(self, keep: Duration) -> Self {
         Self { keep_empty: keep, ..self }
     }

@@ -304,7 +304,7 @@ impl Shared {
                 let _ = call.send(outcome); // A call that was given up needs no outcome.
             }
         }
-        if state.closing || state.unsaved.as_ref().is_some_and(|unsaved| !unsaved.is_empty()) {
+        if state.unsaved.as_ref().is_some_and(|unsaved| !unsaved.is_empty()) {
             self.to_save.notify_one();
         }
         drop(state);

@@ -694,6 +694,15 @@ async fn without_a_registry_a_client_starts_from_its_files_and_then_follows_the_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_file_that_lists_nobody_is_nothing_to_start_from() {
+    let directory = Directory::new("nobody");
+    directory.left_by(&[]).await;
+    let stage = Stage::new();
+    stage.set_away(true);
+    assert!(directory.client(&stage).subscribe("orders").await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn once_the_registry_is_known_to_be_away_a_file_is_used_at_once() {
     let directory = Directory::new("at-once");
     directory.left_by(&[1]).await;

@@ -1,9 +1,15 @@
 //! An instance's life as our client lives it with our registry, over real sockets.
 
 use crate::registry::{Running, SOON};
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use std::path::PathBuf;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+use tower::{Layer, ServiceExt};
 use tower_graceful::client::Nacos;
+use tower_graceful::consumer::{BalanceLayer, NoInstance, http_client};
 use tower_graceful::model::{Instance, Metadata, ServiceKey, Snapshot};
 use tower_graceful::naming::{Error, Register, Snapshots};
 
@@ -142,4 +148,137 @@ async fn a_client_that_closes_or_is_dropped_takes_its_instances_with_it() {
     until(&mut seen, |list| lists(list, &[3])).await;
     stays.close(SOON).await.unwrap();
     registry.stop().await;
+}
+
+/// A consumer loses its only instance by order of somebody else: soon enough that hardly a request is sent to
+/// it any more, however few instances are left.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_only_instance_is_gone_within_100_milliseconds_of_its_deregistration() {
+    let registry = Running::start().await;
+    let (provider, consumer) = (client_of(&registry), client_of(&registry));
+    let mut seen = consumer.subscribe("orders").await.unwrap();
+    let mut took = Vec::new();
+    for round in 0..7 {
+        provider.register(&orders(), &instance(1)).await.unwrap();
+        until(&mut seen, |list| lists(list, &[1])).await;
+        let began = Instant::now();
+        provider.deregister(&orders(), &instance(1).key).await.unwrap();
+        until(&mut seen, |list| lists(list, &[])).await;
+        took.push(began.elapsed());
+
+        let http = "/instance?serviceName=orders&ip=10.0.0.7&port=1";
+        registry.send("POST", http, "").await;
+        until(&mut seen, |list| lists(list, &[1])).await;
+        let began = Instant::now();
+        // In turn: taken off, and hidden.
+        if round % 2 == 0 {
+            registry.send("DELETE", http, "").await;
+        } else {
+            registry.send("POST", http, "enabled=false").await;
+        }
+        until(&mut seen, |list| lists(list, &[])).await;
+        took.push(began.elapsed());
+        registry.send("DELETE", http, "").await;
+    }
+    took.sort();
+    let (median, longest) = (took[took.len() / 2], took[took.len() - 1]);
+    println!("median {median:?}, longest {longest:?}");
+    assert!(median < Duration::from_millis(100), "{took:?}"); // Others may hold up a few of them.
+    for client in [provider, consumer] {
+        client.close(SOON).await.unwrap();
+    }
+    registry.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_goes_to_the_only_instance_once_it_is_disabled() {
+    let registry = Running::start().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let served = tokio::spawn(async move {
+        axum::serve(listener, Router::new().route("/", get(async || "an order"))).await.unwrap();
+    });
+    let http = format!("/instance?serviceName=orders&ip=127.0.0.1&port={port}");
+    registry.send("POST", &http, "").await;
+    let consumer = client_of(&registry);
+    let mut seen = consumer.subscribe("orders").await.unwrap();
+    let balance = BalanceLayer::new(seen.clone()).with_wait(Duration::ZERO).layer(http_client());
+    let ask = || balance.clone().oneshot(http::Request::get("http://orders/").body(Body::empty()).unwrap());
+    assert!(ask().await.unwrap().status().is_success());
+
+    registry.send("POST", &http, "enabled=false").await;
+    until(&mut seen, |list| list.instances().is_empty()).await;
+    let error = ask().await.unwrap_err();
+    let nobody = error.downcast_ref::<NoInstance>().expect("nothing was sent");
+    assert_eq!((nobody.service(), nobody.listed()), (&orders(), 0));
+    assert!(nobody.snapshot_age().is_some_and(|age| age < SOON));
+    let said = error.to_string();
+    assert!(said.contains("@@orders") && said.contains("waited") && said.contains("old"), "{said}");
+
+    registry.send("POST", &http, "enabled=true").await;
+    until(&mut seen, |list| !list.instances().is_empty()).await;
+    assert!(ask().await.unwrap().status().is_success());
+    served.abort();
+    consumer.close(SOON).await.unwrap();
+    registry.stop().await;
+}
+
+/// The instance is registered over HTTP, and nobody sends heartbeats that would bring it back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_is_killed_and_comes_back_with_nothing_empties_no_list() {
+    let registry = Running::start().await;
+    let port = registry.http.port();
+    registry.send("POST", "/instance?serviceName=orders&ip=10.0.0.7&port=1", "").await;
+    let consumer = client_of(&registry);
+    let mut seen = consumer.subscribe("orders").await.unwrap();
+    let first = seen.latest().revision();
+    assert!(lists(&seen.latest(), &[1]));
+    registry.kill().await;
+
+    let registry = Running::start_on(port).await;
+    // The consumer has asked the registry that knows nobody, and heard so.
+    until(&mut seen, |list| list.revision() > first).await;
+    assert!(lists(&seen.latest(), &[1]), "{seen:?}");
+    let provider = client_of(&registry);
+    provider.register(&orders(), &instance(2)).await.unwrap();
+    until(&mut seen, |list| lists(list, &[1, 2])).await;
+    registry.send("POST", "/instance?serviceName=orders&ip=10.0.0.7&port=1", "").await;
+    registry.send("DELETE", "/instance?serviceName=orders&ip=10.0.0.7&port=1", "").await;
+    until(&mut seen, |list| lists(list, &[2])).await;
+    for client in [provider, consumer] {
+        client.close(SOON).await.unwrap();
+    }
+    registry.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_starts_without_a_registry_from_what_its_last_process_knew() {
+    let files = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("snapshot-files");
+    let registry = Running::start().await;
+    let http = registry.http;
+    let start = || {
+        let builder = Nacos::builder(&http.to_string()).snapshot_files(&files);
+        builder.request_timeout(Duration::from_millis(200)).connect().unwrap()
+    };
+    let provider = client_of(&registry);
+    provider.register(&orders(), &instance(1)).await.unwrap();
+    let before = start();
+    assert!(lists(&before.subscribe("orders").await.unwrap().latest(), &[1]));
+    before.close(SOON).await.unwrap();
+    provider.close(SOON).await.unwrap(); // Nobody told the file.
+    registry.kill().await;
+
+    let after = start();
+    let began = Instant::now();
+    let mut seen = after.subscribe("orders").await.unwrap();
+    assert!(began.elapsed() >= Duration::from_millis(200) && lists(&seen.latest(), &[1]), "{seen:?}");
+    let registry = Running::start_on(http.port()).await;
+    let provider = client_of(&registry);
+    provider.register(&orders(), &instance(2)).await.unwrap();
+    until(&mut seen, |list| lists(list, &[2])).await;
+    for client in [provider, after] {
+        client.close(SOON).await.unwrap();
+    }
+    registry.stop().await;
+    std::fs::remove_dir_all(files).unwrap();
 }

@@ -43,8 +43,14 @@ impl Running {
         timeout(SOON, self.served).await.unwrap().unwrap();
     }
 
+    /// Ends as a process does that is killed: nobody is told anything.
+    pub(crate) async fn kill(self) {
+        self.served.abort();
+        assert!(self.served.await.unwrap_err().is_cancelled());
+    }
+
     /// One request as it stands on the wire; status and body of the answer.
-    async fn send(&self, method: &str, path: &str, form: &str) -> (u16, String) {
+    pub(crate) async fn send(&self, method: &str, path: &str, form: &str) -> (u16, String) {
         let (head, body) = exchange(self.http, method, path, form).await;
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         (status, body)
