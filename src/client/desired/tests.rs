@@ -475,8 +475,7 @@ fn who_follows_again_before_the_registry_has_heard_of_the_end_is_answered() {
     let (mut settled, now) = (Settled::new(), Instant::now());
     desired.subscribe(Ticket(1), &orders(), &mut settled).unwrap();
     assert_eq!(desired.next(now), Some(Step::Follow(orders(), Ask::Subscribe)));
-    let list = Snapshot::new(orders(), 1, vec![instance(1, 1)]);
-    desired.followed(&orders(), Answer::Yes(list), now, 1.0, &mut settled);
+    desired.followed(&orders(), Answer::Yes(heard(1, &[1])), now, 1.0, &mut settled);
     desired.abandon(&orders());
     assert!(desired.subscribe(Ticket(2), &orders(), &mut settled).unwrap());
     assert_eq!(desired.next(now), Some(Step::Follow(orders(), Ask::Subscribe)));
