@@ -10,10 +10,10 @@
 //!
 //! ```
 //! use tower_graceful::provider::{Lifecycle, OfflineLayer};
-//! let lifecycle = Lifecycle::new();
 //! use tower_graceful::{model::UnixMillis, naming::header::OfflineTag};
+//! let lifecycle = Lifecycle::new();
 //! let tag = OfflineTag::new("10.0.0.7:8080".parse()?, UnixMillis::new(1_732_060_800_000));
-//! let app = axum::Router::<()>::new().layer(OfflineLayer::new(lifecycle.clone(), tag));
+//! let app = axum::Router::<()>::new().layer(OfflineLayer::new(lifecycle.clone(), &tag));
 //! lifecycle.leave(); // From here on every answer carries the header `graceful-offline`.
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
