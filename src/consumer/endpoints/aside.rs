@@ -55,6 +55,9 @@ impl Aside {
         epoch: Option<UnixMillis>,
         now: Instant,
     ) -> Option<Tombstone> {
+        if self.0.is_empty() {
+            return None; // As nearly always, and asked for every instance in every rebuild.
+        }
         let holding =
             self.of(address, epoch).map(|(_, tombstone)| *tombstone).filter(|held| held.until > now);
         holding.reduce(|one, other| Tombstone {
