@@ -65,13 +65,13 @@ struct Missing {
 }
 
 impl Missing {
-    /// How long it is believed in, `keep` at most. Every further list without it may shorten that and none
-    /// lengthens it.
+    /// How much longer it is believed in: nothing beyond `keep` from the first list without it, and no
+    /// further list lengthens that.
     fn kept_for(self, keep: Duration) -> Duration {
         match self {
             Self { ordered_off: true, .. } => Duration::ZERO,
             Self { others_listed: false, .. } => keep,
-            Self { awaited: true, .. } => keep.min(AWAITED_FOR),
+            Self { awaited: true, .. } => AWAITED_FOR,
             Self { awaited: false, .. } => Duration::ZERO,
         }
     }

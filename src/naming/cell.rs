@@ -3,6 +3,7 @@
 use crate::model::{Instance, ServiceKey, Snapshot};
 use std::fmt;
 use std::future::pending;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -103,9 +104,13 @@ impl Publisher {
         self.latest.is_closed()
     }
 
-    fn put(&self, published: Published) {
-        self.latest.send_replace(published);
-        self.shared.version.fetch_add(1, Ordering::Release);
+    /// Counts under the cell's lock: whoever sees the number finds the snapshot, and whoever is woken by the
+    /// snapshot finds the number.
+    fn put(&self, mut published: Published) {
+        self.latest.send_modify(|latest| {
+            mem::swap(latest, &mut published); // The old one is dropped outside the lock.
+            self.shared.version.fetch_add(1, Ordering::Release);
+        });
     }
 }
 
@@ -197,6 +202,22 @@ mod tests {
         assert_eq!(snapshots.changed().await.revision(), 2);
         assert_eq!(snapshots.wait_for(|s| s.revision() >= 2).await.revision(), 2);
         assert_pending!(task::spawn(snapshots.changed()).poll());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn whoever_is_woken_by_a_snapshot_finds_it_counted() {
+        let (publisher, mut snapshots) = Publisher::new("orders".parse().unwrap());
+        let publishing = tokio::spawn(async move {
+            for revision in 1..=20_000 {
+                publisher.publish(one(revision));
+            }
+            publisher
+        });
+        while snapshots.latest().revision() < 20_000 {
+            let woken_by = snapshots.changed().await.revision();
+            assert!(snapshots.version() >= woken_by);
+        }
+        drop(publishing.await.unwrap());
     }
 
     #[tokio::test(start_paused = true)]
