@@ -691,6 +691,7 @@ async fn without_a_registry_a_client_starts_from_its_files_and_then_follows_the_
     peer.push("2", list(10, &[2, 3]));
     peer.heard::<NotifySubscriberResponse>().await;
     assert_eq!(ports(&snapshots), [2, 3]);
+    nacos.close(DEFAULT_REQUEST_TIMEOUT).await.unwrap(); // Or it may still write.
 }
 
 #[tokio::test(start_paused = true)]
@@ -723,12 +724,14 @@ async fn while_the_registry_answers_no_file_is_read() {
     let nacos = directory.client(&stage);
     let mut peer = stage.accept().await;
     sleep(Duration::from_secs(60)).await;
-    let subscribing = tokio::spawn(async move { nacos.subscribe("orders").await });
+    let client = nacos.clone();
+    let subscribing = tokio::spawn(async move { client.subscribe("orders").await });
     let asked = peer.asked::<SubscribeServiceRequest>().await;
     sleep(DEFAULT_REQUEST_TIMEOUT.mul_f64(0.99)).await;
     asked.with(SubscribeServiceResponse { service_info: list(8, &[2]), ..Default::default() });
     let snapshots = subscribing.await.unwrap().unwrap();
     assert_eq!((ports(&snapshots), snapshots.version()), (vec![2], 1));
+    nacos.close(DEFAULT_REQUEST_TIMEOUT).await.unwrap(); // Or it may still write.
 }
 
 #[tokio::test(start_paused = true)]
