@@ -8,7 +8,8 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::{sleep, timeout};
 
@@ -182,4 +183,41 @@ async fn greeters_are_asked_without_a_failure_while_one_of_two_leaves() {
     assert!(left.await.unwrap().status.success());
     assert!(ended(client).await.status.success());
     drop(registry);
+}
+
+/// What `GET path` at `address` is answered with, head and all.
+async fn ask(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+async fn until_readiness_says(readiness: &str, status: &str) {
+    let said = async { while !ask(readiness, "/readiness").await.contains(status) {} };
+    timeout(SOON, said).await.unwrap_or_else(|_| panic!("readiness never says {status}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_cuts_what_is_open_and_the_exit_code_says_so() {
+    let mut registry = example("shop");
+    registry.args(["registry", "--http-port", "0"]);
+    let (_registry, mut said) = heard(registry);
+    let ready: Value = serde_json::from_str(&line(&mut said).await).unwrap();
+    let mut orders = example("shop");
+    orders.args(["orders", "--registry", ready["ready"]["listen"].as_str().unwrap()]);
+    let (orders, mut said) = heard(orders);
+    let ready: Value = serde_json::from_str(&line(&mut said).await).unwrap();
+    let [listen, readiness] = ["listen", "readiness"].map(|port| ready["ready"][port].as_str().unwrap());
+    until_readiness_says(readiness, "HTTP/1.1 200").await;
+
+    let mut slow = TcpStream::connect(listen).await.unwrap();
+    slow.write_all(b"GET /slow?ms=10000 HTTP/1.1\r\nhost: shop\r\n\r\n").await.unwrap();
+    signal(&orders, rustix::process::Signal::TERM);
+    until_readiness_says(readiness, "HTTP/1.1 500").await;
+    signal(&orders, rustix::process::Signal::TERM);
+    assert_eq!(ended(orders).await.status.code(), Some(3));
+    assert_eq!(slow.read(&mut [0]).await.unwrap_or(0), 0, "cut, not answered");
 }
