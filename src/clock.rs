@@ -14,7 +14,7 @@ use std::time::{Duration, UNIX_EPOCH};
 /// ```
 /// # use std::time::Duration;
 /// use tower_graceful::{Clock, model::UnixMillis};
-/// let (clock, hand) = Clock::by_hand(UnixMillis::new(1_000));
+/// let (clock, hand) = Clock::manual(UnixMillis::new(1_000));
 /// hand.advance(Duration::from_millis(500));
 /// assert_eq!(clock.now(), UnixMillis::new(1_500));
 /// ```
@@ -25,7 +25,7 @@ pub struct Clock(Source);
 enum Source {
     #[default]
     System,
-    Hand(Hand),
+    Manual(ManualClock),
 }
 
 impl Clock {
@@ -35,25 +35,25 @@ impl Clock {
     }
 
     /// A clock that stands at `start` until the returned hand moves it.
-    pub fn by_hand(start: UnixMillis) -> (Self, Hand) {
-        let hand = Hand(Arc::new(AtomicU64::new(start.as_u64())));
-        (Self(Source::Hand(hand.clone())), hand)
+    pub fn manual(start: UnixMillis) -> (Self, ManualClock) {
+        let clock = ManualClock(Arc::new(AtomicU64::new(start.as_u64())));
+        (Self(Source::Manual(clock.clone())), clock)
     }
 
     /// The present moment.
     pub fn now(&self) -> UnixMillis {
         match &self.0 {
             Source::System => system_now(),
-            Source::Hand(hand) => hand.now(),
+            Source::Manual(clock) => clock.now(),
         }
     }
 }
 
-/// Moves the clock made with it by [`Clock::by_hand`].
+/// Moves the clock made with it by [`Clock::manual`].
 #[derive(Clone)]
-pub struct Hand(Arc<AtomicU64>);
+pub struct ManualClock(Arc<AtomicU64>);
 
-impl Hand {
+impl ManualClock {
     /// Moves the clock forward by `span`.
     pub fn advance(&self, span: Duration) {
         self.set(self.now() + span);
@@ -69,9 +69,9 @@ impl Hand {
     }
 }
 
-impl fmt::Debug for Hand {
+impl fmt::Debug for ManualClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Hand").field(&self.now()).finish()
+        f.debug_tuple("ManualClock").field(&self.now()).finish()
     }
 }
 

@@ -101,7 +101,7 @@ pub mod registry;
 
 #[cfg(feature = "client")]
 pub use client::Nacos;
-pub use clock::{Clock, Hand};
+pub use clock::{Clock, ManualClock};
 #[cfg(feature = "consumer")]
 pub use consumer::{BoxError, GracefulClientLayer};
 #[cfg(feature = "http-client")]

@@ -32,6 +32,7 @@ use process::BoxError;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
+use tower_graceful::naming::Causes;
 use tower_graceful::registry::{Registry, Settings};
 use tracing_subscriber::EnvFilter;
 
@@ -77,8 +78,7 @@ async fn main() -> ExitCode {
         Part::Registry(flags) => served(flags.child, registry(&flags)).await,
     };
     outcome.unwrap_or_else(|error| {
-        let causes = std::iter::successors(error.source(), |cause| cause.source());
-        eprintln!("shop: {}", causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")));
+        eprintln!("shop: {}", Causes(&*error));
         ExitCode::FAILURE
     })
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::SetOnce;
 use tower_graceful::client::Nacos;
 use tower_graceful::model::{InvalidWarmUp, WarmUp};
-use tower_graceful::provider::Handle;
+use tower_graceful::provider::ProviderHandle;
 
 /// Flags of a process that serves.
 #[derive(clap::Args, Debug)]
@@ -84,7 +84,7 @@ impl Flags {
 }
 
 /// Where a provider is reached; nothing when it ended before it was.
-pub async fn bound(provider: Handle) -> Option<Ready> {
+pub async fn bound(provider: ProviderHandle) -> Option<Ready> {
     let bound = provider.bound().await?;
     Some(Ready { listen: bound.address, readiness: bound.readiness? })
 }

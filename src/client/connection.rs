@@ -1,9 +1,10 @@
 //! A connection that the registry knows: the handshake on a transport, and the messages on it.
 
-use super::failure::{BoxError, Failure};
+use super::failure::Failure;
 use super::settings::Settings;
 use super::transport::{Dial, Http2, Transport};
 use crate::model::Namespace;
+use crate::naming::BoxError;
 use crate::naming::header::CallerTag;
 use crate::protocol::message::{
     ConnectionSetupRequest, ErrorResponse, HealthCheckRequest, Message, Request, Response, ServerCheckRequest,

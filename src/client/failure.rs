@@ -1,12 +1,9 @@
 //! How a request to the registry can fail, by what follows from it.
 
-use crate::naming;
+use crate::naming::{self, BoxError};
 use crate::protocol::code;
 use std::fmt;
 use std::sync::Arc;
-
-/// Any error.
-pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a request did not succeed.
 #[derive(Clone, Debug)]

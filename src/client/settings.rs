@@ -5,6 +5,7 @@ use super::{DEFAULT_KEEP_EMPTY, DEFAULT_REQUEST_TIMEOUT, Nacos};
 use crate::Clock;
 use crate::model::{Address, Metadata, Namespace, ServiceKey};
 use crate::naming::Error;
+use crate::protocol::GRPC_PORT_OFFSET;
 use http::Uri;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -12,8 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 
-/// Distance from the registry's HTTP port to its gRPC port, unless the latter is given.
-const GRPC_PORT_OFFSET: u16 = 1000;
 /// Longest time for one answer that can be set: beyond it a registry that is gone would go unnoticed.
 const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// Longest time for which missing instances can be kept: beyond it nobody waits for them any more.

@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn a_list_survives_its_file_and_tells_its_age() {
         let directory = directory("survives");
-        let (clock, hand) = Clock::by_hand(UnixMillis::new(1_000));
+        let (clock, hand) = Clock::manual(UnixMillis::new(1_000));
         let files = SnapshotFiles::open(&directory, clock).unwrap();
         assert!(files.read_or_warn(&orders()).is_none());
         files.save(&list(6, 9)).unwrap();

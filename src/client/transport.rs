@@ -21,9 +21,8 @@ use tonic::client::Grpc;
 use tower_service::Service;
 
 use crate::model::Address;
+use crate::protocol::MESSAGE_BYTES_MAX;
 
-/// Largest message that is taken or sent, as on Nacos' servers: a list of some 20 000 instances.
-const MESSAGE_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// Pause without any byte after which a ping is sent. Above the health check, which asks much more: this
 /// is a net below it, and rare enough for servers that count pings.
 const PING_AFTER: Duration = Duration::from_secs(30);

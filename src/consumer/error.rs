@@ -2,13 +2,11 @@
 
 use super::endpoints::Endpoint;
 use crate::model::{Instance, ServiceKey, UnixMillis};
+use crate::naming::BoxError;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// What the services of this module fail with: a box around [`NoInstance`] or [`InstanceError`].
-pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// There was no instance to send the request to, and none came in time. Nothing was sent.
 ///
@@ -173,23 +171,11 @@ impl Error for NeverApplied {
     }
 }
 
-/// An error with all its sources, on one line.
-#[cfg(feature = "tonic")]
-pub(super) struct Chain<'a>(pub(super) &'a (dyn Error + 'static));
-
-#[cfg(feature = "tonic")]
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut sources = std::iter::successors(self.0.source(), |&error| error.source());
-        write!(f, "{}", self.0)?;
-        sources.try_for_each(|error| write!(f, ": {error}"))
-    }
-}
-
 #[cfg(feature = "tonic")]
 mod status {
-    use super::{Arc, BoxError, Chain, Endpoint};
+    use super::{Arc, BoxError, Endpoint};
     use crate::consumer::classify::{Applied, applied};
+    use crate::naming::Causes;
     use tonic::Status;
 
     /// tonic calls every foreign transport error `Unknown`, unless it finds a status among the sources. An
@@ -201,7 +187,7 @@ mod status {
         };
         let status = named.unwrap_or_else(|source| {
             let address = endpoint.instance().address();
-            let mut status = Status::unavailable(format!("instance {address}: {}", Chain(&*source)));
+            let mut status = Status::unavailable(format!("instance {address}: {}", Causes(&*source)));
             status.set_source(Arc::from(source));
             status
         });

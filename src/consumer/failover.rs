@@ -14,9 +14,10 @@
 use super::balance::ResponseBody;
 use super::classify::{Applied, applied};
 use super::endpoints::{Endpoint, Tried};
-use super::error::{BoxError, InstanceError};
+use super::error::InstanceError;
 use super::goodbye::take_refusal;
 use super::replay::{Recording, ReplayBody};
+use crate::naming::BoxError;
 use http::{Request, Response, request};
 use http_body::Body;
 use pin_project_lite::pin_project;

@@ -18,10 +18,11 @@ mod pick;
 mod replay;
 mod stack;
 
+pub use crate::naming::BoxError;
 pub use balance::{Balance, BalanceLayer};
 pub use classify::Applied;
 pub use endpoints::InvalidAmplification;
-pub use error::{BoxError, HeaderTimeout, InstanceError, NeverApplied, NoInstance};
+pub use error::{HeaderTimeout, InstanceError, NeverApplied, NoInstance};
 pub use failover::{Failover, FailoverLayer};
 pub use goodbye::{Goodbye, GoodbyeLayer};
 #[cfg(feature = "http-client")]

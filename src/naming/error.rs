@@ -1,4 +1,4 @@
-//! What a registry can answer other than yes.
+//! What a registry can answer other than yes, and how errors are told.
 
 use std::fmt;
 use std::sync::Arc;
@@ -54,5 +54,26 @@ impl std::error::Error for Error {
             Self::Unavailable { source, .. } => Some(&**source),
             Self::Refused { .. } | Self::Invalid { .. } | Self::Closed => None,
         }
+    }
+}
+
+/// Any error, boxed.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Shows an error with all its causes, on one line.
+///
+/// ```
+/// use tower_graceful::naming::{Causes, Error};
+/// let closed = Error::Unavailable { tried: "register".into(), source: std::sync::Arc::new(Error::Closed) };
+/// assert_eq!(Causes(&closed).to_string(), format!("{closed}: {}", Error::Closed));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Causes<'a>(pub &'a (dyn std::error::Error + 'static));
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.0, f)?;
+        let mut causes = std::iter::successors(self.0.source(), |&cause| cause.source());
+        causes.try_for_each(|cause| write!(f, ": {cause}"))
     }
 }

@@ -16,7 +16,7 @@ pub mod header;
 mod in_process;
 
 pub use cell::{Publisher, Snapshots};
-pub use error::Error;
+pub use error::{BoxError, Causes, Error};
 pub use fixed::FixedList;
 pub use in_process::InProcess;
 

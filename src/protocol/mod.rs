@@ -14,3 +14,8 @@ mod payload;
 pub(crate) mod reply;
 
 pub(crate) use payload::{Payload, Unreadable};
+
+/// Where clients look for the gRPC port: this far above the HTTP port.
+pub(crate) const GRPC_PORT_OFFSET: u16 = 1000;
+/// As large as a message may be, on either side: what Nacos allows.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 10 * 1024 * 1024;

@@ -23,6 +23,8 @@ pub use lifecycle::Lifecycle;
 pub use offline::OfflineLayer;
 pub use probes::ProbePaths;
 #[cfg(feature = "serve")]
-pub use serve::{Bound, Builder, Handle, InvalidSetting, Provider, Report, ServeError, ShutdownHandle};
+pub use serve::{
+    Bound, InvalidSetting, Provider, ProviderBuilder, ProviderHandle, Report, ServeError, ShutdownHandle,
+};
 pub use stack::GracefulLayer;
 pub use warmup::{FirstRequest, WarmUpLayer};

@@ -124,7 +124,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_real_request_of_a_serving_process_starts_the_clock_once() {
-        let (clock, hand) = Clock::by_hand(UnixMillis::new(1_000));
+        let (clock, hand) = Clock::manual(UnixMillis::new(1_000));
         let (lifecycle, first) = (Lifecycle::new(), FirstRequest::new(clock));
         let service = WarmUpLayer::new(lifecycle.clone(), first.clone())
             .with_probes(ProbePaths::default().with("/ping"))

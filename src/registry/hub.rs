@@ -376,7 +376,7 @@ mod tests {
 
     fn hub_with_room_for(instances_max: usize) -> Hub {
         let limits = Limits { metadata_chars_max: 100, instances_max };
-        Hub::new(Clock::by_hand(UnixMillis::new(1_000)).0, limits)
+        Hub::new(Clock::manual(UnixMillis::new(1_000)).0, limits)
     }
 
     fn orders() -> ServiceKey {

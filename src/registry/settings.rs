@@ -2,11 +2,9 @@
 
 use super::command::Limits;
 use super::error::Error;
+use crate::protocol::GRPC_PORT_OFFSET;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
-
-/// Distance of the gRPC port from the HTTP port, on which every client relies.
-const GRPC_PORT_OFFSET: u16 = 1000;
 
 /// Instances in all, one that several clients publish counted for each: about a gigabyte of them.
 const INSTANCES_MAX: usize = 1_000_000;

@@ -27,7 +27,8 @@ use tower_graceful::model::{Instance, InstanceKey, Phase, ServiceKey, UnixMillis
 use tower_graceful::naming::header::{CALLER, CallerTag, OFFLINE, OfflineTag, REFUSED};
 use tower_graceful::naming::{self, BoxFuture, InProcess, Register, Snapshots, Subscribe};
 use tower_graceful::provider::{
-    Bound, Builder, GracefulLayer, Handle, Lifecycle, Provider, Report, ServeError, ShutdownHandle,
+    Bound, GracefulLayer, Lifecycle, Provider, ProviderBuilder, ProviderHandle, Report, ServeError,
+    ShutdownHandle,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -36,13 +37,13 @@ const FAR: Duration = Duration::from_secs(20);
 
 struct Running {
     bound: Bound,
-    handle: Handle,
+    handle: ProviderHandle,
     shutdown: ShutdownHandle,
     naming: InProcess,
     serving: JoinHandle<Result<Report, ServeError>>,
 }
 
-fn orders() -> Builder {
+fn orders() -> ProviderBuilder {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     // Signals are for the runner of the tests.
     Provider::builder("orders").readiness_bind(any).offline_bind(any).quiet_period(50 * MS).without_signals()
@@ -53,12 +54,12 @@ async fn listen() -> TcpListener {
 }
 
 /// Starts it with a registry of its own and waits until it is bound.
-async fn start(builder: Builder, router: Router) -> Running {
+async fn start(builder: ProviderBuilder, router: Router) -> Running {
     let naming = InProcess::new();
     start_with(builder.registry(naming.clone()), naming, router).await
 }
 
-async fn start_with(builder: Builder, naming: InProcess, router: Router) -> Running {
+async fn start_with(builder: ProviderBuilder, naming: InProcess, router: Router) -> Running {
     let provider = builder.build().unwrap();
     let (handle, shutdown) = (provider.handle(), provider.shutdown_handle());
     let serving = tokio::spawn(provider.serve(listen().await, router));
@@ -66,7 +67,7 @@ async fn start_with(builder: Builder, naming: InProcess, router: Router) -> Runn
     Running { bound, handle, shutdown, naming, serving }
 }
 
-async fn serve(builder: Builder, router: Router) -> Running {
+async fn serve(builder: ProviderBuilder, router: Router) -> Running {
     let running = start(builder, router).await;
     assert_eq!(running.handle.reached(Phase::Serving).await, Phase::Serving);
     running
@@ -277,7 +278,7 @@ async fn a_provider_refuses_until_it_is_listed_and_says_what_it_waits_for() {
 
 #[tokio::test]
 async fn the_first_real_request_starts_the_warm_up_once_the_registry_hears_of_it() {
-    let (clock, hand) = Clock::by_hand(UnixMillis::new(1_000));
+    let (clock, hand) = Clock::manual(UnixMillis::new(1_000));
     let registry = Moody::new(Mood::Well);
     let builder = orders().registry(registry.clone()).clock(clock);
     let running = start_with(builder, registry.naming.clone(), hello()).await;
@@ -305,7 +306,7 @@ async fn the_first_real_request_starts_the_warm_up_once_the_registry_hears_of_it
 #[tokio::test]
 async fn a_warm_up_that_registration_starts_is_in_the_registration() {
     let curve = WarmUp::default().with_clock(WarmUpClock::Registration).unwrap();
-    let (clock, _) = Clock::by_hand(UnixMillis::new(7));
+    let (clock, _) = Clock::manual(UnixMillis::new(7));
     let running = serve(orders().warm_up(curve).clock(clock), hello()).await;
     assert_eq!(running.listed().await.unwrap().metadata.get(key::WARM_UP_START), Some("7"));
     running.shutdown.abort();

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use tower_graceful::naming::Causes;
 use tracing_subscriber::EnvFilter;
 
 /// Graceful start and shutdown for microservices: the registry.
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, error }) => {
             // A closed stderr changes nothing about the failure.
-            let _ = writeln!(io::stderr(), "graceful: {}", with_sources(&*error));
+            let _ = writeln!(io::stderr(), "graceful: {}", Causes(&*error));
             ExitCode::from(code)
         }
     }
@@ -58,15 +59,4 @@ fn log_to_stderr() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let ansi = io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(ansi).init();
-}
-
-/// An error in one line, with what caused it.
-fn with_sources(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -2,7 +2,8 @@
 
 use super::ResponseBody;
 use crate::consumer::endpoints::{Choice, Guard};
-use crate::consumer::error::{BoxError, HeaderTimeout, InstanceError};
+use crate::consumer::error::{HeaderTimeout, InstanceError};
+use crate::naming::BoxError;
 use crate::naming::BoxFuture;
 use http::{Request, Response};
 use pin_project_lite::pin_project;

@@ -1,8 +1,8 @@
 //! One test for each row of the table, against servers on loopback that fail in exactly that way.
 
 use super::*;
-use crate::consumer::error::BoxError;
 use crate::consumer::{HeaderTimeout, http_client, http_client_h2};
+use crate::naming::BoxError;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{Empty, StreamBody};

@@ -20,7 +20,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let (publisher, snapshots) = Publisher::new("orders".parse().unwrap());
-        Self { publisher, snapshots, clock: Clock::by_hand(NOON).0 }
+        Self { publisher, snapshots, clock: Clock::manual(NOON).0 }
     }
 
     fn publish(&self, instances: impl IntoIterator<Item = Instance>) {

@@ -8,9 +8,9 @@
 //!   the instance has drained, or after that time.
 
 use super::process::Process;
-use super::register::whole;
 use super::settings::Token;
 use crate::model::Phase;
+use crate::naming::Causes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -89,7 +89,8 @@ async fn readiness(State(process): State<Arc<Process>>) -> Response {
     let unready = (!ready).then(|| {
         let progress = process.progress.borrow();
         let registry = process.settings.registry.as_ref().filter(|_| progress.waiting_for.is_some());
-        let trouble = || registry.and_then(|registry| registry.trouble()).map(|error| whole(&error));
+        let trouble =
+            || registry.and_then(|registry| registry.trouble()).map(|error| Causes(&error).to_string());
         NotReady { waiting_for: progress.waiting_for, error: progress.error.clone().or_else(trouble) }
     });
     let status = if ready { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
@@ -160,17 +161,17 @@ fn problem(status: StatusCode, error: &'static str) -> Response {
 mod tests {
     use super::*;
     use crate::provider::serve::process::Progress;
-    use crate::provider::serve::settings::Builder;
+    use crate::provider::serve::settings::ProviderBuilder;
     use axum::body::{Body, to_bytes};
     use axum::http::Request;
     use tower::ServiceExt as _;
 
-    fn process(builder: Builder) -> Arc<Process> {
+    fn process(builder: ProviderBuilder) -> Arc<Process> {
         builder.build().unwrap().into_process()
     }
 
-    fn orders() -> Builder {
-        Builder::new("orders")
+    fn orders() -> ProviderBuilder {
+        ProviderBuilder::new("orders")
     }
 
     async fn ask(routes: Router, method: &str, path: &str, token: Option<&str>) -> (StatusCode, String) {

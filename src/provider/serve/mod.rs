@@ -20,9 +20,9 @@ mod told;
 mod wire;
 
 pub use error::{InvalidSetting, ServeError};
-pub use process::{Bound, Handle, ShutdownHandle};
+pub use process::{Bound, ProviderHandle, ShutdownHandle};
 pub use report::Report;
 pub use run::Provider;
-pub use settings::Builder;
+pub use settings::ProviderBuilder;
 
 use super::{FirstRequest, GracefulLayer, InFlight, Lifecycle, ProbePaths};

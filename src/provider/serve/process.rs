@@ -125,9 +125,9 @@ impl Asked {
 
 /// Looks at a [`Provider`](super::Provider) from outside while it serves; a clone looks at the same one.
 #[derive(Clone, Debug)]
-pub struct Handle(pub(super) Arc<Process>);
+pub struct ProviderHandle(pub(super) Arc<Process>);
 
-impl Handle {
+impl ProviderHandle {
     /// The present phase.
     pub fn phase(&self) -> Phase {
         self.0.lifecycle.phase()

@@ -4,6 +4,7 @@ use super::FirstRequest;
 use super::process::Process;
 use super::settings::Settings;
 use crate::model::{Address, Instance, InstanceKey, Metadata, Snapshot, UnixMillis, WarmUpClock, key};
+use crate::naming::Causes;
 use crate::naming::{self, Naming, backoff};
 use std::future::pending;
 use std::time::Duration;
@@ -133,8 +134,8 @@ impl<'a> Registration<'a> {
                 return Err(error);
             }
             let pause = backoff::delay(attempt, fastrand::f64());
-            tracing::warn!(error = whole(&error), retry_in = ?pause, "the registry did not do what it was asked");
-            self.process.progress.send_modify(|progress| progress.error = Some(whole(&error)));
+            tracing::warn!(error = %Causes(&error), retry_in = ?pause, "the registry did not do what it was asked");
+            self.process.progress.send_modify(|progress| progress.error = Some(Causes(&error).to_string()));
             time::sleep(pause).await;
             attempt = attempt.saturating_add(1);
         }
@@ -152,12 +153,6 @@ fn may_change(error: &naming::Error) -> bool {
         naming::Error::Unavailable { .. } | naming::Error::Refused { .. } => true,
         naming::Error::Invalid { .. } | naming::Error::Closed => false,
     }
-}
-
-/// The error with its causes.
-pub(super) fn whole(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]
@@ -181,6 +176,6 @@ mod tests {
         let source = std::io::Error::other("connection refused");
         let error =
             naming::Error::Unavailable { tried: "register".to_owned(), source: std::sync::Arc::new(source) };
-        assert_eq!(whole(&error), "the registry is unavailable (register): connection refused");
+        assert_eq!(Causes(&error).to_string(), "the registry is unavailable (register): connection refused");
     }
 }

@@ -2,11 +2,11 @@
 
 use super::error::ServeError;
 use super::leave::lame_duck;
-use super::process::{Bound, Handle, Process, ShutdownHandle};
+use super::process::{Bound, Process, ProviderHandle, ShutdownHandle};
 use super::register::{Registration, describe};
 use super::report::Report;
 use super::server::Bounds;
-use super::settings::{Builder, Port, Settings};
+use super::settings::{Port, ProviderBuilder, Settings};
 use super::signal::Signals;
 use super::{GracefulLayer, advertise, manage, server, told};
 use crate::model::{Instance, Phase, UnixMillis};
@@ -59,8 +59,8 @@ pub struct Provider {
 
 impl Provider {
     /// Settings for a provider of `service`: a name, or `group@@name`.
-    pub fn builder(service: &str) -> Builder {
-        Builder::new(service)
+    pub fn builder(service: &str) -> ProviderBuilder {
+        ProviderBuilder::new(service)
     }
 
     pub(super) fn new(settings: Settings) -> Self {
@@ -74,8 +74,8 @@ impl Provider {
     }
 
     /// Looks at this provider while it serves.
-    pub fn handle(&self) -> Handle {
-        Handle(self.process.clone())
+    pub fn handle(&self) -> ProviderHandle {
+        ProviderHandle(self.process.clone())
     }
 
     /// Ends this provider from code.
@@ -86,7 +86,7 @@ impl Provider {
     /// Serves `router` on `listener` from the first request to the last; returns when all is over.
     ///
     /// SIGTERM and SIGINT are this provider's from here on, for the rest of the process, unless it was built
-    /// [`without_signals`](Builder::without_signals).
+    /// [`without_signals`](ProviderBuilder::without_signals).
     ///
     /// # Errors
     /// When a port is taken or a setting cannot be right here, before anything is registered; or when the

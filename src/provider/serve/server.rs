@@ -7,6 +7,7 @@
 
 use super::wire::Tapped;
 pub(crate) use super::wire::Wire;
+use crate::naming::BoxError;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -28,8 +29,6 @@ use tokio::task::{self, JoinError, JoinSet};
 use tokio::time;
 use tower::ServiceExt as _;
 use tower_service::Service;
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How long a request head may take to arrive: an end to connections that send a byte now and then. Hyper
 /// counts the time between two requests in, so it is also how long an idle connection is kept: longer than

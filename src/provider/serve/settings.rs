@@ -41,7 +41,7 @@ const CACHE_TIMES: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_se
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "`build` makes the provider"]
-pub struct Builder {
+pub struct ProviderBuilder {
     service: String,
     namespace: Option<String>,
     group: Option<String>,
@@ -107,7 +107,7 @@ pub(super) struct Settings {
     pub(super) clock: Clock,
 }
 
-impl Builder {
+impl ProviderBuilder {
     pub(super) fn new(service: &str) -> Self {
         Self {
             service: service.to_owned(),
@@ -455,20 +455,20 @@ mod tests {
     use super::*;
     use crate::model::WarmUpClock;
 
-    fn check(builder: Builder) -> Result<Settings, InvalidSetting> {
+    fn check(builder: ProviderBuilder) -> Result<Settings, InvalidSetting> {
         builder.check(|_| None)
     }
 
     fn check_with(variable: &str, value: &str) -> Result<Settings, InvalidSetting> {
-        Builder::new("orders").check(|name| (name == variable).then(|| value.to_owned()))
+        ProviderBuilder::new("orders").check(|name| (name == variable).then(|| value.to_owned()))
     }
 
     #[test]
     fn a_setting_that_is_out_of_range_is_refused_with_the_range() {
-        let orders = || Builder::new("orders");
+        let orders = || ProviderBuilder::new("orders");
         let seconds = Duration::from_secs;
         for (builder, setting, accepted) in [
-            (Builder::new("a b"), "service", "visible ASCII"),
+            (ProviderBuilder::new("a b"), "service", "visible ASCII"),
             (orders().group("a/b"), "group", "A-Z"),
             (orders().weight(-1.0), "weight", "from 0 on"),
             (orders().metadata("graceful.epoch", "1"), "metadata", "does not begin"),
@@ -500,7 +500,8 @@ mod tests {
         assert!(check_with("GRACEFUL_GRACE_PERIOD", "30").is_ok());
 
         let curve = WarmUp::default().with_clock(WarmUpClock::Registration).unwrap();
-        let told = Builder::new("orders").warm_up(curve).advertise(SocketAddr::from(([10, 0, 0, 7], 1)));
+        let told =
+            ProviderBuilder::new("orders").warm_up(curve).advertise(SocketAddr::from(([10, 0, 0, 7], 1)));
         let settings = told.check(|_| Some("127.0.0.1:9".to_owned()));
         assert_eq!(settings.unwrap_err().setting(), "GRACEFUL_GRACE_PERIOD");
     }
@@ -531,9 +532,9 @@ mod tests {
 
     #[test]
     fn a_service_may_name_its_group_and_the_setting_wins() {
-        let settings = check(Builder::new("shop@@orders").namespace("test")).unwrap();
+        let settings = check(ProviderBuilder::new("shop@@orders").namespace("test")).unwrap();
         assert_eq!(settings.service.to_string(), "test##shop@@orders");
-        let settings = check(Builder::new("shop@@orders").group("market")).unwrap();
+        let settings = check(ProviderBuilder::new("shop@@orders").group("market")).unwrap();
         assert_eq!(settings.service.group.as_str(), "market");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::connection::Transport;
 use crate::model::{Group, Instance, Namespace};
+use crate::naming::Causes;
 use crate::protocol::entity::{WireInstance, service_key};
 use crate::protocol::message::{
     BATCH_REGISTER, BatchInstanceRequest, BatchInstanceResponse, DEREGISTER, ErrorResponse,
@@ -15,7 +16,6 @@ use crate::registry::command::{Client, ConnectionId};
 use crate::registry::error::Refusal;
 use crate::registry::hub::Hub;
 use crate::registry::query::{Clusters, Page};
-use std::error::Error;
 
 /// Answers one request of `transport`.
 pub(super) async fn dispatch(transport: &Transport, payload: &Payload) -> Payload {
@@ -43,8 +43,7 @@ async fn handle<R: Request>(
     let request: R = match payload.read() {
         Ok(request) => request,
         Err(error) => {
-            let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
-            return failure(code::UNREADABLE, format_args!("{error}{cause}"));
+            return failure(code::UNREADABLE, Causes(&error));
         }
     };
     let id = request.request_id().to_owned();

@@ -2,6 +2,7 @@
 
 use super::connection::{Session, Transport};
 use super::dispatch::dispatch;
+use crate::protocol::MESSAGE_BYTES_MAX;
 use crate::protocol::Payload;
 use crate::registry::hub::Hub;
 use http::{Request, Response};
@@ -13,9 +14,6 @@ use tokio::sync::watch;
 use tonic::codegen::BoxFuture;
 use tonic::{Status, Streaming};
 use tonic_prost::ProstCodec;
-
-/// Bytes of a message that is taken: Nacos' bound, room for a batch of ten thousand instances.
-const MESSAGE_BYTES_MAX: usize = 10 * 1024 * 1024;
 
 /// The API as one client sees it, made for each transport.
 #[derive(Clone, Debug)]

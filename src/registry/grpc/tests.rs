@@ -134,7 +134,7 @@ struct Memory {
 
 impl Memory {
     fn new() -> Self {
-        let clock = Clock::by_hand(UnixMillis::new(1_000)).0;
+        let clock = Clock::manual(UnixMillis::new(1_000)).0;
         let hub = Arc::new(Hub::new(clock, Limits { metadata_chars_max: 100, instances_max: 1_000_000 }));
         Self { hub, close: watch::Sender::new(false) }
     }

@@ -1,11 +1,11 @@
 //! Answers out of results.
 
 use super::super::error::Refusal;
+use crate::naming::Causes;
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode, Uri};
 use serde::Serialize;
-use std::error::Error;
 
 /// A JSON body, with the content type that clients compare to the letter.
 pub(super) struct Json<T>(pub(super) T);
@@ -21,7 +21,7 @@ impl<T: Serialize> IntoResponse for Json<T> {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        (status(&self), with_sources(&self)).into_response()
+        (status(&self), Causes(&self).to_string()).into_response()
     }
 }
 
@@ -40,17 +40,6 @@ fn status(refusal: &Refusal) -> StatusCode {
         Refusal::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
         Refusal::Closing => StatusCode::SERVICE_UNAVAILABLE,
     }
-}
-
-/// An error in one line, with what caused it.
-fn with_sources(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 pub(super) async fn no_such_path(uri: Uri) -> (StatusCode, String) {
