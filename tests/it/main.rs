@@ -4,6 +4,7 @@
 
 mod client;
 mod consumer;
+mod deploy;
 mod provider;
 mod registry;
 mod shop;

@@ -1,0 +1,57 @@
+//! The recipes of `deploy/`: as far as the checkers on this machine can tell, they are well-formed.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// How long the recipes let `/offline` take, in seconds.
+const OFFLINE_WAIT: u64 = 30;
+/// Default of `drain_timeout`, in seconds.
+const DRAIN_TIMEOUT: u64 = 25;
+/// Default of `warm_up`, in seconds.
+const WARM_UP: u64 = 120;
+
+fn recipe(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name)
+}
+
+/// Runs a checker; where it is not installed, says so and passes.
+fn check(program: &str, arguments: &[&str], file: &str) {
+    let outcome = match Command::new(program).args(arguments).arg(recipe(file)).output() {
+        Ok(outcome) => outcome,
+        Err(error) => return eprintln!("{file} is not checked: {program}: {error}"),
+    };
+    let said = [outcome.stdout, outcome.stderr].concat();
+    assert!(outcome.status.success(), "{program} {file}: {}", String::from_utf8_lossy(&said));
+}
+
+#[test]
+fn the_manifests_follow_the_schemas_of_kubernetes() {
+    // The patch alone is no whole Deployment, so only the manifest that it changes is checked.
+    check("kubeconform", &["-strict", "-summary"], "kubernetes.yaml");
+}
+
+#[test]
+fn the_stop_script_is_a_posix_script_that_refuses_wrong_usage() {
+    check("sh", &["-n"], "stop.sh");
+    for wrong in [&[][..], &["orders"], &["1", "port"], &["0x1"]] {
+        let outcome = Command::new("sh").arg(recipe("stop.sh")).args(wrong).output().unwrap();
+        assert_eq!(outcome.status.code(), Some(2), "{wrong:?}");
+        assert!(String::from_utf8_lossy(&outcome.stderr).contains("usage: "), "{wrong:?}");
+    }
+}
+
+#[test]
+fn every_recipe_gives_the_process_more_time_than_it_takes() {
+    let read = |name| std::fs::read_to_string(recipe(name)).unwrap();
+    let seconds = |text: &str, key: &str| -> u64 {
+        let line = text.lines().find_map(|line| line.trim().strip_prefix(key)).unwrap();
+        line.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap()
+    };
+    let (manifest, unit) = (read("kubernetes.yaml"), read("orders.service"));
+    assert!(seconds(&manifest, "terminationGracePeriodSeconds:") > OFFLINE_WAIT + DRAIN_TIMEOUT);
+    assert!(seconds(&manifest, "minReadySeconds:") > WARM_UP);
+    assert!(seconds(&unit, "TimeoutStopSec=") > OFFLINE_WAIT + DRAIN_TIMEOUT);
+    for recipe in [&manifest, &unit, &read("stop.sh")] {
+        assert!(recipe.contains(&format!("/offline?wait={OFFLINE_WAIT}s")));
+    }
+}
