@@ -72,6 +72,24 @@ impl<S: Clone> Balance<S> {
         let choice = self.shared.endpoints.choose(None);
         choice.map(|choice| Pick { choice }).ok_or_else(|| self.shared.nobody(Duration::ZERO))
     }
+
+    /// Looks at the instance that would be chosen now, without counting a call: for a choice that is no
+    /// request of its own, such as where to open a long-lived connection, or which peer to ask for its state.
+    ///
+    /// ```
+    /// # use tower_graceful::{consumer::Balance, model::Instance, naming::Snapshots};
+    /// # let instances = vec![Instance::new("10.0.0.7:8080".parse()?)];
+    /// # let snapshots = Snapshots::fixed("orders".parse()?, instances);
+    /// let orders = Balance::new(snapshots, |_| ());
+    /// assert_eq!(orders.sample(|instance| instance.address().port())?, 8080);
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When there is no instance; it does not wait for one.
+    pub fn sample<R>(&self, look: impl FnOnce(&Instance) -> R) -> Result<R, NoInstance> {
+        self.shared.endpoints.sample(look).ok_or_else(|| self.shared.nobody(Duration::ZERO))
+    }
 }
 
 impl<S: Clone> Shared<S> {
@@ -221,7 +239,7 @@ impl<S> Pick<S> {
 
     /// How many calls of this balancer are in flight at the instance, this one included.
     pub fn in_flight(&self) -> u32 {
-        self.choice.guard.endpoint().in_flight()
+        self.choice.guard.in_flight()
     }
 
     /// The instance's service.

@@ -4,28 +4,23 @@ use super::aside::Aside;
 use crate::model::{Instance, UnixMillis};
 use crate::naming::Snapshots;
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// One incarnation of an instance. It outlives tables and flaps of the list, and so do its calls in flight.
+/// One incarnation of an instance. It outlives tables and flaps of the list.
 pub(in crate::consumer) struct Endpoint {
-    in_flight: Padded,
     instance: Instance,
     epoch: Option<UnixMillis>,
     governed: bool,
     fleet: Arc<Fleet>,
 }
 
-/// On cache lines of its own: neighbours are counted by other cores at the same time.
-#[repr(align(128))]
-struct Padded(AtomicU32);
-
 impl Endpoint {
     pub(super) fn new(instance: Instance, fleet: Arc<Fleet>) -> Arc<Self> {
         let (epoch, governed) = (instance.epoch(), instance.is_governed());
-        Arc::new(Self { in_flight: Padded(AtomicU32::new(0)), instance, epoch, governed, fleet })
+        Arc::new(Self { instance, epoch, governed, fleet })
     }
 
     /// The instance as it was registered when it was first seen.
@@ -41,11 +36,6 @@ impl Endpoint {
     #[inline]
     pub(in crate::consumer) fn is_governed(&self) -> bool {
         self.governed
-    }
-
-    #[inline]
-    pub(in crate::consumer) fn in_flight(&self) -> u32 {
-        self.in_flight.0.load(Ordering::Relaxed)
     }
 
     pub(in crate::consumer) fn fleet(&self) -> &Fleet {
@@ -67,30 +57,7 @@ impl Endpoint {
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (address, epoch) = (self.instance.address(), self.epoch);
-        write!(f, "{address} (epoch {epoch:?}, {} in flight)", self.in_flight())
-    }
-}
-
-/// Counts a call as in flight until it is dropped.
-#[derive(Debug)]
-pub(in crate::consumer) struct Guard(Arc<Endpoint>);
-
-impl Guard {
-    #[inline]
-    pub(super) fn new(endpoint: Arc<Endpoint>) -> Self {
-        endpoint.in_flight.0.fetch_add(1, Ordering::Relaxed);
-        Self(endpoint)
-    }
-
-    pub(in crate::consumer) fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.0
-    }
-}
-
-impl Drop for Guard {
-    #[inline]
-    fn drop(&mut self) {
-        self.0.in_flight.0.fetch_sub(1, Ordering::Relaxed);
+        write!(f, "{address} (epoch {epoch:?})")
     }
 }
 

@@ -1,12 +1,15 @@
 //! The instances of a service as one consumer has come to know them: how old each is, and in which order
-//! they may be used. Moments come in as arguments.
+//! they may be used.
 
 use super::aside::Aside;
 use super::bound::{Bound, Bounded, Part};
 use super::endpoint::{Endpoint, Fleet};
 use super::fade::Fade;
+use super::rules::{Rules, Subset};
+use super::seat::Seats;
 use super::since::{News, Since};
 use super::table::{Slot, Table};
+use crate::Clock;
 use crate::consumer::pick::Weights;
 use crate::model::{Instance, InstanceKey, UnixMillis, WarmUp, WarmUpAge, Weight};
 use std::collections::HashMap;
@@ -18,15 +21,23 @@ use tokio::time::Instant;
 pub(super) struct Roster<S> {
     /// Sorted by key, as snapshots are.
     members: Vec<Member<S>>,
+    /// Of the list that they follow; nothing before the first.
+    version: Option<u64>,
+    subset: Subset,
+    clock: Clock,
+    make: Make<S>,
     gone: Gone,
     bound: Bound,
     /// The slots of the last table and the members they came from: used again while nobody comes or goes.
     slots: (Arc<[Slot<S>]>, Vec<usize>),
 }
 
+/// Makes the service of an instance.
+pub(super) type Make<S> = Box<dyn Fn(&Instance) -> S + Send + Sync>;
+
 struct Member<S> {
     listed: Instance,
-    endpoint: Arc<Endpoint>,
+    seats: Arc<Seats>,
     service: S,
     curve: Option<WarmUp>,
     life: Life,
@@ -40,38 +51,58 @@ struct Life {
 }
 
 impl<S: Clone> Roster<S> {
-    pub(super) fn new(bound: Bound) -> Self {
-        let slots = (Arc::default(), Vec::new());
-        Self { members: Vec::new(), gone: Gone::default(), bound, slots }
+    /// The weight of the steepest usual ramp moves by less than 2 % within this time.
+    const TICK_MIN: Duration = Duration::from_millis(100);
+
+    /// Renewing the table may cost a thousandth of the time.
+    const TICK_PER_COST: u32 = 1000;
+
+    pub(super) fn new(rules: Rules, make: Make<S>) -> Self {
+        let Rules { max_amplification, subset, clock, policy: _ } = rules;
+        let (bound, slots) = (Bound::new(max_amplification), (Arc::default(), Vec::new()));
+        Self { members: Vec::new(), version: None, subset, clock, make, gone: Gone::default(), bound, slots }
+    }
+
+    /// The table of this moment.
+    pub(super) fn renew(&mut self, fleet: &Arc<Fleet>) -> Table<S> {
+        let (revision, version, now) = (fleet.revision(), fleet.snapshots().version(), Instant::now());
+        if version > 0 && self.version != Some(version) {
+            let (snapshot, published) = fleet.snapshots().latest_at();
+            let news = News { first: self.version.is_none(), published, now };
+            self.follow(snapshot.instances(), Heard { news, wall: self.clock.now(), fleet });
+            let listed = snapshot.instances().iter();
+            fleet.aside().keep_listed(listed.map(|instance| (instance.address(), instance.epoch())));
+            self.version = Some(version);
+        }
+        let tick = || Self::TICK_MIN.max(now.elapsed() * Self::TICK_PER_COST);
+        self.table(revision, &fleet.aside(), now, tick)
     }
 
     /// Brings the members in line with `list`, which is sorted by key. Whoever stays keeps age, service and
     /// calls in flight; another epoch at the same address is a newcomer.
-    pub(super) fn follow<'a>(
-        &mut self,
-        list: impl Iterator<Item = &'a Instance>,
-        heard: Heard<'_>,
-        make: &dyn Fn(&Instance) -> S,
-    ) {
+    fn follow(&mut self, list: &[Instance], heard: Heard<'_>) {
         let now = heard.news.now;
         let mut before = std::mem::take(&mut self.members).into_iter().peekable();
-        for listed in list {
+        for listed in list.iter().filter(|listed| self.subset.has(listed)) {
             while let Some(gone) = before.next_if(|member| member.listed.key < listed.key) {
                 self.gone.remember(gone, now);
             }
             let member = match before.next_if(|member| member.listed.key == listed.key) {
                 Some(member) if member.listed == *listed => member,
-                Some(member) if member.endpoint.epoch() == listed.epoch() => member.renewed(listed, heard),
+                Some(member) if member.seats.endpoint().epoch() == listed.epoch() => {
+                    member.renewed(listed, heard)
+                }
                 replaced => {
                     if let Some(replaced) = replaced {
                         self.gone.remember(replaced, now);
                     }
-                    let (endpoint, life) = self.gone.recall(listed).unwrap_or_else(|| {
+                    let (seats, life) = self.gone.recall(listed).unwrap_or_else(|| {
                         tracing::info!(instance = %listed.address(), "instance joins");
-                        (Endpoint::new(listed.clone(), heard.fleet.clone()), Life::default())
+                        let endpoint = Endpoint::new(listed.clone(), heard.fleet.clone());
+                        (Seats::new(endpoint), Life::default())
                     });
-                    let service = make(listed);
-                    let member = Member { listed: listed.clone(), endpoint, service, curve: None, life };
+                    let service = (self.make)(listed);
+                    let member = Member { listed: listed.clone(), seats, service, curve: None, life };
                     member.renewed(listed, heard)
                 }
             };
@@ -83,7 +114,7 @@ impl<S: Clone> Roster<S> {
 
     /// The members and their weights at `now`; while someone ramps or fades they change after `tick`, asked
     /// at the end.
-    pub(super) fn table(&mut self, aside: &Aside, now: Instant, tick: impl Fn() -> Duration) -> Table<S> {
+    fn table(&mut self, revision: u64, aside: &Aside, now: Instant, tick: impl Fn() -> Duration) -> Table<S> {
         let Standings { ranked, live, ends, returns } = self.standings(aside, now);
         let (used, _) = ranked.split_at(live);
         let parts: Vec<Part> = used.iter().map(|it| self.members[it.index].part(it.presence, now)).collect();
@@ -100,7 +131,7 @@ impl<S: Clone> Roster<S> {
         let weights = Weights::new(&weights);
         let moving = warm.into_iter().chain(ends).min().map(|end| end.min(now + tick()));
         let next_change = moving.into_iter().chain(returns).chain(eases).min();
-        Table { slots: self.slots.0.clone(), weights, next_change }
+        Table { slots: self.slots.0.clone(), weights, revision, next_change }
     }
 
     /// Who may be used, at `now`.
@@ -111,7 +142,7 @@ impl<S: Clone> Roster<S> {
             if !member.listed.enabled || member.listed.weight == Weight::NONE {
                 continue;
             }
-            let tombstone = aside.against(member.listed.address(), member.endpoint.epoch(), now);
+            let tombstone = aside.against(member.listed.address(), member.seats.endpoint().epoch(), now);
             let fade = tombstone.map(|tombstone| tombstone.fade).into_iter().chain(member.life.leaving);
             let fade = fade.reduce(Fade::sooner).map(|fade| (fade.end(), fade.factor(now)));
             let out = fade.is_some_and(|(_, factor)| factor == 0.0);
@@ -130,10 +161,10 @@ impl<S: Clone> Roster<S> {
 
 /// A list as it was heard.
 #[derive(Clone, Copy)]
-pub(super) struct Heard<'a> {
-    pub(super) news: News,
-    pub(super) wall: UnixMillis,
-    pub(super) fleet: &'a Arc<Fleet>,
+struct Heard<'a> {
+    news: News,
+    wall: UnixMillis,
+    fleet: &'a Arc<Fleet>,
 }
 
 /// Who may be used, best first.
@@ -193,7 +224,7 @@ impl<S: Clone> Member<S> {
     }
 
     fn slot(&self) -> Slot<S> {
-        Slot { endpoint: self.endpoint.clone(), service: self.service.clone() }
+        Slot { seats: self.seats.clone(), service: self.service.clone() }
     }
 
     fn part(&self, presence: f64, now: Instant) -> Part {
@@ -213,7 +244,7 @@ impl<S: Clone> Member<S> {
 struct Gone(HashMap<(InstanceKey, Option<UnixMillis>), Memory>);
 
 struct Memory {
-    endpoint: Arc<Endpoint>,
+    seats: Arc<Seats>,
     life: Life,
     since: Instant,
 }
@@ -224,19 +255,20 @@ impl Gone {
 
     fn remember<S>(&mut self, member: Member<S>, now: Instant) {
         tracing::info!(instance = %member.listed.address(), "instance goes");
-        let Member { listed, endpoint, life, .. } = member;
+        let Member { listed, seats, life, .. } = member;
         if self.0.len() == Self::MAX {
             let longest = self.0.iter().min_by_key(|(_, memory)| memory.since).map(|(who, _)| who.clone());
             longest.and_then(|longest| self.0.remove(&longest));
         }
-        self.0.insert((listed.key, endpoint.epoch()), Memory { endpoint, life, since: now });
+        let epoch = seats.endpoint().epoch();
+        self.0.insert((listed.key, epoch), Memory { seats, life, since: now });
     }
 
-    fn recall(&mut self, listed: &Instance) -> Option<(Arc<Endpoint>, Life)> {
+    fn recall(&mut self, listed: &Instance) -> Option<(Arc<Seats>, Life)> {
         if self.0.is_empty() {
             return None;
         }
         let memory = self.0.remove(&(listed.key.clone(), listed.epoch()))?;
-        Some((memory.endpoint, memory.life))
+        Some((memory.seats, memory.life))
     }
 }

@@ -1,6 +1,8 @@
 //! What a pick looks at: immutable, replaced as a whole.
 
-use super::endpoint::{Endpoint, Guard};
+use super::endpoint::{Endpoint, Fleet};
+use super::renewed::Age;
+use super::seat::{Guard, Seats};
 use crate::consumer::pick::{Policy, Weights};
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -10,12 +12,14 @@ pub(super) struct Table<S> {
     /// First those of `weights`, then the reserve.
     pub(super) slots: Arc<[Slot<S>]>,
     pub(super) weights: Weights,
+    /// The [`Fleet::revision`] that it was made from.
+    pub(super) revision: u64,
     /// From then on the weights are others. Nothing while nobody ramps: then no pick reads a clock.
     pub(super) next_change: Option<Instant>,
 }
 
 pub(super) struct Slot<S> {
-    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) seats: Arc<Seats>,
     pub(super) service: S,
 }
 
@@ -30,6 +34,17 @@ impl Tried {
 }
 
 impl<S> Table<S> {
+    #[inline]
+    pub(super) fn age(&self, fleet: &Fleet) -> Age {
+        if self.revision != fleet.revision() {
+            Age::Outdated
+        } else if self.next_change.is_some_and(|change| Instant::now() >= change) {
+            Age::Due
+        } else {
+            Age::Fresh
+        }
+    }
+
     /// Chooses; nothing when there is nobody.
     #[inline]
     pub(super) fn choose(&self, policy: Policy, tried: Option<&Tried>) -> Option<&Slot<S>> {
@@ -38,14 +53,14 @@ impl<S> Table<S> {
         }
         let retried = tried.and_then(|tried| self.choose_other(tried));
         Some(retried.unwrap_or_else(|| {
-            let in_flight = |index: usize| self.slots[index].endpoint.in_flight();
+            let in_flight = |index: usize| self.slots[index].seats.taken();
             &self.slots[self.weights.choose(policy, || fastrand::u64(..), in_flight)]
         }))
     }
 
     /// Someone who has not been tried, be it from the reserve; nothing when all have.
     fn choose_other(&self, tried: &Tried) -> Option<&Slot<S>> {
-        let fresh = |slot: &Slot<S>| !tried.has(&slot.endpoint);
+        let fresh = |slot: &Slot<S>| !tried.has(slot.endpoint());
         let (live, reserve) = self.slots.split_at(self.weights.len());
         let index = self.weights.choose_among(fastrand::u64(..), |index| fresh(&live[index]));
         index.map(|index| &live[index]).or_else(|| reserve.iter().find(|slot| fresh(slot)))
@@ -53,13 +68,20 @@ impl<S> Table<S> {
 
     /// Whether `endpoint` takes traffic.
     pub(super) fn uses(&self, endpoint: &Arc<Endpoint>) -> bool {
-        self.slots[..self.weights.len()].iter().any(|slot| Arc::ptr_eq(&slot.endpoint, endpoint))
+        self.slots[..self.weights.len()].iter().any(|slot| Arc::ptr_eq(slot.endpoint(), endpoint))
+    }
+}
+
+impl<S> Slot<S> {
+    #[inline]
+    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
+        self.seats.endpoint()
     }
 }
 
 impl<S: Clone> Slot<S> {
     #[inline]
     pub(super) fn take(&self) -> (Guard, S) {
-        (Guard::new(self.endpoint.clone()), self.service.clone())
+        (self.seats.take(), self.service.clone())
     }
 }

@@ -109,16 +109,16 @@ async fn at_every_millisecond_the_weight_is_that_of_the_curve() {
     world.publish();
     let mut last = 0.0;
     for milli in 0..120_000 {
-        let current = world.consumer().current();
-        let weight = current.table.weights.of(1);
+        let table = world.consumer().table();
+        let weight = table.weights.of(1);
         let ideal = curve.factor(WarmUpAge::Running(Duration::from_millis(milli)));
         assert!((weight - ideal).abs() <= 0.002, "{milli} ms: {weight} instead of {ideal}");
-        assert!(weight >= last && current.table.next_change.is_some(), "{milli} ms");
+        assert!(weight >= last && table.next_change.is_some(), "{milli} ms");
         assert!(milli > 0 || (weight - 0.01).abs() < 1e-6, "begins at {weight}");
         last = weight;
-        drop(current);
+        drop(table);
         world.proceed(Duration::from_millis(milli + 1)).await;
     }
-    let current = world.consumer().current();
-    assert_eq!((current.table.weights.of(1), current.table.next_change), (1.0, None));
+    let table = world.consumer().table();
+    assert_eq!((table.weights.of(1), table.next_change), (1.0, None));
 }

@@ -147,10 +147,10 @@ async fn shares(fade: Duration, stay: u16) -> Vec<f64> {
             world.fade(stay + 1, fade);
             world.publish();
         }
-        let current = world.consumer().current();
-        let weights = &current.table.weights;
+        let table = world.consumer().table();
+        let weights = &table.weights;
         shares.push(weights.of(0) / (0..weights.len()).map(|index| weights.of(index)).sum::<f64>());
-        drop(current);
+        drop(table);
         world.proceed((second + 1) * SECOND).await;
     }
     shares

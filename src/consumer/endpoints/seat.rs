@@ -1,0 +1,128 @@
+//! The calls in flight at an instance, and how they are counted.
+//!
+//! A call holds a reference of its own to the instance that it goes to; the number of these references is the
+//! number of calls in flight. So to count a call and to keep its instance are one write to shared memory, and
+//! that is the only one that a choice makes.
+
+use super::endpoint::Endpoint;
+use super::sync;
+use std::fmt;
+use std::sync::Arc;
+
+/// The seats of one endpoint: outlives tables and flaps of the list, and so does the count.
+pub(super) struct Seats {
+    endpoint: Arc<Endpoint>,
+    /// Everyone else who holds it is a call.
+    seat: sync::Arc<Seat>,
+}
+
+/// On cache lines of its own, as the count before it: neighbours are counted by other cores at the same time.
+#[repr(align(128))]
+struct Seat {
+    endpoint: Arc<Endpoint>,
+}
+
+impl Seats {
+    pub(super) fn new(endpoint: Arc<Endpoint>) -> Arc<Self> {
+        let seat = sync::Arc::new(Seat { endpoint: endpoint.clone() });
+        Arc::new(Self { endpoint, seat })
+    }
+
+    #[inline]
+    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// How many calls are in flight.
+    #[inline]
+    pub(super) fn taken(&self) -> u32 {
+        calls(&self.seat)
+    }
+
+    /// Counts a call.
+    #[inline]
+    pub(super) fn take(&self) -> Guard {
+        Guard(self.seat.clone())
+    }
+}
+
+#[inline]
+fn calls(seat: &sync::Arc<Seat>) -> u32 {
+    u32::try_from(sync::Arc::strong_count(seat) - 1).unwrap_or(u32::MAX)
+}
+
+impl fmt::Debug for Seats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}, {} in flight", self.endpoint, self.taken())
+    }
+}
+
+/// Counts a call as in flight until it is dropped.
+pub(in crate::consumer) struct Guard(sync::Arc<Seat>);
+
+impl Guard {
+    #[inline]
+    pub(in crate::consumer) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.0.endpoint
+    }
+
+    /// How many calls are in flight at its endpoint, this one included.
+    pub(in crate::consumer) fn in_flight(&self) -> u32 {
+        calls(&self.0)
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Guard").field(self.endpoint()).finish()
+    }
+}
+
+#[cfg(all(test, graceful_loom))]
+mod loom_tests {
+    use super::super::endpoint::Fleet;
+    use super::*;
+    use crate::model::Instance;
+    use crate::naming::Snapshots;
+    use loom::thread;
+
+    fn seats() -> Arc<Seats> {
+        let fleet = Fleet::new(Snapshots::fixed("orders".parse().unwrap(), Vec::new()));
+        Seats::new(Endpoint::new(Instance::new("10.0.0.7:8080".parse().unwrap()), fleet))
+    }
+
+    #[test]
+    fn loom_calls_that_come_and_go_at_once_are_all_counted() {
+        loom::model(|| {
+            let seats = seats();
+            let held = seats.take();
+            let calls = [(); 2].map(|()| {
+                let seats = seats.clone();
+                thread::spawn(move || {
+                    let call = seats.take();
+                    assert!((2..=3).contains(&call.in_flight()));
+                    drop(call);
+                })
+            });
+            assert!((1..=3).contains(&seats.taken()));
+            calls.into_iter().for_each(|call| call.join().unwrap());
+            assert_eq!(seats.taken(), 1);
+            drop(held);
+            assert_eq!(seats.taken(), 0);
+        });
+    }
+
+    #[test]
+    fn loom_a_call_keeps_its_endpoint_when_the_list_has_forgotten_it() {
+        loom::model(|| {
+            let seats = seats();
+            let endpoint = Arc::downgrade(seats.endpoint());
+            let call = seats.take();
+            let answers =
+                thread::spawn(move || assert_eq!(call.endpoint().instance().address().port(), 8080));
+            drop(seats);
+            answers.join().unwrap();
+            assert!(endpoint.upgrade().is_none(), "and no longer");
+        });
+    }
+}
