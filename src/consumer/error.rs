@@ -1,6 +1,7 @@
 //! What a call can fail with on its way out.
 
 use super::endpoints::Endpoint;
+use super::replay::Stopped;
 use crate::model::{Instance, ServiceKey, UnixMillis};
 use crate::naming::BoxError;
 use std::error::Error;
@@ -82,20 +83,34 @@ impl Error for NoInstance {
     }
 }
 
-/// A call to one instance failed; the source says how.
+/// A call to one instance failed; the source says how, and the message why the request was not sent to
+/// another instance, when [`Failover`](super::Failover) looked at it.
 ///
 /// With the feature `tonic` there is a `tonic::Status` in the chain of sources: the one that was there
 /// already, or one of the code `Unavailable` whose message names the instance and the reason.
 pub struct InstanceError {
     endpoint: Arc<Endpoint>,
     source: BoxError,
+    not_again: Option<NotAgain>,
+}
+
+/// Why a request that failed is not sent to another instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotAgain {
+    NotIdempotent,
+    /// It may have been applied, and has been repeated once.
+    Repeated,
+    Begun,
+    Tries(u32),
+    Body(Stopped),
+    Budget,
 }
 
 impl InstanceError {
     pub(super) fn new(endpoint: Arc<Endpoint>, source: BoxError) -> Self {
         #[cfg(feature = "tonic")]
         let source = status::in_chain(&endpoint, source);
-        Self { endpoint, source }
+        Self { endpoint, source, not_again: None }
     }
 
     /// The instance that was called, as it was registered when it was first seen.
@@ -111,24 +126,43 @@ impl InstanceError {
     pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
     }
+
+    pub(super) fn set_not_again(&mut self, why: NotAgain) {
+        self.not_again = Some(why);
+    }
 }
 
 impl fmt::Debug for InstanceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { endpoint, source } = self;
-        f.debug_struct("InstanceError").field("endpoint", endpoint).field("source", source).finish()
+        let Self { endpoint, source, not_again } = self;
+        let mut out = f.debug_struct("InstanceError");
+        out.field("endpoint", endpoint).field("source", source).field("not_again", not_again).finish()
     }
 }
 
 impl fmt::Display for InstanceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the call to instance {} failed", self.instance().address())
+        write!(f, "the call to instance {} failed", self.instance().address())?;
+        self.not_again.map_or(Ok(()), |why| write!(f, " and was not repeated: {why}"))
     }
 }
 
 impl Error for InstanceError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&*self.source)
+    }
+}
+
+impl fmt::Display for NotAgain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotIdempotent => f.write_str("it may have been applied, and is not idempotent"),
+            Self::Repeated => f.write_str("it may have been applied, and has been repeated once"),
+            Self::Begun => f.write_str("it was being handled"),
+            Self::Tries(tries) => write!(f, "its tries ({tries}) are used up"),
+            Self::Body(stopped) => stopped.fmt(f),
+            Self::Budget => f.write_str("too many requests are being repeated"),
+        }
     }
 }
 

@@ -1,20 +1,24 @@
-//! Sends what was surely never applied to another instance.
+//! Sends to another instance what was surely never applied, and once what is idempotent.
 //!
 //! A request that met no connection, that its connection gave back, or that a provider's layers refused
 //! without calling the handler (503 with `graceful-refused`) can be sent again whatever its method; see
-//! [`classify`](super::classify) for the list. Whatever may have been applied is not sent twice.
+//! [`classify`](super::classify) for the list. What may have been applied (the connection broke, or no answer
+//! came in time) is sent once more when it is idempotent: GET, HEAD, OPTIONS, TRACE, PUT and DELETE are (RFC
+//! 9110, 9.2.2), and what [`FailoverLayer::with_idempotent`] or a mark on the request ([`Idempotent`]) says.
+//! What was being handled is never sent twice, nor is a request whose answer has begun.
 //!
 //! - A retry goes to an instance that has not been tried yet, be it one put aside, as long as there is one.
 //! - The body is recorded as it passes, up to 64 KiB; past that a request is not retried. Answers are never
 //!   held back: the first one that is no refusal is passed on as it comes.
 //! - Tries are bounded, and retries have a budget that all clones share: when a whole fleet refuses, the load
 //!   must not multiply. It is looked at on retries only.
-//! - When retries are used up, the last failure is passed on: the error, or the 503.
+//! - When retries are used up, the last failure is passed on: the 503, or the error, which then says why the
+//!   request was not repeated.
 
 use super::balance::ResponseBody;
-use super::classify::{Applied, applied};
+use super::classify::{Applied, Cause, cause};
 use super::endpoints::{Endpoint, Tried};
-use super::error::InstanceError;
+use super::error::{InstanceError, NotAgain};
 use super::goodbye::take_refusal;
 use super::replay::{Recording, ReplayBody};
 use crate::naming::BoxError;
@@ -35,6 +39,9 @@ use tower_service::Service;
 /// Tells the class of an error that is not one of hyper's.
 type Classifier = dyn Fn(&(dyn Error + 'static)) -> Applied + Send + Sync;
 
+/// Tells whether a request can be applied twice without harm.
+type Idempotency = dyn Fn(&request::Parts) -> bool + Send + Sync;
+
 /// Retries on another instance. See the [module docs](self). Goes around [`Balance`](super::Balance), or
 /// around [`Goodbye`](super::Goodbye) around that.
 #[derive(Clone, Debug)]
@@ -46,6 +53,7 @@ pub struct FailoverLayer {
 struct Settings {
     tries: NonZeroU32,
     classifier: Option<Arc<Classifier>>,
+    idempotent: Option<Arc<Idempotency>>,
     budget: Arc<Budget>,
 }
 
@@ -53,9 +61,10 @@ impl FailoverLayer {
     /// One instance that is down and one that is leaving may both be met before one that serves.
     const TRIES: NonZeroU32 = NonZeroU32::new(3).expect("3 is not 0");
 
-    /// Retries within 3 tries, what [`applied`] calls [`Applied::Never`].
+    /// Retries within 3 tries, with hyper's errors and the methods of RFC 9110.
     pub fn new() -> Self {
-        Self { settings: Settings { tries: Self::TRIES, classifier: None, budget: Arc::new(Budget::new()) } }
+        let budget = Arc::new(Budget::new());
+        Self { settings: Settings { tries: Self::TRIES, classifier: None, idempotent: None, budget } }
     }
 
     /// How often a request is sent at most, the first time included. Default 3; 1 turns retries off.
@@ -65,7 +74,7 @@ impl FailoverLayer {
         self
     }
 
-    /// What tells whether a failed request was applied, instead of [`applied`]: for clients whose errors that
+    /// What tells whether a failed request was applied, instead of [`applied`](super::classify::applied): for clients whose errors that
     /// does not know. It is given the source of an [`InstanceError`].
     #[must_use]
     pub fn with_classifier(
@@ -75,7 +84,37 @@ impl FailoverLayer {
         self.settings.classifier = Some(Arc::new(classifier));
         self
     }
+
+    /// Which requests can be applied twice without harm, instead of those whose method is idempotent. A mark on
+    /// the request, [`Idempotent`], overrules it. It is asked when a request has failed.
+    ///
+    /// All of gRPC is POST, so there the paths tell:
+    ///
+    /// ```
+    /// use tower_graceful::consumer::FailoverLayer;
+    /// let reads = ["/shop.Orders/Get", "/shop.Orders/List"];
+    /// let failover = FailoverLayer::new().with_idempotent(move |head| reads.contains(&head.uri.path()));
+    /// let nothing_is_repeated = FailoverLayer::new().with_idempotent(|_| false);
+    /// ```
+    #[must_use]
+    pub fn with_idempotent(
+        mut self,
+        idempotent: impl Fn(&request::Parts) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.idempotent = Some(Arc::new(idempotent));
+        self
+    }
 }
+
+/// A mark on one request, in its extensions: whether it can be applied twice without harm, whatever its method
+/// and [`FailoverLayer::with_idempotent`] say.
+///
+/// ```
+/// use tower_graceful::consumer::Idempotent;
+/// let order = http::Request::post("/orders").header("idempotency-key", "8e03978e").extension(Idempotent(true));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Idempotent(pub bool);
 
 impl Default for FailoverLayer {
     fn default() -> Self {
@@ -123,7 +162,7 @@ where
         let (recording, body) = Recording::new(body);
         let answer = self.inner.call(Request::from_parts(head.clone(), body));
         let settings = self.settings.clone();
-        let retry = Retry { head, recording, tried: Tried::default(), settings };
+        let retry = Retry { head, recording, tried: Tried::default(), repeated: false, settings };
         ResponseFuture { inner: self.inner.clone(), retry: Some(retry), stage: Stage::Sent { answer } }
     }
 }
@@ -155,7 +194,16 @@ struct Retry<B> {
     head: request::Parts,
     recording: Recording<B>,
     tried: Tried,
+    /// Whether it has been sent again although it may have been applied.
+    repeated: bool,
     settings: Arc<Settings>,
+}
+
+/// How a try failed.
+struct Failure {
+    endpoint: Arc<Endpoint>,
+    cause: Cause,
+    applied: Applied,
 }
 
 impl<S, B, R> Future for ResponseFuture<S, B>
@@ -176,10 +224,10 @@ where
                     Stage::Sent { answer: this.inner.call(request) }
                 }
                 Projected::Sent { answer } => {
-                    let outcome = ready!(answer.poll(cx)).map_err(Into::into);
+                    let mut outcome = ready!(answer.poll(cx)).map_err(Into::into);
                     let retry = this.retry.as_mut().expect("polled after it was ready");
-                    let (outcome, failed) = retry.judge(outcome);
-                    let Some(request) = failed.and_then(|endpoint| retry.again(endpoint)) else {
+                    let failure = retry.failure(&mut outcome);
+                    let Some(request) = failure.and_then(|failure| retry.again(failure, &mut outcome)) else {
                         if let Some(retry) = this.retry.take() {
                             retry.recording.stop();
                         }
@@ -193,47 +241,95 @@ where
     }
 }
 
-/// The outcome of a try, and who it was that never applied the request.
-type Judged<R> = (Result<Response<ResponseBody<R>>, BoxError>, Option<Arc<Endpoint>>);
+type Outcome<R> = Result<Response<ResponseBody<R>>, BoxError>;
 
 impl<B: Body> Retry<B> {
-    fn judge<R>(&self, outcome: Result<Response<ResponseBody<R>>, BoxError>) -> Judged<R> {
+    /// How the try failed, if another instance can do better; takes the word of a refusal off the answer.
+    fn failure<R>(&self, outcome: &mut Outcome<R>) -> Option<Failure> {
         match outcome {
-            Ok(mut answer) => {
-                let refused = take_refusal(&mut answer);
-                let endpoint = refused.then(|| answer.body().endpoint().clone());
-                (Ok(answer), endpoint)
-            }
+            Ok(answer) => take_refusal(answer).then(|| {
+                let endpoint = answer.body().endpoint().clone();
+                Failure { endpoint, cause: Cause::Refused, applied: Cause::Refused.applied() }
+            }),
             Err(error) => {
                 // Only a call to an instance can do better elsewhere; that there is none does not change.
-                let failed = error.downcast_ref::<InstanceError>();
-                let endpoint =
-                    failed.filter(|failed| self.never_applied(failed)).map(InstanceError::endpoint);
-                let endpoint = endpoint.cloned();
-                (Err(error), endpoint)
+                let failed = error.downcast_ref::<InstanceError>()?;
+                let cause = cause(failed);
+                let applied = match (&self.settings.classifier, failed.source()) {
+                    (Some(classifier), Some(source)) => classifier(source),
+                    _ => cause.applied(),
+                };
+                Some(Failure { endpoint: failed.endpoint().clone(), cause, applied })
             }
         }
     }
 
-    fn never_applied(&self, failed: &InstanceError) -> bool {
-        let class = match (&self.settings.classifier, failed.source()) {
-            (Some(classifier), Some(source)) => classifier(source),
-            _ => applied(failed),
-        };
-        class == Applied::Never
+    /// The request once more, for anyone but those tried; nothing when it is to fail, and then the error says
+    /// why.
+    fn again<R>(&mut self, failure: Failure, outcome: &mut Outcome<R>) -> Option<Request<ReplayBody<B>>> {
+        let Failure { endpoint, cause, applied } = failure;
+        self.tried.0.push(endpoint.clone());
+        let instance = endpoint.instance().address();
+        match self.anew(applied) {
+            Ok(request) => {
+                tracing::debug!(%cause, %instance, "a request that failed goes to another instance");
+                Some(request)
+            }
+            Err(why) => {
+                tracing::debug!(%cause, %instance, %why, "a request that failed is not repeated");
+                if let Some(failed) =
+                    outcome.as_mut().err().and_then(|error| error.downcast_mut::<InstanceError>())
+                {
+                    failed.set_not_again(why);
+                }
+                None
+            }
+        }
     }
 
-    /// The request once more, for anyone but those tried; nothing when it is to fail.
-    fn again(&mut self, failed: Arc<Endpoint>) -> Option<Request<ReplayBody<B>>> {
-        self.tried.0.push(failed);
-        if self.tried.0.len() >= self.settings.tries.get() as usize {
-            return None;
+    fn anew(&mut self, applied: Applied) -> Result<Request<ReplayBody<B>>, NotAgain> {
+        let sent = Sent { times: self.tried.0.len(), repeated: self.repeated };
+        may_repeat(applied, self.settings.is_idempotent(&self.head), sent, self.settings.tries)?;
+        self.recording.is_whole().map_err(NotAgain::Body)?; // Before it costs a part of the budget.
+        if !self.settings.budget.spend() {
+            return Err(NotAgain::Budget);
         }
-        let body = self.settings.budget.spend().then(|| self.recording.again())??;
+        let body = self.recording.again().map_err(NotAgain::Body)?;
+        self.repeated |= applied != Applied::Never;
         let mut request = Request::from_parts(self.head.clone(), body);
         request.extensions_mut().insert(self.tried.clone());
-        tracing::debug!(tried = ?self.tried.0, "a request that was not applied goes to another instance");
-        Some(request)
+        Ok(request)
+    }
+}
+
+impl Settings {
+    fn is_idempotent(&self, head: &request::Parts) -> bool {
+        match (head.extensions.get(), &self.idempotent) {
+            (Some(&Idempotent(marked)), _) => marked,
+            (None, Some(idempotent)) => idempotent(head),
+            (None, None) => head.method.is_idempotent(),
+        }
+    }
+}
+
+/// How often a request has been sent.
+#[derive(Clone, Copy)]
+struct Sent {
+    times: usize,
+    /// Whether one of these times was a repetition of what may have been applied.
+    repeated: bool,
+}
+
+/// Whether a request whose last try failed may be sent once more.
+fn may_repeat(applied: Applied, idempotent: bool, sent: Sent, tries: NonZeroU32) -> Result<(), NotAgain> {
+    match applied {
+        Applied::Begun => Err(NotAgain::Begun),
+        Applied::Unknown if !idempotent => Err(NotAgain::NotIdempotent),
+        Applied::Unknown if sent.repeated => Err(NotAgain::Repeated),
+        Applied::Never | Applied::Unknown if sent.times >= tries.get() as usize => {
+            Err(NotAgain::Tries(tries.get()))
+        }
+        Applied::Never | Applied::Unknown => Ok(()),
     }
 }
 

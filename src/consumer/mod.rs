@@ -1,7 +1,8 @@
 //! A request going out.
 //!
 //! Newest snapshot -> weights at this moment -> one weighted pick -> that instance's service -> answer -> an
-//! offline tag in the answer puts its sender aside; what was never applied goes to another instance.
+//! offline tag in the answer puts its sender aside; what was never applied, or is idempotent, goes to another
+//! instance.
 //!
 //! [`GracefulClientLayer`] is the whole of it, around the client that you have. Its three layers are of use
 //! alone as well: [`BalanceLayer`] chooses, [`GoodbyeLayer`] listens, [`FailoverLayer`] retries.
@@ -20,10 +21,10 @@ mod stack;
 
 pub use crate::naming::BoxError;
 pub use balance::{Balance, BalanceLayer};
-pub use classify::Applied;
+pub use classify::{Applied, Cause};
 pub use endpoints::InvalidAmplification;
 pub use error::{HeaderTimeout, InstanceError, NeverApplied, NoInstance};
-pub use failover::{Failover, FailoverLayer};
+pub use failover::{Failover, FailoverLayer, Idempotent};
 pub use goodbye::{Goodbye, GoodbyeLayer};
 #[cfg(feature = "http-client")]
 pub use http_client::{http_client, http_client_h2};

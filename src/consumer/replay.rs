@@ -41,8 +41,8 @@ struct Tape<B> {
     ended: bool,
     frames: Vec<Recorded>,
     bytes: usize,
-    /// Whether more is recorded: no longer once the bound is passed or an answer has come.
-    recording: bool,
+    /// Why no more is recorded, and the body cannot be sent again.
+    stopped: Option<Stopped>,
     attempt: u32,
     /// Who waits for the source: the attempt of now.
     waiting: Option<Waker>,
@@ -52,6 +52,14 @@ struct Tape<B> {
 enum Recorded {
     Data(Bytes),
     Trailers(HeaderMap),
+}
+
+/// Why a body cannot be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stopped {
+    TooLong,
+    Failed,
+    Answered,
 }
 
 /// The error of an attempt that another has replaced.
@@ -69,21 +77,26 @@ impl<B: Body> Recording<B> {
             ended: false,
             frames: Vec::new(),
             bytes: 0,
-            recording: true,
+            stopped: None,
             attempt: 0,
             waiting: None,
         }));
         (Self { tape: Some(tape.clone()) }, ReplayBody { tape: Some(tape), attempt: 0, sent: 0 })
     }
 
-    /// Another attempt, after which the one before fails; nothing when the body is not recorded whole.
-    pub(super) fn again(&self) -> Option<ReplayBody<B>> {
+    /// Whether the body can be sent again, as far as it has been read by now.
+    pub(super) fn is_whole(&self) -> Result<(), Stopped> {
+        self.tape.as_ref().and_then(|tape| lock(tape).stopped).map_or(Ok(()), Err)
+    }
+
+    /// Another attempt, after which the one before fails.
+    pub(super) fn again(&self) -> Result<ReplayBody<B>, Stopped> {
         let Some(shared) = &self.tape else {
-            return Some(ReplayBody { tape: None, attempt: 0, sent: 0 });
+            return Ok(ReplayBody { tape: None, attempt: 0, sent: 0 });
         };
         let mut tape = lock(shared);
-        if !tape.recording {
-            return None;
+        if let Some(stopped) = tape.stopped {
+            return Err(stopped);
         }
         tape.attempt += 1;
         let (attempt, waiting) = (tape.attempt, tape.waiting.take());
@@ -91,13 +104,13 @@ impl<B: Body> Recording<B> {
         if let Some(waiting) = waiting {
             waiting.wake(); // The attempt before learns that it is over.
         }
-        Some(ReplayBody { tape: Some(shared.clone()), attempt, sent: 0 })
+        Ok(ReplayBody { tape: Some(shared.clone()), attempt, sent: 0 })
     }
 
     /// Ends the recording and forgets it: an answer has come, so the body is sent once.
     pub(super) fn stop(self) {
         if let Some(tape) = &self.tape {
-            lock(tape).recording = false;
+            lock(tape).stopped = Some(Stopped::Answered);
         }
     }
 }
@@ -165,7 +178,7 @@ impl<B: Body> Tape<B> {
 
     /// Drops what no attempt will read any more.
     fn forget_if_stopped(&mut self, sent: &mut usize) {
-        if !self.recording && *sent >= self.frames.len() {
+        if self.stopped.is_some() && *sent >= self.frames.len() {
             self.frames = Vec::new();
             *sent = 0;
         }
@@ -192,19 +205,19 @@ where
                 Ok(frame)
             }),
             Err(error) => {
-                self.recording = false; // The source has failed; another attempt would fail with it.
+                self.stopped = Some(Stopped::Failed); // Another attempt would fail with it.
                 Some(Err(error.into()))
             }
         })
     }
 
     fn record(&mut self, frame: &Recorded) {
-        if !self.recording {
+        if self.stopped.is_some() {
             return;
         }
         self.bytes = self.bytes.saturating_add(frame.bytes());
         if self.bytes > RECORDED_BYTES_MAX || self.frames.len() == RECORDED_FRAMES_MAX {
-            self.recording = false;
+            self.stopped = Some(Stopped::TooLong);
         } else {
             self.frames.push(frame.clone());
         }
@@ -261,6 +274,20 @@ impl<B> fmt::Debug for ReplayBody<B> {
 impl<B> fmt::Debug for Recording<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Recording").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong => write!(
+                f,
+                "its body is over {} KiB or {RECORDED_FRAMES_MAX} frames",
+                RECORDED_BYTES_MAX / 1024
+            ),
+            Self::Failed => f.write_str("its body failed"),
+            Self::Answered => f.write_str("its answer has begun"),
+        }
     }
 }
 

@@ -91,6 +91,10 @@ fn post(body: &'static str) -> Request<Full<Bytes>> {
     Request::post("/orders").header("id", "7").body(Full::from(body)).unwrap()
 }
 
+fn put(body: &'static str) -> Request<Full<Bytes>> {
+    Request::put("/orders/7").body(Full::from(body)).unwrap()
+}
+
 fn tries(tries: u32) -> FailoverLayer {
     FailoverLayer::new().with_tries(NonZeroU32::new(tries).unwrap())
 }
@@ -115,14 +119,94 @@ async fn what_was_never_applied_is_applied_once_by_another() {
 
 #[tokio::test]
 async fn what_may_have_been_applied_is_not_sent_twice() {
-    for manner in [Manner::Torn, Manner::Overloaded] {
-        let (log, balance) = fleet(&[manner, manner]);
-        let outcome = FailoverLayer::new().layer(balance).oneshot(post("one book")).await;
-        assert_eq!(log.lock().unwrap().len(), 1);
-        match outcome {
-            Ok(answer) => assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE),
-            Err(error) => assert!(error.is::<InstanceError>()),
-        }
+    let (log, balance) = fleet(&[Manner::Torn, Manner::Torn]);
+    let error = FailoverLayer::new().layer(balance).oneshot(post("one book")).await.unwrap_err();
+    assert_eq!(log.lock().unwrap().len(), 1);
+    assert!(error.is::<InstanceError>() && error.to_string().ends_with("and is not idempotent"), "{error}");
+}
+
+#[tokio::test]
+async fn an_answer_is_an_answer_even_to_what_is_idempotent() {
+    let (log, balance) = fleet(&[Manner::Overloaded, Manner::Overloaded]);
+    let answer = FailoverLayer::new().layer(balance).oneshot(put("one book")).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(log.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_idempotent_is_repeated_once_and_elsewhere() {
+    let (log, balance) = fleet(&[Manner::Torn; 5]);
+    let error = tries(5).layer(balance).oneshot(put("one book")).await.unwrap_err();
+    let log = log.lock().unwrap();
+    assert!(matches!(**log, [(one, _), (other, _)] if one != other), "{log:?}");
+    assert!(error.to_string().ends_with("has been repeated once"), "{error}");
+}
+
+#[tokio::test]
+async fn a_mark_overrules_the_layers_rule_and_that_the_method() {
+    let reads = |head: &request::Parts| head.uri.path() == "/reads";
+    let marked = |request: Request<_>, mark| {
+        let (mut head, body) = request.into_parts();
+        head.extensions.insert(Idempotent(mark));
+        Request::from_parts(head, body)
+    };
+    let to = |path: &str| {
+        let mut request = post("one book");
+        *request.uri_mut() = path.parse().unwrap();
+        request
+    };
+    let (plain, ruled) = (FailoverLayer::new(), FailoverLayer::new().with_idempotent(reads));
+    for (number, (layer, request, sent)) in [
+        (&plain, post("one book"), 1),
+        (&plain, put("one book"), 2),
+        (&plain, marked(post("one book"), true), 2),
+        (&plain, marked(put("one book"), false), 1),
+        (&ruled, to("/reads"), 2),
+        (&ruled, put("one book"), 1),
+        (&ruled, marked(to("/reads"), false), 1),
+        (&ruled, marked(post("one book"), true), 2),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (log, balance) = fleet(&[Manner::Torn, Manner::Torn]);
+        layer.layer(balance).oneshot(request).await.unwrap_err();
+        assert_eq!(log.lock().unwrap().len(), sent, "case {number}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_got_no_answer_in_time_is_repeated_when_it_is_idempotent() {
+    for (request, sent) in [(post("one book"), 1), (put("one book"), 2)] {
+        let (log, balance) = fleet(&[Manner::Silent, Manner::Silent]);
+        FailoverLayer::new().layer(balance).oneshot(request).await.unwrap_err();
+        assert_eq!(log.lock().unwrap().len(), sent);
+    }
+}
+
+#[test]
+fn class_idempotency_and_tries_decide() {
+    use Applied::{Begun, Never, Unknown};
+    let three = NonZeroU32::new(3).unwrap();
+    let sent = |times, repeated| Sent { times, repeated };
+    for (applied, idempotent, sent, expected) in [
+        (Never, false, sent(1, false), Ok(())),
+        (Never, false, sent(2, false), Ok(())),
+        (Never, false, sent(3, false), Err(NotAgain::Tries(3))),
+        (Never, true, sent(1, false), Ok(())),
+        (Never, true, sent(2, true), Ok(())),
+        (Never, true, sent(3, true), Err(NotAgain::Tries(3))),
+        (Unknown, false, sent(1, false), Err(NotAgain::NotIdempotent)),
+        (Unknown, false, sent(3, false), Err(NotAgain::NotIdempotent)),
+        (Unknown, true, sent(1, false), Ok(())),
+        (Unknown, true, sent(2, false), Ok(())),
+        (Unknown, true, sent(2, true), Err(NotAgain::Repeated)),
+        (Unknown, true, sent(3, false), Err(NotAgain::Tries(3))),
+        (Begun, false, sent(1, false), Err(NotAgain::Begun)),
+        (Begun, true, sent(1, false), Err(NotAgain::Begun)),
+    ] {
+        let may = may_repeat(applied, idempotent, sent, three);
+        assert_eq!(may, expected, "{applied:?}, {idempotent}, {} times", sent.times);
     }
 }
 
@@ -147,11 +231,38 @@ async fn when_tries_are_used_up_the_last_failure_is_passed_on() {
 async fn a_body_past_the_bound_is_not_retried() {
     let long: &'static str = "x".repeat(super::super::replay::RECORDED_BYTES_MAX + 1).leak();
     let (log, balance) = fleet(&[Manner::Never, Manner::Never]);
-    FailoverLayer::new().layer(balance).oneshot(post(long)).await.unwrap_err();
+    let error = FailoverLayer::new().layer(balance).oneshot(post(long)).await.unwrap_err();
     assert_eq!(log.lock().unwrap().len(), 1);
+    assert!(error.to_string().contains("not repeated: its body is over 64 KiB"), "{error}");
 
     let (_, balance) = fleet(&[Manner::Answers]);
     FailoverLayer::new().layer(balance).oneshot(post(long)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_repeated_costs_no_budget() {
+    let long: &'static str = "x".repeat(super::super::replay::RECORDED_BYTES_MAX + 1).leak();
+    let layer = FailoverLayer::new();
+    let spent = || layer.settings.budget.full_ns.load(Ordering::Relaxed);
+    for (manner, request, costs) in [
+        (Manner::Never, post(long), false),
+        (Manner::Torn, post("one book"), false),
+        (Manner::Never, post("one book"), true),
+    ] {
+        let (_, balance) = fleet(&[manner, manner]);
+        layer.layer(balance).oneshot(request).await.unwrap_err();
+        assert_eq!(spent() > 0, costs);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_budget_is_spent_the_error_says_so() {
+    let layer = FailoverLayer::new();
+    let (log, balance) = fleet(&[Manner::Never, Manner::Never]);
+    while layer.settings.budget.spend() {}
+    let error = layer.layer(balance).oneshot(post("one book")).await.unwrap_err();
+    assert_eq!(log.lock().unwrap().len(), 1);
+    assert!(error.to_string().contains("too many requests are being repeated"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

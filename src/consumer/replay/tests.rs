@@ -147,7 +147,8 @@ fn a_body_past_the_bound_is_passed_on_but_not_kept() {
         let (recording, mut body) = Recording::new(Script(frames));
         let (data, _) = drain(&mut body);
         assert_eq!(data.len(), sizes.iter().sum::<usize>());
-        assert_eq!(recording.again().is_some(), kept, "{} frames", sizes.len());
+        assert_eq!(recording.is_whole().is_ok(), kept, "{} frames", sizes.len());
+        assert_eq!(recording.again().err(), (!kept).then_some(Stopped::TooLong));
         assert_eq!(lock(body.tape.as_ref().unwrap()).frames.is_empty(), !kept);
     }
 }
@@ -174,7 +175,7 @@ fn a_body_that_fails_is_not_sent_again() {
     let (recording, mut body) = Recording::new(failing);
     let error = assert_ready!(poll(&mut body)).unwrap().unwrap_err();
     assert_eq!(error.to_string(), "torn");
-    assert!(recording.again().is_none());
+    assert_eq!(recording.again().err(), Some(Stopped::Failed));
 }
 
 #[test]
