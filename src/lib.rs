@@ -69,6 +69,7 @@
 //! | `http-client` | the consumer stack over hyper's client, and the classifier of its errors | |
 //! | `client` | `Nacos`: registering and subscribing over the wire | |
 //! | `tonic` | errors of the consumer stack as tonic clients understand them | |
+//! | `notice` | a consumer's ear for instances that leave, for those who call rarely | |
 //! | `registry` | the registry as a library | |
 //! | `cli` | the program `graceful` | |
 //! | `full` | all of the above | |

@@ -15,6 +15,8 @@ pub mod failover;
 pub mod goodbye;
 #[cfg(feature = "http-client")]
 mod http_client;
+#[cfg(feature = "notice")]
+pub mod notice;
 mod pick;
 mod replay;
 mod stack;
@@ -28,6 +30,8 @@ pub use failover::{Failover, FailoverLayer, Idempotent};
 pub use goodbye::{Goodbye, GoodbyeLayer};
 #[cfg(feature = "http-client")]
 pub use http_client::{http_client, http_client_h2};
+#[cfg(feature = "notice")]
+pub use notice::{NoticePort, Notices};
 pub use pick::Policy;
 pub use replay::ReplayBody;
 pub use stack::{GracefulClient, GracefulClientLayer};

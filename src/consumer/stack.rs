@@ -6,6 +6,8 @@
 use super::balance::{Balance, BalanceLayer, Dial};
 use super::failover::{Failover, FailoverLayer};
 use super::goodbye::{Goodbye, GoodbyeLayer};
+#[cfg(feature = "notice")]
+use super::notice::Notices;
 use crate::model::Instance;
 use crate::naming::Snapshots;
 use tower_layer::Layer;
@@ -45,6 +47,13 @@ impl GracefulClientLayer {
     #[must_use]
     pub fn with_app(self, app: impl Into<String>) -> Self {
         Self { balance: self.balance.with_app(app), ..self }
+    }
+
+    /// Has instances that leave tell so at `notices`; see [`BalanceLayer::with_notices`].
+    #[cfg(feature = "notice")]
+    #[must_use]
+    pub fn with_notices(self, notices: &Notices) -> Self {
+        Self { balance: self.balance.with_notices(notices), ..self }
     }
 
     /// Another failover than the default one.

@@ -62,6 +62,12 @@ impl Address {
         self.port
     }
 
+    /// The same host at another port.
+    #[must_use]
+    pub fn with_port(self, port: u16) -> Self {
+        Self { port, ..self }
+    }
+
     /// The address as a socket address, unless the host is a name.
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         self.host.parse::<IpAddr>().ok().map(|ip| (ip, self.port).into())

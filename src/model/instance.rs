@@ -77,6 +77,11 @@ impl Instance {
         self.metadata.get(key::VERSION).is_some()
     }
 
+    /// Whether it tells those who ask for it that it leaves, with a notice of its own.
+    pub fn sends_notices(&self) -> bool {
+        self.metadata.parse(key::NOTICE) == Some(true)
+    }
+
     /// Whether it may be chosen at all. One at port 0 cannot be reached, and may be registered all the same.
     pub fn takes_traffic(&self) -> bool {
         self.enabled && self.healthy && self.weight > Weight::NONE && self.address().port() != 0

@@ -63,6 +63,10 @@ pub mod key {
     /// Since when the instance leaves, in milliseconds since 1970, and over how many seconds its weight falls
     /// to zero: `1732060800000;20`, a [`Leaving`](super::Leaving). Absent until then.
     pub const LEAVING: &str = "graceful.leaving";
+    /// `true` when the instance sends notices to the consumers that ask for them, as it leaves.
+    pub const NOTICE: &str = "graceful.notice";
+    /// Hex SHA-256 of the secret that a notice of this instance reveals.
+    pub const NOTICE_KEY: &str = "graceful.notice.key";
     /// Dubbo's start of the provider, in milliseconds since 1970. Read where [`WARM_UP`] is absent.
     pub const DUBBO_TIMESTAMP: &str = "timestamp";
     /// Dubbo's warm-up window in milliseconds. Read where [`WARM_UP`] is absent.

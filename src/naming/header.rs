@@ -61,13 +61,15 @@ impl OfflineTag {
     }
 }
 
-/// Says which consumer process calls: `"9f86d081884c7d65";app="storefront"`.
+/// Says which consumer process calls: `"9f86d081884c7d65";app="storefront";notice="10.0.0.9:54299"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallerTag {
     /// Random id of the process.
     pub id: u64,
     /// Name of the application; empty when it has none.
     pub app: String,
+    /// Where it wants to be told that the instance leaves; said only to instances that do so.
+    pub notice: Option<Address>,
 }
 
 impl CallerTag {
@@ -76,24 +78,24 @@ impl CallerTag {
         static ID: OnceLock<u64> = OnceLock::new();
         // `RandomState` is keyed by the operating system: processes that start together differ too.
         let id = *ID.get_or_init(|| RandomState::new().hash_one(std::process::id()));
-        Self { id, app: app.to_owned() }
+        Self { id, app: app.to_owned(), notice: None }
     }
 
     /// The header's value.
     pub fn to_value(&self) -> HeaderValue {
-        let Self { id, app } = self;
-        if app.is_empty() {
-            value(format_args!("\"{id:016x}\""))
-        } else {
-            value(format_args!("\"{id:016x}\";app={}", Quoted(app)))
-        }
+        let Self { id, app, notice } = self;
+        let app = Some(Quoted(app)).filter(|app| !app.0.is_empty());
+        let notice = notice.as_ref().map(ToString::to_string);
+        let notice = notice.as_deref().map(Quoted);
+        value(format_args!("\"{id:016x}\"{}{}", Parameter("app", app), Parameter("notice", notice)))
     }
 
     /// Reads the header's value; nothing when it is not one of ours.
     pub fn from_value(value: &HeaderValue) -> Option<Self> {
         let item = Item::parse(value)?;
         let id = u64::from_str_radix(&item.text, 16).ok().filter(|_| item.text.len() == 16)?;
-        Some(Self { id, app: item.string("app").unwrap_or_default().to_owned() })
+        let notice = item.string("notice").and_then(|notice| notice.parse().ok());
+        Some(Self { id, app: item.string("app").unwrap_or_default().to_owned(), notice })
     }
 
     /// Reads only the id, and allocates nothing: what a provider does with every request. Nothing when the
@@ -108,6 +110,16 @@ impl CallerTag {
 
 fn value(text: fmt::Arguments<'_>) -> HeaderValue {
     HeaderValue::try_from(text.to_string()).expect("addresses, numbers and quoted strings are visible ASCII")
+}
+
+/// A parameter, if there is one: `;app="storefront"`.
+struct Parameter<'a>(&'static str, Option<Quoted<'a>>);
+
+impl fmt::Display for Parameter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(name, value) = self;
+        value.as_ref().map_or(Ok(()), |value| write!(f, ";{name}={value}"))
+    }
 }
 
 /// Text as an RFC 9651 string; characters outside visible ASCII become `?`.
@@ -277,10 +289,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_caller_says_where_it_takes_notices() {
+        let notice = "10.0.0.9:54299".parse().ok();
+        let tag = CallerTag { id: 0x9f86_d081_884c_7d65, app: "storefront".to_owned(), notice };
+        let value = r#""9f86d081884c7d65";app="storefront";notice="10.0.0.9:54299""#;
+        assert_eq!(tag.to_value(), value);
+        let nowhere = HeaderValue::from_static(r#""9f86d081884c7d65";app="storefront";notice="54299""#);
+        assert_eq!(CallerTag::from_value(&nowhere), Some(CallerTag { notice: None, ..tag }));
+    }
+
     proptest! {
         #[test]
-        fn a_caller_tag_survives_its_header(id: u64, app in "[ -~]{0,40}") {
-            let tag = CallerTag { id, app };
+        fn a_caller_tag_survives_its_header(id: u64, app in "[ -~]{0,40}", v6: [u16; 8], port: Option<u16>) {
+            let notice = port.map(|port| Address::new(&std::net::Ipv6Addr::from(v6).to_string(), port).unwrap());
+            let tag = CallerTag { id, app, notice };
             let value = tag.to_value();
             prop_assert_eq!(CallerTag::id_in(&value), Some(tag.id));
             prop_assert_eq!(CallerTag::from_value(&value), Some(tag));

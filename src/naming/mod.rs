@@ -5,7 +5,8 @@
 //! process and for tests, or a [`FixedList`]. A subscription is a [`Snapshots`]: a cell that always holds the newest
 //! [`Snapshot`](crate::model::Snapshot), so that a late reader misses nothing.
 //!
-//! The [`header`] module holds the few words that providers and consumers say to each other directly.
+//! The [`header`] module holds the few words that providers and consumers say to each other directly; with the
+//! feature `notice`, the `notice` module what a leaving instance sends to those who call rarely.
 
 #[cfg(any(feature = "client", feature = "serve"))]
 pub(crate) mod backoff;
@@ -14,6 +15,8 @@ mod error;
 mod fixed;
 pub mod header;
 mod in_process;
+#[cfg(feature = "notice")]
+pub mod notice;
 
 pub use cell::{Publisher, Snapshots};
 pub use error::{BoxError, Causes, Error};

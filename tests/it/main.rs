@@ -5,6 +5,7 @@
 mod client;
 mod consumer;
 mod deploy;
+mod notice;
 mod provider;
 mod registry;
 mod shop;

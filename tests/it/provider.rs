@@ -379,7 +379,7 @@ enum Client {
 /// Calls as fast as it is answered, until an answer says that the provider leaves. Panics when a request is
 /// lost.
 async fn call_until_told(mut client: Client, caller: u64, answered: watch::Sender<u64>) {
-    let caller = CallerTag { id: caller, app: "storefront".to_owned() }.to_value();
+    let caller = CallerTag { id: caller, app: "storefront".to_owned(), notice: None }.to_value();
     loop {
         let mut request = request("http://orders/");
         request.headers_mut().insert(CALLER, caller.clone());

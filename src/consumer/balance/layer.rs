@@ -3,6 +3,8 @@
 use super::{Balance, Dial};
 use crate::Clock;
 use crate::consumer::endpoints::{InvalidAmplification, MaxAmplification, Rules};
+#[cfg(feature = "notice")]
+use crate::consumer::notice::Notices;
 use crate::consumer::pick::Policy;
 use crate::model::{Cluster, Instance, InvalidName};
 use crate::naming::Snapshots;
@@ -23,6 +25,8 @@ pub struct BalanceLayer {
     pub(super) wait: Duration,
     pub(super) header_timeout: Option<Duration>,
     pub(super) app: String,
+    #[cfg(feature = "notice")]
+    pub(super) notices: Option<Notices>,
 }
 
 impl BalanceLayer {
@@ -40,6 +44,8 @@ impl BalanceLayer {
             wait: Self::WAIT,
             header_timeout: Some(Self::HEADER_TIMEOUT),
             app: String::new(),
+            #[cfg(feature = "notice")]
+            notices: None,
         }
     }
 
@@ -118,6 +124,14 @@ impl BalanceLayer {
     #[must_use]
     pub fn with_app(self, app: impl Into<String>) -> Self {
         Self { app: app.into(), ..self }
+    }
+
+    /// Has instances that leave tell so at `notices`, and puts them aside as their tagged answers do. Default:
+    /// only their answers and the registry tell.
+    #[cfg(feature = "notice")]
+    #[must_use]
+    pub fn with_notices(self, notices: &Notices) -> Self {
+        Self { notices: Some(notices.clone()), ..self }
     }
 
     /// A balancer with these settings over the services that `make` makes.

@@ -3,7 +3,7 @@
 use super::dial::{at, authority};
 use super::future::Stage;
 use super::{BalanceLayer, ResponseBody, ResponseFuture};
-use crate::consumer::endpoints::{Choice, Endpoints, Tried};
+use crate::consumer::endpoints::{Choice, Endpoint, Endpoints, Tried};
 use crate::consumer::error::{HeaderTimeout, InstanceError, NeverApplied, NoInstance, Seen};
 use crate::consumer::goodbye;
 use crate::model::Instance;
@@ -29,7 +29,7 @@ pub struct Balance<S> {
 
 struct Shared<S> {
     endpoints: Endpoints<S>,
-    caller: HeaderValue,
+    caller: Caller,
     wait: Duration,
     header_timeout: Option<Duration>,
 }
@@ -45,9 +45,13 @@ impl<S: Clone> Balance<S> {
         settings: BalanceLayer,
         make: Box<dyn Fn(&Instance) -> S + Send + Sync>,
     ) -> Self {
-        let BalanceLayer { snapshots, rules, wait, header_timeout, app } = settings;
-        let caller = CallerTag::of_this_process(&app).to_value();
-        let endpoints = Endpoints::new(snapshots, rules, make);
+        let caller = Caller::new(&settings);
+        let endpoints = Endpoints::new(settings.snapshots, settings.rules, make);
+        #[cfg(feature = "notice")]
+        if let Some(notices) = settings.notices {
+            notices.link(endpoints.fleet());
+        }
+        let (wait, header_timeout) = (settings.wait, settings.header_timeout);
         Self { shared: Arc::new(Shared { endpoints, caller, wait, header_timeout }) }
     }
 
@@ -92,15 +96,39 @@ impl<S: Clone> Balance<S> {
     }
 }
 
+/// What instances are told about this process: prepared once, and cloned for each request.
+struct Caller {
+    tag: HeaderValue,
+    /// With the address for notices, where there is one.
+    to_notifiers: HeaderValue,
+}
+
+impl Caller {
+    fn new(settings: &BalanceLayer) -> Self {
+        let tag = CallerTag::of_this_process(&settings.app);
+        #[cfg(feature = "notice")]
+        let notice = settings.notices.as_ref().map(|notices| notices.advertised().clone());
+        #[cfg(not(feature = "notice"))]
+        let notice = None;
+        Self { tag: tag.to_value(), to_notifiers: CallerTag { notice, ..tag }.to_value() }
+    }
+
+    /// What `endpoint` is told; nothing when it could do nothing with it.
+    #[inline]
+    fn known_to(&self, endpoint: &Endpoint) -> Option<&HeaderValue> {
+        let tag = if endpoint.sends_notices() { &self.to_notifiers } else { &self.tag };
+        endpoint.is_governed().then_some(tag)
+    }
+}
+
 impl<S: Clone> Shared<S> {
     /// Chooses for `request`, and tells instances that know what to do with it who calls.
     #[inline]
     fn choose<B>(&self, request: &mut Request<B>) -> Option<Choice<S>> {
         let choice = self.endpoints.choose(request.extensions().get::<Tried>())?;
-        if choice.guard.endpoint().is_governed() {
-            request.headers_mut().insert(CALLER, self.caller.clone());
-        } else {
-            request.headers_mut().remove(CALLER);
+        match self.caller.known_to(choice.guard.endpoint()) {
+            Some(caller) => _ = request.headers_mut().insert(CALLER, caller.clone()),
+            None => _ = request.headers_mut().remove(CALLER),
         }
         Some(choice)
     }

@@ -1,7 +1,9 @@
 //! One instance as a balancer knows it, and what all instances of a service have in common.
 
 use super::aside::Aside;
-use crate::model::{Instance, UnixMillis};
+#[cfg(feature = "notice")]
+use super::{fade::Fade, since::Since};
+use crate::model::{Address, Instance, UnixMillis};
 use crate::naming::Snapshots;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,13 +16,15 @@ pub(in crate::consumer) struct Endpoint {
     instance: Instance,
     epoch: Option<UnixMillis>,
     governed: bool,
+    sends_notices: bool,
     fleet: Arc<Fleet>,
 }
 
 impl Endpoint {
     pub(super) fn new(instance: Instance, fleet: Arc<Fleet>) -> Arc<Self> {
         let (epoch, governed) = (instance.epoch(), instance.is_governed());
-        Arc::new(Self { instance, epoch, governed, fleet })
+        let sends_notices = instance.sends_notices();
+        Arc::new(Self { instance, epoch, governed, sends_notices, fleet })
     }
 
     /// The instance as it was registered when it was first seen.
@@ -38,19 +42,20 @@ impl Endpoint {
         self.governed
     }
 
+    /// Whether it wants to know where it can tell us that it leaves: asked on every call as well.
+    #[inline]
+    pub(in crate::consumer) fn sends_notices(&self) -> bool {
+        self.sends_notices
+    }
+
     pub(in crate::consumer) fn fleet(&self) -> &Fleet {
         &self.fleet
     }
 
-    /// Takes the incarnation `epoch` of this instance out over `fade`: with none, out of every pick that
-    /// begins after this returns. Asks the registry for its list when that is news.
+    /// Takes the incarnation `epoch` of this instance out, because its answer says that it leaves; see
+    /// [`Fleet::put_aside`].
     pub(in crate::consumer) fn put_aside(&self, epoch: UnixMillis, fade: Duration) {
-        let news = self.fleet.aside().put(self.instance.address(), epoch, fade, Instant::now());
-        if news {
-            self.fleet.judgements.fetch_add(1, Ordering::Release);
-            self.fleet.snapshots.refresh();
-            tracing::info!(instance = %self.instance.address(), %epoch, ?fade, "instance leaves: put aside");
-        }
+        self.fleet.put_aside(self.instance.address(), epoch, fade, "tag");
     }
 }
 
@@ -76,6 +81,34 @@ impl Fleet {
 
     pub(in crate::consumer) fn snapshots(&self) -> &Snapshots {
         &self.snapshots
+    }
+
+    /// Takes the incarnation `epoch` of the instance at `address` out over `fade`: with none, out of every
+    /// pick that begins after this returns. When that is news, it asks the registry for its list and says
+    /// `true`.
+    pub(in crate::consumer) fn put_aside(
+        &self,
+        address: &Address,
+        epoch: UnixMillis,
+        fade: Duration,
+        cause: &'static str,
+    ) -> bool {
+        let news = self.aside().put(address, epoch, fade, Instant::now());
+        if news {
+            self.judgements.fetch_add(1, Ordering::Release);
+            self.snapshots.refresh();
+            tracing::info!(instance = %address, %epoch, ?fade, cause, "instance leaves: put aside");
+        }
+        news
+    }
+
+    /// Whether putting that incarnation aside over `fade` would say nothing new.
+    #[cfg(feature = "notice")]
+    pub(in crate::consumer) fn knows(&self, address: &Address, epoch: UnixMillis, fade: Duration) -> bool {
+        let now = Instant::now();
+        let (held, said) =
+            (self.aside().against(address, Some(epoch), now), Fade::new(Since::now(now), fade));
+        held.is_some_and(|held| held.fade.end() <= said.end())
     }
 
     /// Moves with every publication and every judgement: both counters only grow, so their sum stands still

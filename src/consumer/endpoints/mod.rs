@@ -63,7 +63,7 @@ impl<S: Clone> Endpoints<S> {
         Self { fleet, policy, table: Renewed::new(first, roster) }
     }
 
-    pub(super) fn fleet(&self) -> &Fleet {
+    pub(super) fn fleet(&self) -> &Arc<Fleet> {
         &self.fleet
     }
 

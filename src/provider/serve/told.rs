@@ -284,7 +284,9 @@ mod tests {
         });
         let mut request = Request::get(path).body(()).unwrap();
         if let Some(id) = caller {
-            request.headers_mut().insert(CALLER, CallerTag { id, app: "storefront".to_owned() }.to_value());
+            request
+                .headers_mut()
+                .insert(CALLER, CallerTag { id, app: "storefront".to_owned(), notice: None }.to_value());
         }
         callers.follow(wire, ProbePaths::default(), inner).oneshot(request).await.unwrap();
     }
