@@ -67,6 +67,7 @@
 //! | `consumer` | the layers of a service that makes requests | yes |
 //! | `serve` | `Provider::serve`, the readiness and offline ports, signals | |
 //! | `http-client` | the consumer stack over hyper's client, and the classifier of its errors | |
+//! | `tls` | TLS between consumers and providers, with rustls | |
 //! | `client` | `Nacos`: registering and subscribing over the wire | |
 //! | `tonic` | errors of the consumer stack as tonic clients understand them | |
 //! | `notice` | a consumer's ear for instances that leave, for those who call rarely | |
@@ -106,7 +107,7 @@ pub use clock::{Clock, ManualClock};
 #[cfg(feature = "consumer")]
 pub use consumer::{BoxError, GracefulClientLayer};
 #[cfg(feature = "http-client")]
-pub use consumer::{http_client, http_client_h2};
+pub use consumer::{InstanceClient, http_client, http_client_h2};
 #[cfg(feature = "provider")]
 pub use provider::GracefulLayer;
 #[cfg(feature = "serve")]

@@ -20,6 +20,8 @@ pub mod notice;
 mod pick;
 mod replay;
 mod stack;
+#[cfg(feature = "tonic")]
+mod tonic_channel;
 
 pub use crate::naming::BoxError;
 pub use balance::{Balance, BalanceLayer};
@@ -29,9 +31,16 @@ pub use error::{HeaderTimeout, InstanceError, NeverApplied, NoInstance};
 pub use failover::{Failover, FailoverLayer, Idempotent};
 pub use goodbye::{Goodbye, GoodbyeLayer};
 #[cfg(feature = "http-client")]
-pub use http_client::{http_client, http_client_h2};
+pub use http_client::{
+    Connector, InstanceClient, InstanceClientBuilder, Stream, http_client, http_client_h2,
+};
 #[cfg(feature = "notice")]
 pub use notice::{NoticePort, Notices};
 pub use pick::Policy;
 pub use replay::ReplayBody;
 pub use stack::{GracefulClient, GracefulClientLayer};
+/// The TLS library whose settings [`InstanceClientBuilder::tls`] takes.
+#[cfg(feature = "tls")]
+pub use tokio_rustls::rustls;
+#[cfg(feature = "tonic")]
+pub use tonic_channel::TonicChannel;

@@ -6,6 +6,7 @@ mod client;
 mod consumer;
 mod deploy;
 mod notice;
+mod instance_client;
 mod provider;
 mod registry;
 mod shop;

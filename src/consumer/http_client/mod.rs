@@ -1,4 +1,15 @@
 //! Ready-made HTTP clients for the consumer stack: hyper-util's pool, with what its own defaults lack.
+//!
+//! [`http_client`] is one client that dials whatever the URI names; [`InstanceClient`] is one for each
+//! instance, which keeps the name of the service where the other puts the address, and so can speak TLS.
+
+mod connector;
+mod instance;
+#[cfg(feature = "tls")]
+mod tls;
+
+pub use connector::{Connector, Stream};
+pub use instance::{InstanceClient, InstanceClientBuilder};
 
 use http_body::Body;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -16,7 +27,8 @@ const IDLE_MAX: Duration = Duration::from_secs(4);
 /// that cannot be made within 1 s fails. The request's body is whatever it is used with.
 ///
 /// Each instance has connections of its own, which are told apart by the address that
-/// [`BalanceLayer`](super::BalanceLayer) writes into the URI.
+/// [`BalanceLayer`](super::BalanceLayer) writes into the URI. Where the provider has to see the name of its
+/// service, over TLS above all, and for Unix sockets, there is [`InstanceClient`].
 ///
 /// ```
 /// # let snapshots = tower_graceful::naming::Snapshots::fixed("orders".parse()?, Vec::new());
