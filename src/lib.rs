@@ -105,7 +105,7 @@ pub mod registry;
 pub use client::Nacos;
 pub use clock::{Clock, ManualClock};
 #[cfg(feature = "consumer")]
-pub use consumer::{BoxError, GracefulClientLayer};
+pub use consumer::{BoxError, GracefulClientLayer, GracefulClients};
 #[cfg(feature = "http-client")]
 pub use consumer::{InstanceClient, http_client, http_client_h2};
 #[cfg(feature = "provider")]

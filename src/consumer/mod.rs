@@ -9,6 +9,7 @@
 
 pub mod balance;
 pub mod classify;
+pub mod clients;
 mod endpoints;
 mod error;
 pub mod failover;
@@ -26,6 +27,7 @@ mod tonic_channel;
 pub use crate::naming::BoxError;
 pub use balance::{Balance, BalanceLayer};
 pub use classify::{Applied, Cause};
+pub use clients::{GracefulClients, GracefulClientsLayer, Unresolved};
 pub use endpoints::InvalidAmplification;
 pub use error::{HeaderTimeout, InstanceError, NeverApplied, NoInstance};
 pub use failover::{Failover, FailoverLayer, Idempotent};

@@ -23,11 +23,11 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tonic::transport::Channel;
 use tower::{Service, ServiceExt};
 use tower_graceful::consumer::{
-    Applied, BoxError, GracefulClientLayer, InstanceClient, InstanceClientBuilder, InstanceError,
-    TonicChannel, classify::applied,
+    Applied, BoxError, GracefulClientLayer, GracefulClients, GracefulClientsLayer, InstanceClient,
+    InstanceClientBuilder, InstanceError, TonicChannel, classify::applied, http_client,
 };
 use tower_graceful::model::{Instance, Metadata};
-use tower_graceful::naming::{Causes, Snapshots};
+use tower_graceful::naming::{Causes, InProcess, Register, Snapshots};
 
 const NAME: &str = "orders.internal";
 
@@ -248,6 +248,27 @@ async fn without_tls_the_name_is_kept_too() {
     assert_eq!(asked(&named.http2(), &running, "/7").await, "Ada: HTTP/2.0 for orders.internal, SNI none");
     let settings = settings.http2();
     assert_eq!(asked(&settings, &running, "http://orders/7").await, "Ada: HTTP/2.0 for orders, SNI none");
+}
+
+/// One word names the service, dials its instances and is what their certificates are for.
+#[tokio::test]
+async fn the_hosts_of_many_services_are_their_names() {
+    let (authority, naming) = (Authority::new(), InProcess::new());
+    let secret = Running::start("Ada", authority.server(&["h2", "http/1.1"])).await;
+    let plain = Running::start("Bob", None).await;
+    for (service, running) in [(NAME, &secret), ("orders", &plain)] {
+        naming.register(&service.parse().unwrap(), &running.instance).await.unwrap();
+    }
+    let settings = InstanceClient::builder().tls(authority.client());
+    let over_tls =
+        GracefulClientsLayer::new(naming.clone()).over(move |_, instance| settings.build(instance));
+    let answer = over_tls.oneshot(post("https://orders.internal/7")).await.unwrap();
+    assert_eq!(text(answer).await, "Ada: HTTP/2.0 for orders.internal, SNI orders.internal");
+
+    let over_one = GracefulClients::new(naming, http_client());
+    let answer = over_one.oneshot(post("http://orders/7")).await.unwrap();
+    let seen = format!("Bob: HTTP/1.1 for {}, SNI none", plain.instance.address());
+    assert_eq!(text(answer).await, seen);
 }
 
 /// A directory that goes with its test.
