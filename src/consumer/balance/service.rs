@@ -57,6 +57,11 @@ impl<S: Clone> Balance<S> {
 
     /// Chooses an instance now: for clients that are not tower services.
     ///
+    /// A client of your own does by hand what [`GracefulClientLayer`](crate::consumer::GracefulClientLayer)
+    /// does around one: it says who calls ([`Balance::introduce`]), gives the headers of the answer to
+    /// [`Pick::finish`], keeps the pick until the body has been read, and sends what was never applied to
+    /// another instance ([`Balance::pick_other`]). `examples/reqwest.rs` is all of it.
+    ///
     /// ```
     /// # use tower_graceful::{consumer::Balance, model::Instance, naming::Snapshots};
     /// # let instances = vec![Instance::new("10.0.0.7:8080".parse()?)];
@@ -73,7 +78,32 @@ impl<S: Clone> Balance<S> {
     /// # Errors
     /// When there is no instance; it does not wait for one.
     pub fn pick(&self) -> Result<Pick<S>, NoInstance> {
-        let choice = self.shared.endpoints.choose(None);
+        self.pick_by(None)
+    }
+
+    /// Chooses again after calls that were [never applied](crate::consumer::Applied::Never): none of `tried`,
+    /// as long as there is another.
+    ///
+    /// ```
+    /// # use tower_graceful::{consumer::Balance, model::Instance, naming::Snapshots};
+    /// # let instances = ["10.0.0.7:8080", "10.0.0.8:8080"].map(|address| Instance::new(address.parse().unwrap()));
+    /// # let snapshots = Snapshots::fixed("orders".parse()?, instances.into());
+    /// let orders = Balance::new(snapshots, |_| ());
+    /// let tried = [orders.pick()?]; // No connection could be made.
+    /// let pick = orders.pick_other(&tried)?;
+    /// assert_ne!(pick.instance(), tried[0].instance());
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When there is no instance.
+    pub fn pick_other(&self, tried: &[Pick<S>]) -> Result<Pick<S>, NoInstance> {
+        let tried = tried.iter().map(|pick| pick.choice.guard.endpoint().clone()).collect();
+        self.pick_by(Some(&Tried(tried)))
+    }
+
+    fn pick_by(&self, tried: Option<&Tried>) -> Result<Pick<S>, NoInstance> {
+        let choice = self.shared.endpoints.choose(tried);
         choice.map(|choice| Pick { choice }).ok_or_else(|| self.shared.nobody(Duration::ZERO))
     }
 
@@ -93,6 +123,12 @@ impl<S: Clone> Balance<S> {
     /// When there is no instance; it does not wait for one.
     pub fn sample<R>(&self, look: impl FnOnce(&Instance) -> R) -> Result<R, NoInstance> {
         self.shared.endpoints.sample(look).ok_or_else(|| self.shared.nobody(Duration::ZERO))
+    }
+
+    /// Says in the headers of a request to a picked instance who calls, if the instance wears our layers; a
+    /// provider then knows whom to tell when it leaves.
+    pub fn introduce(&self, pick: &Pick<S>, headers: &mut HeaderMap) {
+        self.shared.introduce(pick.choice.guard.endpoint(), headers);
     }
 }
 
@@ -126,11 +162,16 @@ impl<S: Clone> Shared<S> {
     #[inline]
     fn choose<B>(&self, request: &mut Request<B>) -> Option<Choice<S>> {
         let choice = self.endpoints.choose(request.extensions().get::<Tried>())?;
-        match self.caller.known_to(choice.guard.endpoint()) {
-            Some(caller) => _ = request.headers_mut().insert(CALLER, caller.clone()),
-            None => _ = request.headers_mut().remove(CALLER),
-        }
+        self.introduce(choice.guard.endpoint(), request.headers_mut());
         Some(choice)
+    }
+
+    #[inline]
+    fn introduce(&self, endpoint: &Endpoint, headers: &mut HeaderMap) {
+        match self.caller.known_to(endpoint) {
+            Some(caller) => _ = headers.insert(CALLER, caller.clone()),
+            None => _ = headers.remove(CALLER),
+        }
     }
 
     /// Chooses until someone is there and ready.

@@ -4,8 +4,9 @@ use crate::model::{Instance, Metadata, Snapshot, UnixMillis, key};
 use crate::naming::header::{CALLER, CallerTag};
 use crate::naming::{Publisher, Snapshots};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -263,4 +264,26 @@ fn balancers_can_be_shared() {
     shares::<Balance<Gated>>();
     shares::<BalanceLayer>();
     sends::<ResponseFuture<Gated, ()>>();
+}
+
+#[test]
+fn whoever_picks_by_hand_tries_another_and_says_who_calls() {
+    let ungoverned = Instance::new("10.0.0.7:9".parse().unwrap());
+    let instances = [instance(1, 1), instance(2, 2), ungoverned.clone()];
+    let balance = Balance::new(fixed(&instances), |_| ());
+    for _ in 0..20 {
+        let mut tried = vec![balance.pick().unwrap()];
+        tried.push(balance.pick_other(&tried).unwrap());
+        tried.push(balance.pick_other(&tried).unwrap());
+        let ports: BTreeSet<_> = tried.iter().map(|pick| pick.instance().address().port()).collect();
+        assert_eq!(ports, BTreeSet::from([1, 2, 9]));
+        assert!(balance.pick_other(&tried).is_ok(), "when all were tried, anyone is as good");
+        for pick in &tried {
+            let mut headers = HeaderMap::from_iter([(CALLER, HeaderValue::from_static("someone else"))]);
+            balance.introduce(pick, &mut headers);
+            let caller = headers.get(CALLER).map(|value| CallerTag::from_value(value).unwrap().id);
+            let own = CallerTag::of_this_process("").id;
+            assert_eq!(caller, (pick.instance() != &ungoverned).then_some(own));
+        }
+    }
 }
