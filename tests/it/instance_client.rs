@@ -196,6 +196,19 @@ async fn only_http2_is_offered_where_nothing_else_is_spoken() {
     assert!(Causes(&error).to_string().contains("NoApplicationProtocol"), "{}", Causes(&error));
 }
 
+/// Each of them begins a connection, and all come to share the first that speaks HTTP/2.
+#[tokio::test]
+async fn calls_that_come_at_once_to_a_new_instance_are_all_answered() {
+    let authority = Authority::new();
+    let running = Running::start("Ada", authority.server(&["h2", "http/1.1"])).await;
+    let settings = InstanceClient::builder().authority(NAME).unwrap().tls(authority.client());
+    let client = settings.build::<Body>(&running.instance);
+    let calls: tokio::task::JoinSet<_> = (0..8).map(|_| client.clone().oneshot(post("/7"))).collect();
+    for answer in calls.join_all().await {
+        assert_eq!(text(answer.unwrap()).await, "Ada: HTTP/2.0 for orders.internal, SNI orders.internal");
+    }
+}
+
 #[tokio::test]
 async fn a_certificate_for_another_name_is_refused_before_anything_is_sent() {
     let authority = Authority::new();
