@@ -391,8 +391,7 @@ mod tests {
         }
         record.ended = at(3.0 + (warm_up + 1.0) * 3.0 + 3.0);
         let outcome = Err(Failure::Status(502));
-        let (lag, latency) = (Duration::ZERO, Duration::from_millis(1));
-        record.answers = vec![Answer { due: at(5.0), lag, latency, short: true, outcome }];
+        record.answers = vec![Answer::to_a_read(at(5.0), Duration::from_millis(1), outcome)];
         record
     }
 

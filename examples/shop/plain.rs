@@ -5,11 +5,11 @@
 //! takes turns. Each part does its best, and requests are lost all the same: those that the storefront
 //! sends to a closed port until it reads the list again.
 
-use super::ledger::Ledger;
-use super::line::Ready;
-use super::process::BoxError;
-use super::serving::Flags;
-use super::{orders, storefront};
+use super::common::ledger::Ledger;
+use super::common::line::Ready;
+use super::common::serving::{Flags, close};
+use super::common::{BoxError, interrupted, routes};
+use super::storefront;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::Uri;
@@ -37,21 +37,22 @@ pub async fn orders(flags: &Flags) -> Result<ExitCode, BoxError> {
     let listener = TcpListener::bind(flags.listen).await?;
     let listen = listener.local_addr()?;
     let ledger = Ledger::default();
-    let router = orders::router(listen.to_string(), flags.release.clone(), &ledger);
+    let router = routes::router(listen, flags.release.clone(), &ledger);
     let (nacos, service) = (flags.nacos("orders")?, "orders".parse::<ServiceKey>()?);
     let instance = Instance::new(listen.into());
     nacos.register(&service, &instance).await?;
 
-    let left = leave(nacos, service, instance.key);
+    let left = leave(nacos.clone(), service, instance.key);
     let serving = axum::serve(listener, with_readiness(router)).with_graceful_shutdown(left);
-    let ready = async { Some(Ready { listen, readiness: listen }) };
+    let ready = async { Some(Ready { readiness: Some(listen), ..Ready::at(listen) }) };
     flags.told(ready, Some(&ledger), serving.into_future()).await??;
+    close(nacos).await;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Resolves at the signal, once the instance is off the list.
 async fn leave(nacos: Nacos, service: ServiceKey, instance: InstanceKey) {
-    if let Err(error) = super::interrupted().await {
+    if let Err(error) = interrupted().await {
         tracing::error!(%error, "signals cannot be heard");
     }
     if let Err(error) = nacos.deregister(&service, &instance).await {
@@ -80,12 +81,13 @@ pub async fn storefront(flags: &Flags) -> Result<ExitCode, BoxError> {
 
     let listener = TcpListener::bind(flags.listen).await?;
     let listen = listener.local_addr()?;
-    let signal = async { super::interrupted().await.unwrap_or_default() };
+    let signal = async { interrupted().await.unwrap_or_default() };
     let serving = axum::serve(listener, with_readiness(storefront::router(orders)));
     let serving = serving.with_graceful_shutdown(signal);
-    let ready = async { Some(Ready { listen, readiness: listen }) };
+    let ready = async { Some(Ready { readiness: Some(listen), ..Ready::at(listen) }) };
     flags.told(ready, None, serving.into_future()).await??;
     reading.abort();
+    close(nacos).await;
     Ok(ExitCode::SUCCESS)
 }
 

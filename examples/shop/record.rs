@@ -1,7 +1,8 @@
 //! What happened in a release: every request as its sender saw it, every execution as an instance told it.
 
-use super::line::Executed;
-use std::collections::HashMap;
+use super::common::line::Executed;
+use http::Method;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,6 +45,8 @@ pub struct Instance {
     pub warm_up_start: Option<UnixMillis>,
     /// When it was told to go.
     pub signalled: Option<UnixMillis>,
+    /// Whether it was told by a signal that it cannot hear.
+    pub killed: bool,
     /// When its process was gone.
     pub exited: Option<UnixMillis>,
     /// Requests that it answers at this moment.
@@ -55,6 +58,12 @@ pub struct Instance {
 /// A request as its sender saw it.
 #[derive(Clone, Debug)]
 pub struct Answer {
+    /// The request's place in the plan, which is its id.
+    pub number: u32,
+    /// What it asked for, in a word.
+    pub wish: &'static str,
+    /// How it asked.
+    pub method: Method,
     /// When it was to be sent.
     pub due: UnixMillis,
     /// How much later it was sent: the generator's own fault, not the shop's.
@@ -64,7 +73,20 @@ pub struct Answer {
     /// Whether it was to be answered at once. The others take as long as they were asked to.
     pub short: bool,
     /// What became of it.
-    pub outcome: Result<(), Failure>,
+    pub outcome: Result<(), Failed>,
+}
+
+/// What became of a request that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// How its sender saw it.
+    pub kind: Failure,
+    /// The instance that was asked last, where the storefront tells.
+    pub instance: Option<SocketAddr>,
+    /// Whether the right answer had begun to come.
+    pub begun: bool,
+    /// The causes, in words for people; empty where there is nothing to add.
+    pub reason: String,
 }
 
 /// How a request can fail.
@@ -91,17 +113,47 @@ impl Record {
     }
 
     /// Requests that had no right answer.
-    pub fn failures(&self) -> impl Iterator<Item = (&Answer, Failure)> {
-        self.answers.iter().filter_map(|answer| Some((answer, answer.outcome.err()?)))
+    pub fn failures(&self) -> impl Iterator<Item = (&Answer, &Failed)> {
+        self.answers.iter().filter_map(|answer| Some((answer, answer.outcome.as_ref().err()?)))
     }
 
-    /// Requests that were executed more than once, anywhere.
+    /// The failures that no consumer can spare anyone: under way on a process as it was killed, and either
+    /// not idempotent, so that nobody may send them again who does not know whether they were executed; or
+    /// with an answer that had begun, the beginning of which has been passed on.
+    pub fn killed_in_flight(&self) -> impl Iterator<Item = (&Answer, &Failed)> {
+        self.failures().filter(|(answer, failed)| {
+            let killed = self.instances.iter().filter(|instance| instance.killed);
+            let mut there = killed.filter(|instance| failed.instance == Some(instance.address));
+            let may_be_sent_again = answer.method.is_idempotent() && !failed.begun;
+            !may_be_sent_again && there.any(|instance| answer.is_cut_by_the_end_of(instance))
+        })
+    }
+
+    /// Requests that were executed more than once, anywhere, without need.
     pub fn executed_twice(&self) -> usize {
+        self.repeated().count() - self.repeated_after_kill()
+    }
+
+    /// Requests that were executed again because the process that had begun with them was killed: idempotent
+    /// ones, which may be.
+    pub fn repeated_after_kill(&self) -> usize {
+        let killed = self.instances.iter().filter(|instance| instance.killed);
+        let begun: HashSet<&str> = killed.flat_map(Instance::executed_ids).collect();
+        if begun.is_empty() {
+            return 0;
+        }
+        let answers = self.answers.iter().filter(|answer| answer.method.is_idempotent());
+        let idempotent: HashSet<String> = answers.map(|answer| answer.number.to_string()).collect();
+        self.repeated().filter(|id| begun.contains(id) && idempotent.contains(*id)).count()
+    }
+
+    /// The ids that were executed more than once.
+    fn repeated(&self) -> impl Iterator<Item = &str> {
         let mut counts = HashMap::<&str, u32>::new();
-        for (id, _) in self.instances.iter().flat_map(|instance| &instance.executions) {
+        for id in self.instances.iter().flat_map(Instance::executed_ids) {
             *counts.entry(id).or_default() += 1;
         }
-        counts.values().filter(|count| **count > 1).count()
+        counts.into_iter().filter(|(_, count)| *count > 1).map(|(id, _)| id)
     }
 
     /// Whether `instance` runs another release than those that the record begins with.
@@ -125,10 +177,16 @@ impl Instance {
             warm_up: None,
             warm_up_start: None,
             signalled: None,
+            killed: false,
             exited: None,
             in_flight: 0,
             executions: Vec::new(),
         }
+    }
+
+    /// The id of each execution.
+    pub fn executed_ids(&self) -> impl Iterator<Item = &str> {
+        self.executions.iter().map(|(id, _)| id.as_str())
     }
 
     /// Executions that began in `from..until`.
@@ -145,6 +203,30 @@ impl Instance {
     /// From the signal to the exit.
     pub fn drain(&self) -> Option<Duration> {
         Some(self.exited?.since(self.signalled?))
+    }
+}
+
+impl Answer {
+    /// Whether it had been sent, and not been answered, when `instance` ended.
+    fn is_cut_by_the_end_of(&self, instance: &Instance) -> bool {
+        let (sent, over) = (self.due + self.lag, self.due + self.latency);
+        instance.exited.is_some_and(|exited| sent <= exited)
+            && instance.signalled.is_some_and(|signalled| over >= signalled)
+    }
+}
+
+#[cfg(test)]
+impl Answer {
+    /// The answer to a `GET /orders/1`, sent 1.2 ms after it was due.
+    pub fn to_a_read(due: UnixMillis, latency: Duration, outcome: Result<(), Failure>) -> Self {
+        let (lag, outcome) = (Duration::from_micros(1_200), outcome.map_err(Failed::from));
+        Self { number: 1, wish: "read", method: Method::GET, short: true, due, lag, latency, outcome }
+    }
+}
+
+impl From<Failure> for Failed {
+    fn from(kind: Failure) -> Self {
+        Self { kind, instance: None, begun: false, reason: String::new() }
     }
 }
 
@@ -234,6 +316,50 @@ mod tests {
         let mut record = Record::new("test", 1.0, UnixMillis::new(0));
         record.instances = vec![instance(&[("a", 1), ("b", 2)]), instance(&[("c", 1), ("a", 3)])];
         assert_eq!(record.executed_twice(), 1);
+    }
+
+    fn failed_post(number: u32, due: u64, latency: u64) -> Answer {
+        let instance = Some("127.0.0.1:1".parse().unwrap());
+        let outcome = Err(Failed { instance, ..Failure::Status(502).into() });
+        let read = Answer::to_a_read(UnixMillis::new(due), Duration::from_millis(latency), Ok(()));
+        Answer { number, wish: "create", method: Method::POST, lag: Duration::ZERO, outcome, ..read }
+    }
+
+    /// A record whose only instance was killed at 1000 ms and gone at 1010 ms.
+    fn killed(executions: &[(&str, u64)], answers: Vec<Answer>) -> Record {
+        let mut record = Record::new("test", 1.0, UnixMillis::new(0));
+        let (signalled, exited) = (Some(UnixMillis::new(1_000)), Some(UnixMillis::new(1_010)));
+        record.instances = vec![Instance { killed: true, signalled, exited, ..instance(executions) }];
+        record.answers = answers;
+        record
+    }
+
+    #[test]
+    fn only_what_cannot_be_sent_again_and_was_under_way_as_a_process_was_killed_is_excused() {
+        let excused = |answer: Answer| killed(&[], vec![answer]).killed_in_flight().count() == 1;
+        assert!(excused(failed_post(1, 990, 15)));
+        assert!(!excused(Answer { method: Method::GET, ..failed_post(1, 990, 15) }), "can be sent again");
+        let mut streamed = Answer { method: Method::GET, ..failed_post(1, 990, 15) };
+        streamed.outcome = streamed.outcome.map_err(|failed| Failed { begun: true, ..failed });
+        assert!(excused(streamed));
+        assert!(!excused(failed_post(1, 980, 15)), "failed before");
+        assert!(!excused(failed_post(1, 1_011, 5)), "sent after");
+        assert!(
+            !excused(Answer { outcome: Err(Failure::Timeout.into()), ..failed_post(1, 990, 15) }),
+            "by whom?"
+        );
+        assert!(!excused(Answer { outcome: Ok(()), ..failed_post(1, 990, 15) }), "no failure");
+        let mut told_to_go = killed(&[], vec![failed_post(1, 990, 15)]);
+        told_to_go.instances[0].killed = false;
+        assert_eq!(told_to_go.killed_in_flight().count(), 0);
+    }
+
+    #[test]
+    fn what_is_idempotent_may_be_executed_again_where_its_first_process_was_killed() {
+        let get = |number| Answer { method: Method::GET, outcome: Ok(()), ..failed_post(number, 990, 15) };
+        let mut record = killed(&[("1", 995), ("2", 995)], vec![get(1), get(3), failed_post(2, 990, 15)]);
+        record.instances.push(instance(&[("1", 1_005), ("2", 1_005), ("3", 1_005), ("3", 1_006)]));
+        assert_eq!((record.repeated_after_kill(), record.executed_twice()), (1, 2));
     }
 
     #[test]

@@ -5,13 +5,19 @@
 //! ```
 //!
 //! It starts a registry, three instances of orders and a storefront, each a process of its own on loopback,
-//! sends people to the storefront, and replaces the three instances one after another. One sees the work
+//! sends people to the storefront (to several with `--consumers`), and replaces the three instances one after another. One sees the work
 //! pass from old to new, then a table with what was lost on the way (nothing), and the path of a picture.
-//! `--compare` does the same without this crate's layers and shows both.
+//! `--compare` does the same without this crate's layers and shows both. With `--signal kill` the old ones
+//! are not asked to go but killed: what is under way on them and cannot be sent again is then lost, and
+//! listed one by one.
 
 use super::chart;
-use super::load::{self, Schedule};
-use super::process::{BoxError, Process};
+use super::common::line::Line;
+use super::common::plan::Schedule;
+use super::common::process::{Process, Signal};
+use super::common::serving::{CLOSE_MAX, seconds};
+use super::common::{BoxError, interrupted, print};
+use super::load;
 use super::progress;
 use super::record::{Instance, Record, Recorder};
 use super::report::{Report, Verdict};
@@ -36,8 +42,6 @@ const STEADY: Duration = Duration::from_secs(4);
 /// Until a new instance has its first request, which starts its warm-up. At the floor of the curve it gets
 /// one in 300; a load so small that this takes longer cannot show a ramp.
 const FIRST_REQUEST_MAX: Duration = Duration::from_secs(60);
-/// For the client to say goodbye to a registry that is there.
-const CLOSE_MAX: Duration = Duration::from_secs(2);
 /// After being interrupted.
 const INTERRUPTED: u8 = 130;
 
@@ -47,11 +51,17 @@ pub struct Flags {
     /// Requests a second.
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u16).range(1..=5_000))]
     rate: u16,
+    /// Storefronts, each a process of its own; people are spread over them.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=32))]
+    consumers: u8,
+    /// What the old instances are told to go by.
+    #[arg(long, value_enum, ignore_case = true, default_value_t = Told::Term)]
+    signal: Told,
     /// Fixes what is asked, and when.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Warm-up of the new instances, in seconds; they are the old ones' successors when it has ended.
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = super::serving::seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     warm_up: WarmUp,
     /// Replace the next instance at once, not when the warm-up of the last one has ended.
     #[arg(long)]
@@ -75,6 +85,15 @@ enum Output {
     Json,
 }
 
+/// How an old instance is told to go.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// SIGTERM: it leaves by itself.
+    Term,
+    /// SIGKILL: it cannot even hear it.
+    Kill,
+}
+
 /// How orders and the storefront are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
@@ -89,8 +108,8 @@ enum Way {
 pub async fn run(flags: &Flags) -> Result<ExitCode, BoxError> {
     tokio::select! {
         outcome = compared(flags) => outcome,
-        interrupted = super::interrupted() => {
-            interrupted?;
+        told = interrupted() => {
+            told?;
             eprintln!("interrupted; all processes have been stopped");
             Ok(ExitCode::from(INTERRUPTED))
         }
@@ -105,9 +124,9 @@ async fn compared(flags: &Flags) -> Result<ExitCode, BoxError> {
     let drawn = std::fs::write(&flags.svg, chart::draw(&records));
     let report = Report::new(&ours, plain.as_ref());
     match flags.output {
-        Output::Json => super::print(&serde_json::to_string(&report)?)?,
+        Output::Json => print(&serde_json::to_string(&report)?)?,
         Output::Table => {
-            super::print(&format!("\n{}\npicture: {}", report.to_table(), flags.svg.display()))?;
+            print(&format!("\n{}\npicture: {}", report.to_table(), flags.svg.display()))?;
         }
     }
     drawn.map_err(|error| format!("the picture {} is not written: {error}", flags.svg.display()))?;
@@ -138,7 +157,7 @@ async fn watched(way: Way, flags: &Flags) -> Result<Record, BoxError> {
 async fn release(way: Way, flags: &Flags, recorder: &Recorder) -> Result<(), BoxError> {
     recorder.phase("opening the shop");
     let mut shop = Shop::open(way, flags, recorder).await?;
-    let people = shop.people_come()?;
+    let people = shop.people_come();
 
     recorder.phase("all three run v1");
     sleep(STEADY).await;
@@ -166,7 +185,7 @@ struct Shop<'a> {
     registry: Process,
     /// Oldest first, each with its place in the record.
     orders: VecDeque<(usize, Process)>,
-    storefront: Option<Process>,
+    storefronts: Vec<Process>,
     nacos: Nacos,
     /// What the registry lists, as any consumer sees it.
     listed: Snapshots,
@@ -180,26 +199,28 @@ impl<'a> Shop<'a> {
         let registry = Process::start(&format!("{way}-registry"), &arguments, &logs).await?;
         let nacos = Nacos::builder(&registry.ready.listen.to_string()).app("release").connect()?;
         let listed = nacos.subscribe("orders").await?;
-        let (orders, storefront) = (VecDeque::new(), None);
-        let mut shop = Self { way, flags, recorder, logs, registry, orders, storefront, nacos, listed };
+        let (orders, storefronts) = (VecDeque::new(), Vec::new());
+        let mut shop = Self { way, flags, recorder, logs, registry, orders, storefronts, nacos, listed };
         for _ in 0..INSTANCES {
             shop.start_orders("v1", WarmUp::NONE).await?;
         }
-        let storefront = shop.start("storefront", "v1", WarmUp::NONE).await?;
-        storefront.readiness().await?;
-        shop.storefront = Some(storefront);
+        for _ in 0..flags.consumers {
+            let storefront = shop.start("storefront", "v1", WarmUp::NONE).await?;
+            storefront.readiness().await?;
+            shop.storefronts.push(storefront);
+        }
         Ok(shop)
     }
 
-    /// People come to the storefront until they are told to go.
-    fn people_come(&self) -> Result<People, BoxError> {
-        let storefront = self.storefront.as_ref().ok_or("there is no storefront")?.ready.listen;
+    /// People come to the storefronts until they are told to go.
+    fn people_come(&self) -> People {
+        let storefronts = self.storefronts.iter().map(|storefront| storefront.ready.listen).collect();
         let schedule = Schedule::new(self.flags.seed, self.flags.rate.into());
         let began = Clock::system().now();
         self.recorder.record().began = began;
         let (enough, stop) = oneshot::channel();
-        let sending = load::send(schedule, storefront, began, self.recorder.clone(), stop);
-        Ok(People { enough, sending: tokio::spawn(sending) })
+        let sending = load::send(schedule, storefronts, began, self.recorder.clone(), stop);
+        People { enough, sending: tokio::spawn(sending) }
     }
 
     /// One step of a rolling release: the new one first, and only when it carries its part the old one goes.
@@ -214,9 +235,12 @@ impl<'a> Shop<'a> {
         }
         let (old, process) = self.orders.pop_front().ok_or("there is nothing to replace")?;
         say("waiting for the exit of the old one");
-        self.recorder.change(old, |instance| instance.signalled = Some(Clock::system().now()));
-        process.terminate()?;
-        let exited = process.exited().await?;
+        let killed = self.flags.signal == Told::Kill;
+        self.recorder.change(old, |instance| {
+            (instance.signalled, instance.killed) = (Some(Clock::system().now()), killed);
+        });
+        process.signal(if killed { Signal::KILL } else { Signal::TERM })?;
+        let exited = if killed { process.killed().await? } else { process.exited().await? };
         self.recorder.change(old, |instance| (instance.exited, instance.in_flight) = (Some(exited), 0));
         Ok(())
     }
@@ -225,7 +249,7 @@ impl<'a> Shop<'a> {
     async fn close(self) -> Result<(), BoxError> {
         self.nacos.close(CLOSE_MAX).await?;
         let orders = self.orders.into_iter().map(|(_, process)| process);
-        for process in self.storefront.into_iter().chain(orders).chain([self.registry]) {
+        for process in self.storefronts.into_iter().chain(orders).chain([self.registry]) {
             process.ended().await?;
         }
         Ok(())
@@ -238,7 +262,11 @@ impl<'a> Shop<'a> {
         instance.warm_up = (!curve.window().is_zero()).then_some(curve);
         let place = self.recorder.add(instance);
         let recorder = self.recorder.clone();
-        process.hear(move |executed| recorder.executed(place, executed));
+        process.hear(move |line| {
+            if let Line::Executed(executed) = line {
+                recorder.executed(place, executed);
+            }
+        });
         process.readiness().await?;
         self.recorder.change(place, |instance| instance.ready = Some(Clock::system().now()));
         self.orders.push_back((place, process));
@@ -253,7 +281,8 @@ impl<'a> Shop<'a> {
             if self.way == Way::Plain { " --plain" } else { "" },
         );
         let arguments: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
-        let name = format!("{}-{service}-{release}-{}", self.way, self.recorder.record().instances.len() + 1);
+        let number = self.recorder.record().instances.len() + self.storefronts.len() + 1;
+        let name = format!("{}-{service}-{release}-{number}", self.way);
         Process::start(&name, &arguments, &self.logs).await
     }
 

@@ -1,9 +1,9 @@
 //! What a release comes to: the figures, as a table for people and as one line of JSON for programs.
 
 use super::ramp;
-use super::record::{Answer, Instance, Record};
+use super::record::{Answer, Failed, Instance, Record};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::{Display, Write};
 use std::time::Duration;
 use tower_graceful::model::UnixMillis;
@@ -39,6 +39,31 @@ pub struct Figures {
     drain_ms: Vec<u64>,
     after_signal: Vec<usize>,
     ramp_rmse_percent: Option<f64>,
+    /// Only where processes were killed.
+    #[serde(flatten)]
+    killed: Option<Killed>,
+}
+
+/// What nobody can spare those whose request is under way on a process that is killed.
+#[derive(Debug, Serialize)]
+struct Killed {
+    killed_in_flight: Vec<InFlight>,
+    repeated_after_kill: usize,
+}
+
+/// A request that was lost with its process and cannot be sent again: because it may have been executed, or
+/// because its answer had begun.
+#[derive(Debug, Serialize)]
+struct InFlight {
+    id: String,
+    method: String,
+    wish: &'static str,
+    instance: String,
+    answer_begun: bool,
+    /// Whether the process had said that the request had reached its handler; what it had not said yet in
+    /// its last 50 ms is not known.
+    executed: bool,
+    reason: String,
 }
 
 /// One percentile of latency, in milliseconds: of the short requests that were due before the release, while
@@ -54,7 +79,7 @@ struct Latency {
 /// What a run proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing was lost, nothing was done twice.
+    /// Nothing was lost, but what was lost with a process that was killed; nothing was done twice.
     Whole,
     /// Something was.
     Lost,
@@ -70,10 +95,11 @@ impl Report {
 
     /// Only our own side decides.
     pub fn verdict(&self) -> Verdict {
-        let Figures { schedule_lag_ms_p99: lag, failed, executed_twice, .. } = self.ours;
+        let Figures { schedule_lag_ms_p99: lag, failed, executed_twice, ref killed, .. } = self.ours;
+        let excused = killed.as_ref().map_or(0, |killed| killed.killed_in_flight.len());
         match () {
             () if lag > LAG_MS_MAX => Verdict::Inconclusive,
-            () if failed > 0 || executed_twice > 0 => Verdict::Lost,
+            () if failed > excused || executed_twice > 0 => Verdict::Lost,
             () => Verdict::Whole,
         }
     }
@@ -91,6 +117,13 @@ impl Report {
             table.row(&format!("  {kind}"), |side| count(side).to_string());
         }
         table.row("executed twice", |side| side.executed_twice.to_string());
+        if self.ours.killed.is_some() {
+            let of = |side: &Figures, count: fn(&Killed) -> usize| side.killed.as_ref().map_or(0, count);
+            let lost = |side: &Figures| of(side, |killed| killed.killed_in_flight.len());
+            table.row("of them lost with a killed process", |side| lost(side).to_string());
+            let again = |side: &Figures| of(side, |killed| killed.repeated_after_kill);
+            table.row("executed again, idempotent", |side| again(side).to_string());
+        }
         table.row("p50 before / during / after, ms *", |side| side.p50_ms.to_cell());
         table.row("p99 before / during / after, ms *", |side| side.p99_ms.to_cell());
         table.row("drain of each old instance, ms", |side| list(&side.drain_ms));
@@ -100,6 +133,17 @@ impl Report {
         });
         table.row("generator's own lag p99, ms", |side| format!("{:.1}", side.schedule_lag_ms_p99));
         table.text.push_str("* of the requests that are to be answered at once\n");
+        for lost in self.ours.killed.iter().flat_map(|killed| &killed.killed_in_flight) {
+            let InFlight { id, method, wish, instance, answer_begun, executed, reason } = lost;
+            let how_far = match (answer_begun, executed) {
+                (true, _) => "its answer had begun",
+                (false, true) => "executed",
+                (false, false) => "not known to be executed",
+            };
+            let line =
+                format!("lost with {instance}: request {id} ({method}, {wish}), {how_far}: {reason}\n");
+            table.text.push_str(&line);
+        }
         table.text
     }
 }
@@ -107,8 +151,8 @@ impl Report {
 impl Figures {
     fn of(record: &Record) -> Self {
         let mut failed_by_kind = BTreeMap::new();
-        for (_, failure) in record.failures() {
-            *failed_by_kind.entry(failure.to_string()).or_default() += 1;
+        for (_, Failed { kind, .. }) in record.failures() {
+            *failed_by_kind.entry(kind.to_string()).or_default() += 1;
         }
         let drains = record.replaced().filter_map(Instance::drain);
         Self {
@@ -123,7 +167,28 @@ impl Figures {
             drain_ms: drains.map(|drain| u64::try_from(drain.as_millis()).unwrap_or(u64::MAX)).collect(),
             after_signal: record.replaced().filter_map(Instance::after_signal).collect(),
             ramp_rmse_percent: ramp::worst_rmse_percent(record).map(rounded),
+            killed: record.instances.iter().any(|instance| instance.killed).then(|| Killed::of(record)),
         }
+    }
+}
+
+impl Killed {
+    fn of(record: &Record) -> Self {
+        let killed = record.instances.iter().filter(|instance| instance.killed);
+        let begun: HashSet<&str> = killed.flat_map(Instance::executed_ids).collect();
+        let in_flight = record.killed_in_flight().map(|(answer, failed)| {
+            let id = answer.number.to_string();
+            InFlight {
+                method: answer.method.to_string(),
+                wish: answer.wish,
+                instance: failed.instance.map(|instance| instance.to_string()).unwrap_or_default(),
+                answer_begun: failed.begun,
+                executed: begun.contains(id.as_str()),
+                reason: failed.reason.clone(),
+                id,
+            }
+        });
+        Self { killed_in_flight: in_flight.collect(), repeated_after_kill: record.repeated_after_kill() }
     }
 }
 
@@ -184,10 +249,10 @@ impl Table<'_> {
 mod tests {
     use super::super::record::Failure;
     use super::*;
+    use http::Method;
 
     fn answer(due: u64, latency_ms: u64, outcome: Result<(), Failure>) -> Answer {
-        let (lag, latency) = (Duration::from_micros(1_200), Duration::from_millis(latency_ms));
-        Answer { due: UnixMillis::new(due), lag, latency, short: true, outcome }
+        Answer::to_a_read(UnixMillis::new(due), Duration::from_millis(latency_ms), outcome)
     }
 
     fn record() -> Record {
@@ -235,6 +300,32 @@ mod tests {
         let mut twice = record();
         twice.instances[0].executions.push(("a".to_owned(), UnixMillis::new(1_700)));
         assert_eq!(Report::new(&twice, None).verdict(), Verdict::Lost);
+    }
+
+    #[test]
+    fn what_was_lost_with_a_killed_process_is_listed_and_excused() {
+        let mut record = record();
+        record.instances[0].killed = true;
+        let failed = Failed {
+            instance: Some(record.instances[0].address),
+            reason: "connection reset".to_owned(),
+            ..Failure::Status(502).into()
+        };
+        let create = |number, due| {
+            let (wish, method, outcome) = ("create", Method::POST, Err(failed.clone()));
+            Answer { number, wish, method, outcome, ..answer(due, 20, Ok(())) }
+        };
+        record.answers.push(create(7, 1_490));
+        let report = Report::new(&record, None);
+        assert_eq!(report.verdict(), Verdict::Whole);
+        let json = serde_json::to_string(&report).unwrap();
+        let listed = "\"killed_in_flight\":[{\"id\":\"7\",\"method\":\"POST\",\"wish\":\"create\",\
+                      \"instance\":\"127.0.0.1:1\",\"answer_begun\":false,\"executed\":false,\"reason\":\"connection reset\"}],\
+                      \"repeated_after_kill\":0";
+        assert!(json.contains(listed), "{json}");
+        assert!(report.to_table().contains("request 7 (POST, create), not known to be executed"), "{json}");
+        record.answers.push(create(8, 1_900));
+        assert_eq!(Report::new(&record, None).verdict(), Verdict::Lost);
     }
 
     #[test]

@@ -8,21 +8,21 @@
 //!
 //! Ask again and see the instances of orders take turns; stop one and see that nobody notices.
 
-use super::goods::REQUEST_ID;
-use super::process::BoxError;
-use super::serving::{Flags, bound};
+use super::common::BoxError;
+use super::common::goods::{ANSWERED_BY, REQUEST_ID};
+use super::common::serving::{Flags, bound, close};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use std::fmt::Display;
 use std::process::{ExitCode, Termination};
 use tokio::net::TcpListener;
 use tower::{Service, ServiceBuilder, ServiceExt};
-use tower_graceful::consumer::{GracefulClientLayer, http_client};
+use tower_graceful::consumer::{GracefulClientLayer, InstanceError, NoInstance, http_client};
+use tower_graceful::naming::Causes;
 use tower_graceful::provider::Provider;
 
 /// Serves people until it is told to go; 0 when nothing had to be cut then.
@@ -44,6 +44,7 @@ pub async fn run(flags: &Flags) -> Result<ExitCode, BoxError> {
         .build()?;
     let ready = bound(provider.handle());
     let report = flags.told(ready, None, provider.serve(listener, router(orders))).await??;
+    close(nacos).await;
     Ok(report.report())
 }
 
@@ -51,7 +52,7 @@ pub async fn run(flags: &Flags) -> Result<ExitCode, BoxError> {
 pub fn router<S, B>(orders: S) -> Router
 where
     S: Service<Request, Response = Response<B>, Future: Send> + Clone + Send + Sync + 'static,
-    S::Error: Display,
+    S::Error: Into<BoxError>,
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let pass = async move |mut request: Request| {
@@ -61,7 +62,7 @@ where
                 keep_what_passes(response.headers_mut());
                 response.map(Body::new) // Never collected: a streamed answer passes as it comes.
             }
-            Err(error) => (StatusCode::BAD_GATEWAY, format!("orders: {error}\n")).into_response(),
+            Err(error) => failure(&*error.into()),
         }
     };
     Router::new()
@@ -69,9 +70,22 @@ where
         .fallback(pass)
 }
 
+/// Says what went wrong, and with whom.
+fn failure(error: &(dyn std::error::Error + 'static)) -> Response {
+    // Nobody to ask is a shortage, which may pass; a call that failed is the other side's fault.
+    let status =
+        if error.is::<NoInstance>() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::BAD_GATEWAY };
+    let mut answer = (status, format!("orders: {}\n", Causes(error))).into_response();
+    if let Some(failed) = error.downcast_ref::<InstanceError>() {
+        let name = HeaderValue::try_from(failed.instance().address().to_string());
+        answer.headers_mut().extend(name.map(|name| (ANSWERED_BY, name)));
+    }
+    answer
+}
+
 /// Leaves the headers that are about the order. The others are about one connection, and there are two.
 fn keep_what_passes(headers: &mut HeaderMap) {
-    let passing = [CONTENT_TYPE, REQUEST_ID];
+    let passing = [CONTENT_TYPE, REQUEST_ID, ANSWERED_BY];
     *headers = passing.into_iter().filter_map(|name| Some((name.clone(), headers.remove(name)?))).collect();
 }
 
@@ -79,13 +93,17 @@ fn keep_what_passes(headers: &mut HeaderMap) {
 mod tests {
     use super::*;
     use axum::http::header::CONNECTION;
+    use http_body_util::BodyExt;
     use std::io;
-    use tower::service_fn;
+    use tower::{Layer, service_fn};
+    use tower_graceful::model::Instance;
+    use tower_graceful::naming::Snapshots;
 
-    async fn ask<S>(orders: S) -> Response
+    async fn answer<S, B>(orders: S) -> Response
     where
-        S: Service<Request, Response = Response, Error = io::Error, Future: Send>,
+        S: Service<Request, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
         S: Clone + Send + Sync + 'static,
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let request = Request::get("/orders/7").header(REQUEST_ID, "1").header(CONNECTION, "close");
         router(orders).oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
@@ -97,16 +115,31 @@ mod tests {
             let headers = request.headers();
             assert!(headers.contains_key(REQUEST_ID) && !headers.contains_key(CONNECTION));
             let answer = [(CONNECTION, "close"), (CONTENT_TYPE, "application/json")];
-            Ok((answer, "{}").into_response())
+            Ok::<_, io::Error>((answer, "{}").into_response())
         });
-        let response = ask(orders).await;
+        let response = answer(orders).await;
         assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
         assert!(!response.headers().contains_key(CONNECTION));
     }
 
     #[tokio::test]
-    async fn what_orders_do_not_answer_is_a_bad_gateway_that_says_why() {
-        let orders = service_fn(async |_| Err::<Response, _>(io::Error::other("nobody is there")));
-        assert_eq!(ask(orders).await.status(), StatusCode::BAD_GATEWAY);
+    async fn what_orders_do_not_answer_is_a_bad_gateway_that_says_why_and_by_whom() {
+        let listed =
+            Snapshots::fixed("orders".parse().unwrap(), vec![Instance::new("10.0.0.7:1".parse().unwrap())]);
+        let dead =
+            service_fn(async |_: http::Request<_>| Err::<Response, _>(io::Error::other("it fell over")));
+        let answer = answer(GracefulClientLayer::new(listed).layer(dead)).await;
+        assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
+        assert_eq!(answer.headers()[ANSWERED_BY], "10.0.0.7:1");
+        let why = answer.into_body().collect().await.unwrap().to_bytes();
+        assert!(why.ends_with(b": it fell over\n"), "{why:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_there_is_nobody_to_ask_the_service_is_unavailable() {
+        let nobody = Snapshots::fixed("orders".parse().unwrap(), Vec::new());
+        let idle = service_fn(async |_: http::Request<_>| Ok::<_, io::Error>(Response::new(Body::empty())));
+        let answer = answer(GracefulClientLayer::new(nobody).layer(idle)).await;
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 }

@@ -88,6 +88,20 @@ async fn a_release_under_load_loses_nothing_where_the_plain_one_does() {
     }
 }
 
+#[tokio::test]
+async fn with_killed_instances_only_what_was_under_way_on_them_is_lost() {
+    let release = release("--signal KILL --consumers 3 --no-wait", "killed").output();
+    let output = timeout(RELEASE_MAX, release).await.unwrap().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let report: Value = serde_json::from_str(&said).unwrap();
+    let listed = report["killed_in_flight"].as_array().unwrap();
+    for lost in listed {
+        assert!(lost["method"] == "POST" || lost["answer_begun"] == true, "{said}");
+        assert!(lost["instance"].as_str().unwrap().starts_with("127.0.0.1:"), "{said}");
+    }
+    assert_eq!((keys(&report).len(), report["executed_twice"].as_u64()), (12, Some(0)), "{said}");
+}
+
 fn keys(object: &Value) -> Vec<&String> {
     object.as_object().map(|object| object.keys().collect()).unwrap_or_default()
 }
@@ -131,6 +145,8 @@ async fn a_release_that_is_stopped_in_any_way_leaves_no_process_behind() {
 async fn wrong_flags_are_refused_with_what_is_accepted() {
     for (flags, words) in [
         (&["release", "--rate", "0"][..], "1..=5000"),
+        (&["release", "--consumers", "0"], "1..=32"),
+        (&["release", "--signal", "hup"], "term, kill"),
         (&["release", "--warm-up=-1"], "a number of seconds from 0 on"),
         (&["orders", "--warm-up", "90000"], "0 s to 24 h"),
         (&["orders", "--registry", "nowhere"], "HOST:PORT"),

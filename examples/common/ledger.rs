@@ -1,8 +1,8 @@
 //! What this process has executed, by request id: the proof that nothing was lost or done twice.
 
+use super::BoxError;
 use super::goods::REQUEST_ID;
 use super::line::{Executed, Line, say};
-use super::process::BoxError;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
@@ -16,14 +16,14 @@ use tokio::time::timeout;
 use tower_graceful::Clock;
 use tower_graceful::provider::{DrainLayer, InFlight};
 
-/// Ids that one process tells apart, about an hour at 300 requests a second; those beyond count in the
-/// total only.
+/// Ids that one process tells apart, about an hour at 300 requests a second, each some 100 bytes; those
+/// beyond count in the total only.
 const IDS_MAX: usize = 1_000_000;
 /// Executions that wait to be told: far more than come between two lines. Where nobody listens, the first
 /// so many are kept.
 const UNTOLD_MAX: usize = 100_000;
-/// Often enough for a display that people watch.
-const TOLD_EVERY: Duration = Duration::from_millis(200);
+/// Often enough for a display that people watch, and so that little is untold when a process is killed.
+const TOLD_EVERY: Duration = Duration::from_millis(50);
 
 /// Counts executions by request id; a clone shares the book.
 #[derive(Clone, Default)]

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// Carries the caller's own name for a request; orders count executions by it.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Names the instance that answered, or that was to.
+pub const ANSWERED_BY: HeaderName = HeaderName::from_static("x-instance");
 /// The longest slow answer, in milliseconds: what a release has to wait for stays within its deadline.
 pub const SLOW_MS_MAX: u64 = 10_000;
 /// The longest stream: 1 000 chunks are about 10 s and 80 kB.

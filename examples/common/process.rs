@@ -1,19 +1,20 @@
-//! Processes of the shop, as their parent sees them: started, awaited, told to go, and never left behind.
+//! Processes as their parent sees them: started, awaited, told to go, and never left behind.
 //!
 //! Three things see to the last point. A [`Process`] that is dropped is killed; a child stands in a
 //! process group of its own, so that Ctrl-C in a terminal reaches the parent only, which then drops them;
 //! and a child ends by itself when its standard input does ([`leash`]), which happens when the parent is
 //! gone, however it went.
 
+use super::BoxError;
 use super::line::{Executed, Line, Ready};
 use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use std::error::Error;
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -22,8 +23,7 @@ use tokio::time::{sleep, timeout};
 use tower_graceful::Clock;
 use tower_graceful::model::UnixMillis;
 
-/// Any error of this program: it is shown to a person, nobody decides by it.
-pub type BoxError = Box<dyn Error + Send + Sync>;
+pub use rustix::process::Signal;
 
 /// From start to the ready line: sockets are bound within milliseconds, a busy machine takes longer.
 const READY_MAX: Duration = Duration::from_secs(20);
@@ -50,7 +50,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `shop ARGUMENTS --child` and waits for its ready line. Its log goes to `NAME.log` in `logs`.
+    /// Starts `PROGRAM ARGUMENTS --child` and waits for its ready line. Its log goes to `NAME.log` in `logs`.
     ///
     /// # Errors
     /// When it does not start, or does not say within a bound that it is ready.
@@ -79,8 +79,8 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, stdout: Some(lines), hearing: None, _leash: leash, ready })
     }
 
-    /// Passes what it executes to `hear`, from its beginning to its end. Only the first call counts.
-    pub fn hear(&mut self, hear: impl FnMut(Executed) + Send + 'static) {
+    /// Passes what it says to `hear`, from its beginning to its end. Only the first call counts.
+    pub fn hear(&mut self, hear: impl FnMut(Line) + Send + 'static) {
         if let Some(stdout) = self.stdout.take() {
             self.hearing = Some(tokio::spawn(listen(self.name.clone(), stdout, hear)));
         }
@@ -92,7 +92,8 @@ impl Process {
     /// When it does not within a bound.
     pub async fn readiness(&self) -> Result<(), BoxError> {
         let client: Client<_, Empty<bytes::Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-        let uri: http::Uri = format!("http://{}/readiness", self.ready.readiness).parse()?;
+        let readiness = self.ready.readiness.ok_or_else(|| format!("{} has no readiness", self.name))?;
+        let uri: http::Uri = format!("http://{readiness}/readiness").parse()?;
         let asked = async {
             while !client.get(uri.clone()).await.is_ok_and(|answer| answer.status().is_success()) {
                 sleep(READINESS_EVERY).await;
@@ -102,15 +103,15 @@ impl Process {
         bounded.map_err(|_| format!("{} was not ready to serve within {READINESS_MAX:?}", self.name).into())
     }
 
-    /// Sends SIGTERM, as whoever rolls out a release does.
+    /// Sends a signal; SIGTERM, as whoever rolls out a release does, or SIGKILL, as whoever has no patience.
     ///
     /// # Errors
     /// When there is no such process any more.
-    pub fn terminate(&self) -> Result<(), BoxError> {
+    pub fn signal(&self, signal: Signal) -> Result<(), BoxError> {
         let gone = || format!("{} is gone already", self.name);
         let id = self.child.id().and_then(|id| i32::try_from(id).ok()).ok_or_else(gone)?;
         let id = rustix::process::Pid::from_raw(id).ok_or_else(gone)?;
-        Ok(rustix::process::kill_process(id, rustix::process::Signal::TERM)?)
+        Ok(rustix::process::kill_process(id, signal)?)
     }
 
     /// Sends SIGTERM until the process exits: a second one ends even the wait for callers who might come
@@ -119,7 +120,7 @@ impl Process {
     /// # Errors
     /// As [`Process::exited`].
     pub async fn ended(mut self) -> Result<(), BoxError> {
-        while self.child.try_wait()?.is_none() && self.terminate().is_ok() {
+        while self.child.try_wait()?.is_none() && self.signal(Signal::TERM).is_ok() {
             let _ = timeout(TOLD_AGAIN, self.child.wait()).await; // How it ended is asked below.
         }
         self.exited().await.map(drop)
@@ -129,14 +130,33 @@ impl Process {
     ///
     /// # Errors
     /// When it does not exit within a bound, or not with success, or when something it said is missing.
-    pub async fn exited(mut self) -> Result<UnixMillis, BoxError> {
+    pub async fn exited(self) -> Result<UnixMillis, BoxError> {
+        let name = self.name.clone();
+        let (status, at, heard) = self.exit().await?;
+        heard?;
+        if status.success() { Ok(at) } else { Err(format!("{name} ended with {status}").into()) }
+    }
+
+    /// The same for a process that was killed, whose last words may be missing or broken off.
+    ///
+    /// # Errors
+    /// When it does not exit within a bound, or ended otherwise.
+    pub async fn killed(self) -> Result<UnixMillis, BoxError> {
+        let name = self.name.clone();
+        let (status, at, _) = self.exit().await?;
+        let killed = status.signal() == Some(Signal::KILL.as_raw());
+        if killed { Ok(at) } else { Err(format!("{name} was killed and ended with {status}").into()) }
+    }
+
+    async fn exit(mut self) -> Result<(ExitStatus, UnixMillis, Result<(), BoxError>), BoxError> {
         let status = timeout(EXIT_MAX, self.child.wait()).await;
         let status = status.map_err(|_| format!("{} did not exit within {EXIT_MAX:?}", self.name))??;
         let at = Clock::system().now();
-        if let Some(hearing) = self.hearing {
-            hearing.await??;
-        }
-        if status.success() { Ok(at) } else { Err(format!("{} ended with {status}", self.name).into()) }
+        let heard = match self.hearing {
+            Some(hearing) => hearing.await?,
+            None => Ok(()),
+        };
+        Ok((status, at, heard))
     }
 }
 
@@ -144,15 +164,16 @@ impl Process {
 async fn listen(
     name: String,
     mut lines: Lines<BufReader<ChildStdout>>,
-    mut hear: impl FnMut(Executed),
+    mut hear: impl FnMut(Line),
 ) -> Result<(), BoxError> {
     let (mut told, mut total) = (0, 0);
     while let Some(line) = lines.next_line().await? {
-        if let Line::Executed(executed) = serde_json::from_str(&line)? {
-            told += executed.requests.len() as u64;
-            total = executed.total;
-            hear(executed);
+        let line = serde_json::from_str(&line)?;
+        if let Line::Executed(Executed { total: executed, requests, .. }) = &line {
+            told += requests.len() as u64;
+            total = *executed;
         }
+        hear(line);
     }
     if told == total { Ok(()) } else { Err(format!("{name} executed {total} and told of {told}").into()) }
 }

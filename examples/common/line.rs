@@ -1,4 +1,4 @@
-//! The lines by which the processes of the shop speak to whoever started them: one JSON value each.
+//! The lines by which these processes speak to whoever started them: one JSON value each.
 
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Line {
-    /// The sockets are bound: `{"ready":{"listen":"127.0.0.1:8081","readiness":"127.0.0.1:55199"}}`.
+    /// The sockets are bound: `{"ready":{"listen":"127.0.0.1:8081"}}`.
     Ready(Ready),
     /// What was executed since the last such line.
     Executed(Executed),
@@ -20,8 +20,22 @@ pub enum Line {
 pub struct Ready {
     /// Its own port.
     pub listen: SocketAddr,
-    /// Where to ask `GET /readiness`; for the registry, its gRPC port.
-    pub readiness: SocketAddr,
+    /// Where to ask `GET /readiness`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readiness: Option<SocketAddr>,
+    /// Where to ask `POST /offline`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offline: Option<SocketAddr>,
+    /// The gRPC port of a registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grpc: Option<SocketAddr>,
+}
+
+impl Ready {
+    /// A process that is reached at `listen` only.
+    pub const fn at(listen: SocketAddr) -> Self {
+        Self { listen, readiness: None, offline: None, grpc: None }
+    }
 }
 
 /// What a process has executed.

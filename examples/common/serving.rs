@@ -1,14 +1,24 @@
-//! What orders and storefront have in common: their flags, and the line that says where they listen.
+//! What all processes that serve have in common: their flags, their log, the line that says where they
+//! listen, and the registry that they all need.
 
+use super::BoxError;
 use super::ledger::Ledger;
 use super::line::{Line, Ready, say};
-use super::process::BoxError;
+use super::process::leash;
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::time::Duration;
 use tokio::sync::SetOnce;
 use tower_graceful::client::Nacos;
 use tower_graceful::model::{InvalidWarmUp, WarmUp};
-use tower_graceful::provider::ProviderHandle;
+use tower_graceful::naming::Causes;
+use tower_graceful::provider::{Bound, ProviderHandle};
+use tower_graceful::registry::{Registry, Settings};
+use tracing_subscriber::EnvFilter;
+
+/// For a client to say goodbye to a registry that is there.
+pub const CLOSE_MAX: Duration = Duration::from_secs(2);
 
 /// Flags of a process that serves.
 #[derive(clap::Args, Debug)]
@@ -31,10 +41,7 @@ pub struct Flags {
     /// Time until a new instance takes its full part of the work, in seconds; 0 is at once.
     #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds)]
     pub warm_up: WarmUp,
-    /// Do without the layers of this crate, for comparison.
-    #[arg(long)]
-    pub plain: bool,
-    /// Started by `release`: say what is executed, and end with the parent.
+    /// Started by a program: say what is executed, and end with the parent.
     #[arg(long, hide = true)]
     pub child: bool,
 }
@@ -86,7 +93,57 @@ impl Flags {
 /// Where a provider is reached; nothing when it ended before it was.
 pub async fn bound(provider: ProviderHandle) -> Option<Ready> {
     let bound = provider.bound().await?;
-    Some(Ready { listen: bound.address, readiness: bound.readiness? })
+    let Bound { address: listen, readiness, offline, .. } = bound;
+    Some(Ready { readiness, offline, ..Ready::at(listen) })
+}
+
+/// Says goodbye to the registry; one that is away learns it from the end of the connection.
+pub async fn close(nacos: Nacos) {
+    if let Err(error) = nacos.close(CLOSE_MAX).await {
+        tracing::warn!(error = %Causes(&error), "the registry has not heard that this process ends");
+    }
+}
+
+/// Runs a service; its log goes to standard error, because programs read standard output. A child ends with
+/// its parent.
+///
+/// # Errors
+/// As `service`.
+pub async fn served(
+    child: bool,
+    service: impl Future<Output = Result<ExitCode, BoxError>>,
+) -> Result<ExitCode, BoxError> {
+    if child {
+        leash();
+    }
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let ansi = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(io::stderr).init();
+    service.await
+}
+
+/// Knows where the others are.
+#[derive(Debug, clap::Args)]
+pub struct RegistryFlags {
+    /// Port of the HTTP API, 1000 below that of the gRPC API; 0 is any free one.
+    #[arg(long, default_value_t = 8848)]
+    pub http_port: u16,
+    /// Started by a program: end with the parent.
+    #[arg(long, hide = true)]
+    pub child: bool,
+}
+
+/// The registry of this crate, without its program: one command builds and runs all that is needed.
+///
+/// # Errors
+/// When a port is taken.
+pub async fn registry(flags: &RegistryFlags) -> Result<ExitCode, BoxError> {
+    let settings = Settings { http_port: flags.http_port, ..Settings::default() };
+    let registry = Registry::bind(settings).await?;
+    let ready = Ready { grpc: Some(registry.grpc_addr()), ..Ready::at(registry.http_addr()) };
+    say(&Line::Ready(ready)).await?;
+    registry.serve(async { super::interrupted().await.unwrap_or_default() }).await;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Reads a warm-up by its window.

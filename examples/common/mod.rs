@@ -1,0 +1,40 @@
+//! What the examples that run processes have in common: a service that can be checked, the load that checks
+//! it, and processes that speak to whoever started them.
+#![allow(unreachable_pub, dead_code, reason = "each example uses its part")]
+
+pub mod goods;
+pub mod ledger;
+pub mod line;
+pub mod plan;
+pub mod process;
+pub mod routes;
+pub mod serving;
+pub mod wish;
+
+use std::error::Error;
+use std::io::{self, Write};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Any error of these programs: it is shown to a person, nobody decides by it.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Resolves when this process is told to go: Ctrl-C or SIGTERM.
+///
+/// # Errors
+/// When signals cannot be heard.
+pub async fn interrupted() -> io::Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+/// Writes a result to standard output.
+///
+/// # Errors
+/// When nobody reads it.
+pub fn print(text: &str) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{text}")
+}
