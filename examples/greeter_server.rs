@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Start two, run `greeter_client`, and stop one of them: the client does not notice. It is tonic's own
-//! server code behind `Provider::serve`; tonic's router is an axum router.
+//! code behind `Provider::serve`, which serves tonic's routes like any service of HTTP requests.
 
 mod greeter;
 
@@ -57,8 +57,8 @@ async fn main() -> Result<Report, Box<dyn Error>> {
         .readiness_bind(any_port)
         .offline_bind(any_port)
         .build()?;
-    let router = Routes::new(GreeterServer::new(Friendly { instance })).into_axum_router();
-    Ok(provider.serve(listener, router).await?)
+    let routes = Routes::new(GreeterServer::new(Friendly { instance }));
+    Ok(provider.serve(listener, routes).await?)
 }
 
 /// Greets everyone.

@@ -93,7 +93,7 @@ impl Flags {
 /// Where a provider is reached; nothing when it ended before it was.
 pub async fn bound(provider: ProviderHandle) -> Option<Ready> {
     let bound = provider.bound().await?;
-    let Bound { address: listen, readiness, offline, .. } = bound;
+    let (listen, Bound { readiness, offline, .. }) = (bound.address()?, bound);
     Some(Ready { readiness, offline, ..Ready::at(listen) })
 }
 

@@ -24,7 +24,8 @@ pub use offline::OfflineLayer;
 pub use probes::ProbePaths;
 #[cfg(feature = "serve")]
 pub use serve::{
-    Bound, InvalidSetting, Provider, ProviderBuilder, ProviderHandle, Report, ServeError, ShutdownHandle,
+    Accepted, App, Bound, InvalidSetting, Listen, Provider, ProviderBuilder, ProviderHandle, Report,
+    ServeError, Server, ShutdownHandle,
 };
 pub use stack::GracefulLayer;
 pub use warmup::{FirstRequest, WarmUpLayer};

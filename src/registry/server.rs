@@ -72,6 +72,7 @@ impl Registry {
     ///
     /// # Cancel safety
     /// Dropping this cuts all connections.
+    #[expect(clippy::missing_panics_doc, reason = "a TCP connection has an address at its other end")]
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         let Self { http, grpc, hub, connections_max, .. } = self;
         let (close, closing) = watch::channel(false);
@@ -82,7 +83,10 @@ impl Registry {
         let cut = async || sleep(CLOSED_WITHIN).await; // Counts from its first poll: the end of `closed`.
         let bounds = Bounds { connections: connections_max, head_bytes: HEAD_BYTES_MAX };
         let routes = http::routes(hub.clone());
-        let client = |wire: &Arc<Wire>| grpc::Service::new(hub.clone(), wire.peer(), closing.clone());
+        let client = |wire: &Arc<Wire>| {
+            let peer = wire.peer().expect("a TCP connection has an address at its other end");
+            grpc::Service::new(hub.clone(), peer, closing.clone())
+        };
         let serve_http = server::serve(http, bounds, |_| routes.clone(), closed(), cut());
         let serve_grpc = server::serve(grpc, bounds, client, closed(), cut());
         let work = async {

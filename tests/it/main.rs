@@ -5,8 +5,8 @@
 mod client;
 mod consumer;
 mod deploy;
-mod notice;
 mod instance_client;
+mod notice;
 mod provider;
 mod registry;
 mod shop;

@@ -13,14 +13,17 @@ use tokio::time;
 pub(super) struct Place<'a> {
     /// What the setting says.
     pub(super) given: Option<&'a Address>,
-    /// Where the application listens.
-    pub(super) listener: SocketAddr,
+    /// Where the application listens, if that is an IP address.
+    pub(super) listener: Option<SocketAddr>,
     /// Where the registry is.
     pub(super) registry: Option<SocketAddr>,
     /// Whether there is a registry at all: without one nobody is told anything.
     pub(super) registers: bool,
 }
 
+/// Host of an instance that is neither registered nor reached by an address; its port is 0. Who sees it in a
+/// tag knows it by its epoch.
+const NOWHERE: &str = "localhost";
 /// How long the name of the registry may take to resolve: the start goes on without.
 const RESOLVED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -40,19 +43,22 @@ fn decide(
     source_of_route: impl Fn(SocketAddr) -> io::Result<IpAddr>,
 ) -> Result<Address, InvalidSetting> {
     let Place { given, listener, registry, registers } = place;
-    let everywhere = listener.ip().to_canonical().is_unspecified();
-    let address = match (given, registry) {
+    let address = match (given, listener) {
         (Some(given), _) => given.clone(),
-        (None, Some(registry)) if everywhere && registers => {
+        (None, None) if registers => return Err(nowhere()),
+        (None, None) => {
+            Address::new(NOWHERE, 0).map_err(|error| InvalidSetting::because("advertise", &error))?
+        }
+        (None, Some(listener)) if registers && listener.ip().to_canonical().is_unspecified() => {
+            let Some(registry) = registry else {
+                return Err(ambiguous(listener, "nothing says which of them"));
+            };
             let source = source_of_route(registry).map_err(|error| {
                 ambiguous(listener, format_args!("no route leads to {registry} ({error})"))
             })?;
             SocketAddr::new(source, listener.port()).into()
         }
-        (None, None) if everywhere && registers => {
-            return Err(ambiguous(listener, "nothing says which of them"));
-        }
-        (None, _) => listener.into(),
+        (None, Some(listener)) => listener.into(),
     };
     if registers && address.socket_addr().is_some_and(|address| address.ip().is_unspecified()) {
         let accepted =
@@ -66,6 +72,12 @@ fn decide(
         return Err(InvalidSetting::new("advertise", address, accepted));
     }
     Ok(address)
+}
+
+fn nowhere() -> InvalidSetting {
+    let reason = "no listener has an IP address: give the one that consumers reach (GRACEFUL_ADVERTISE does so too), \
+                  or no registry";
+    InvalidSetting::because("advertise", &reason)
 }
 
 fn ambiguous(listener: SocketAddr, why: impl fmt::Display) -> InvalidSetting {
@@ -94,7 +106,7 @@ mod tests {
         let given = given.map(|given| given.parse().unwrap());
         let place = Place {
             given: given.as_ref(),
-            listener: listener.parse().unwrap(),
+            listener: Some(listener.parse().unwrap()),
             registry: registry.map(|registry| registry.parse().unwrap()),
             registers: true,
         };
@@ -128,9 +140,18 @@ mod tests {
 
     #[test]
     fn without_a_registry_the_listener_stands_as_it_is() {
-        let listener = "0.0.0.0:8080".parse().unwrap();
+        let listener = Some("0.0.0.0:8080".parse().unwrap());
         let place = Place { given: None, listener, registry: None, registers: false };
         assert_eq!(address(place).unwrap().to_string(), "0.0.0.0:8080");
+        assert_eq!(address(Place { listener: None, ..place }).unwrap().port(), 0);
+    }
+
+    #[test]
+    fn who_listens_nowhere_registers_only_what_it_is_told_to() {
+        let given = "orders:80".parse().unwrap();
+        let place = Place { given: None, listener: None, registry: None, registers: true };
+        assert!(address(place).unwrap_err().to_string().contains("no listener has an IP address"));
+        assert_eq!(address(Place { given: Some(&given), ..place }).unwrap(), given);
     }
 
     #[test]

@@ -2,13 +2,18 @@
 //!
 //! [`run`] is the whole of it as one function: it binds, serves behind the gate, has [`register`] put the
 //! instance on the list, waits until asked to go, is a lame duck ([`leave`]) until every recent caller has
-//! been [`told`], and lets [`server`] end its connections. [`manage`] holds the two ports beside the
-//! application's, [`settings`] what a provider can be told.
+//! been [`told`], and lets [`server`] end the connections of each of its [`listeners`]. [`ports`] are the two
+//! beside the application's, [`manage`] what they answer, [`settings`] what a provider can be told.
 
 mod advertise;
+mod app;
+mod connection;
 mod error;
 mod leave;
+mod listen;
+mod listeners;
 mod manage;
+mod ports;
 mod process;
 mod register;
 mod report;
@@ -19,10 +24,14 @@ mod signal;
 mod told;
 mod wire;
 
+pub use app::App;
 pub use error::{InvalidSetting, ServeError};
+pub use listen::Listen;
+pub use listeners::Server;
 pub use process::{Bound, ProviderHandle, ShutdownHandle};
 pub use report::Report;
 pub use run::Provider;
 pub use settings::ProviderBuilder;
+pub use wire::Accepted;
 
 use super::{FirstRequest, GracefulLayer, InFlight, Lifecycle, ProbePaths};

@@ -18,6 +18,10 @@ pub(super) struct Process {
     pub(super) callers: Callers,
     pub(super) asked: Asked,
     pub(super) progress: watch::Sender<Progress>,
+    /// Set when connections are told to end.
+    pub(super) draining: SetOnce<()>,
+    /// Set when what has not ended is cut.
+    pub(super) cutting: SetOnce<()>,
 }
 
 /// What a person wants to know of a provider beyond its phase.
@@ -37,14 +41,22 @@ pub(super) struct Progress {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Bound {
-    /// Where the application listens.
-    pub address: SocketAddr,
+    /// Where the application listens, in the order of its listeners; a Unix socket has no such address.
+    pub addresses: Vec<SocketAddr>,
     /// Where `/readiness` is, unless it is turned off.
     pub readiness: Option<SocketAddr>,
     /// Where `/offline` is, unless it is turned off.
     pub offline: Option<SocketAddr>,
     /// What is registered, or would be.
     pub instance: Instance,
+}
+
+impl Bound {
+    /// Where the application listens: the first of its addresses, which is also what is advertised unless
+    /// a setting says otherwise.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.addresses.first().copied()
+    }
 }
 
 /// What a provider has been asked, each at most once; who comes late still learns of it.
@@ -63,6 +75,8 @@ impl Process {
             callers: Callers::new(settings.pace.cache_time),
             asked: Asked::default(),
             progress: watch::Sender::default(),
+            draining: SetOnce::new(),
+            cutting: SetOnce::new(),
             settings,
         }
     }
@@ -141,6 +155,12 @@ impl ProviderHandle {
     /// Requests under way, without probes.
     pub fn in_flight(&self) -> u64 {
         self.0.in_flight.count()
+    }
+
+    /// Waits until connections are told to end: consumers have had their time to turn away. What does not
+    /// end by itself, a WebSocket for instance, is to end now, or is cut at the deadline.
+    pub async fn draining(&self) {
+        self.0.draining.wait().await;
     }
 
     /// Waits until all ports are bound, and says where; nothing when the provider ended before.

@@ -1,8 +1,10 @@
 //! What a provider can say of its life when it ends.
 
+use super::process::Process;
 use std::fmt;
 use std::process::{ExitCode, Termination};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How a provider came, served and went.
 ///
@@ -79,6 +81,54 @@ impl fmt::Display for Report {
 impl Termination for Report {
     fn report(self) -> ExitCode {
         if self.is_clean() { ExitCode::SUCCESS } else { CUT.into() }
+    }
+}
+
+/// When what happened.
+#[derive(Debug)]
+pub(super) struct Marks {
+    began: Instant,
+    pub(super) started: Instant,
+    pub(super) left: Instant,
+    pub(super) lame_duck_over: Instant,
+    pub(super) told_to_stop: Instant,
+    pub(super) draining: Instant,
+    pub(super) in_flight_at_signal: u64,
+    pub(super) begun_at_signal: u64,
+    pub(super) untold: usize,
+}
+
+impl Marks {
+    pub(super) fn begin() -> Self {
+        let now = Instant::now();
+        Self {
+            began: now,
+            started: now,
+            left: now,
+            lame_duck_over: now,
+            told_to_stop: now,
+            draining: now,
+            in_flight_at_signal: 0,
+            begun_at_signal: 0,
+            untold: 0,
+        }
+    }
+
+    pub(super) fn report(&self, process: &Process, cut: usize) -> Report {
+        let ended = Instant::now();
+        let report = Report {
+            starting: self.started - self.began,
+            serving: self.left - self.started,
+            lame_duck: self.lame_duck_over - self.left,
+            draining: ended - self.draining,
+            drain_time: ended - self.told_to_stop,
+            in_flight_at_signal: self.in_flight_at_signal,
+            requests_after_signal: process.in_flight.begun() - self.begun_at_signal,
+            untold_callers: self.untold,
+            cut_connections: cut,
+        };
+        tracing::info!("stopped: {report}");
+        report
     }
 }
 

@@ -5,7 +5,9 @@
 //! nobody has fetched. So: every connection reads what has arrived before it is told to end, the kernel's
 //! queue is emptied before the port closes, and what then does not end by itself is aborted and counted.
 
-use super::wire::Tapped;
+use super::connection::{Connection, HEAD_TIMEOUT};
+use super::listen::Listen;
+use super::wire::Accepted;
 pub(crate) use super::wire::Wire;
 use crate::naming::BoxError;
 use http::{Request, Response};
@@ -13,30 +15,20 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulConnection;
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::future::{pending, poll_fn};
+use std::future::{Ready, ready};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{self, JoinError, JoinSet};
 use tokio::time;
-use tower::ServiceExt as _;
 use tower_service::Service;
 
-/// How long a request head may take to arrive: an end to connections that send a byte now and then. Hyper
-/// counts the time between two requests in, so it is also how long an idle connection is kept: longer than
-/// clients keep theirs (90 s in hyper and Go), because a request that crosses our closing is lost.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(95);
-/// How long a draining connection may take to read what has arrived. A client that has just connected
-/// sends within this time if it connected in order to send.
-const UNREAD_MAX: Duration = Duration::from_millis(50);
 /// First wait after the system refused to accept (descriptors or memory used up), doubled up to
 /// [`ACCEPT_PAUSE_MAX`]: trying again at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
@@ -45,6 +37,9 @@ const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Connections fetched from the kernel's queue before the port closes: as many as the longest queue that
 /// systems allow by default, so that a storm of new connections cannot keep the port open.
 const ACCEPT_LAST_MAX: usize = 4096;
+/// How long a listener that cannot be asked what is waiting is listened to before it closes: a connection
+/// that was made before arrives within this time.
+pub(super) const ACCEPT_QUIET: Duration = Duration::from_millis(2);
 
 /// Silence after which an HTTP/2 peer is asked whether it is there, so that one that vanished does not hold
 /// its connection for ever. No limit is set on what peers ask us: some ping every minute.
@@ -82,32 +77,79 @@ impl Default for Bounds {
 ///
 /// # Cancel safety
 /// Dropping the future closes the port and aborts every connection.
-pub(crate) async fn serve<M, S, B>(
-    listener: TcpListener,
+pub(crate) async fn serve<L, M, S, B>(
+    listener: L,
     bounds: Bounds,
     make: M,
     drain: impl Future<Output = ()>,
     abort: impl Future<Output = ()>,
 ) -> usize
 where
+    L: Listen,
     M: FnMut(&Arc<Wire>) -> S,
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError>,
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
+    S: Clone + Send + 'static,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    let mut connections = Connections::new(bounds, make);
-    connections.accept_until(&listener, drain).await;
+    serve_through(listener, bounds, no_handshake, make, drain, abort).await
+}
+
+/// As [`serve`], speaking HTTP over what `handshake` makes of each connection.
+pub(super) async fn serve_through<L, F, Opened, T, M, S, B>(
+    mut listener: L,
+    bounds: Bounds,
+    handshake: F,
+    mut make: M,
+    drain: impl Future<Output = ()>,
+    abort: impl Future<Output = ()>,
+) -> usize
+where
+    L: Listen,
+    F: Fn(Accepted<L>) -> Opened + Clone + Send + 'static,
+    Opened: Future<Output = io::Result<T>> + Send + 'static,
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    M: FnMut(&Arc<Wire>) -> S,
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
+    S: Clone + Send + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    let http = http(bounds);
+    let mut connect = move |io: L::Io, peer, Place { open, end }: Place| {
+        let wire = Arc::new(Wire::new(peer));
+        let (service, http, handshake) = (make(&wire), http.clone(), handshake.clone());
+        let io = Accepted::new(io, wire.clone());
+        Connection { io, handshake, http, service, wire, open }.run(end)
+    };
+    let mut connections = Connections::new(bounds.connections);
+    connections.accept_until(drain, &mut listener, &mut connect).await;
     connections.tell_all_to_end();
-    connections.accept_rest(listener);
+    connections.accept_rest(listener, &mut connect).await;
+    connections.tell_all_to_end();
     connections.end(abort).await
 }
 
+/// The handshake of connections that need none.
+pub(super) fn no_handshake<L: Listen>(io: Accepted<L>) -> Ready<io::Result<Accepted<L>>> {
+    ready(Ok(io))
+}
+
+fn http(bounds: Bounds) -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(usize::try_from(bounds.head_bytes).unwrap_or(usize::MAX));
+    http.http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_AFTER)
+        .keep_alive_timeout(PONG_WITHIN)
+        .max_header_list_size(bounds.head_bytes);
+    http
+}
+
 /// The connections of one port.
-struct Connections<M> {
-    make: M,
+struct Connections {
     most: usize,
-    http: auto::Builder<TokioExecutor>,
     tasks: JoinSet<()>,
     /// One for each task; dropping it tells the connection to end.
     stay: HashMap<task::Id, oneshot::Sender<Infallible>>,
@@ -116,63 +158,52 @@ struct Connections<M> {
     all_closed: mpsc::Receiver<Infallible>,
 }
 
-impl<M, S, B> Connections<M>
-where
-    M: FnMut(&Arc<Wire>) -> S,
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError>,
-    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
-{
-    fn new(bounds: Bounds, make: M) -> Self {
-        let mut http = auto::Builder::new(TokioExecutor::new());
-        http.http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(usize::try_from(bounds.head_bytes).unwrap_or(usize::MAX));
-        http.http2()
-            .timer(TokioTimer::new())
-            .keep_alive_interval(PING_AFTER)
-            .keep_alive_timeout(PONG_WITHIN)
-            .max_header_list_size(bounds.head_bytes);
+/// What a connection holds of its port.
+struct Place {
+    open: mpsc::Sender<Infallible>,
+    /// Resolves when the connection is to end.
+    end: oneshot::Receiver<Infallible>,
+}
+
+impl Connections {
+    fn new(most: usize) -> Self {
         let (open, all_closed) = mpsc::channel(1);
-        let most = bounds.connections;
-        Self { make, most, http, tasks: JoinSet::new(), stay: HashMap::new(), open, all_closed }
+        Self { most, tasks: JoinSet::new(), stay: HashMap::new(), open, all_closed }
     }
 
-    async fn accept_until(&mut self, listener: &TcpListener, drain: impl Future<Output = ()>) {
-        let (mut drain, mut accepted) = (pin!(drain), pin!(accept(listener)));
+    async fn accept_until<L, C, R>(
+        &mut self,
+        drain: impl Future<Output = ()>,
+        listener: &mut L,
+        connect: &mut C,
+    ) where
+        L: Listen,
+        C: FnMut(L::Io, Option<SocketAddr>, Place) -> R,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        let (mut drain, mut pause) = (pin!(drain), ACCEPT_PAUSE);
         loop {
             tokio::select! {
                 biased;
                 () = &mut drain => return,
                 Some(ended) = self.tasks.join_next_with_id() => self.forget(ended),
-                (stream, peer) = &mut accepted => {
-                    self.start(stream, peer);
-                    accepted.set(accept(listener));
+                (io, peer) = accept(listener, &mut pause) => {
+                    self.start(peer, |place| connect(io, peer, place));
                 }
             }
         }
     }
 
-    fn start(&mut self, stream: TcpStream, peer: SocketAddr) {
+    fn start<R>(&mut self, peer: Option<SocketAddr>, connect: impl FnOnce(Place) -> R)
+    where
+        R: Future<Output = ()> + Send + 'static,
+    {
         if self.tasks.len() >= self.most {
-            tracing::warn!(%peer, connections = self.tasks.len(), "connection refused: there are too many");
+            tracing::warn!(?peer, connections = self.tasks.len(), "connection refused: there are too many");
             return;
         }
-        if let Err(error) = stream.set_nodelay(true) {
-            // Without it small answers may wait 40 ms for the peer's acknowledgement; they still arrive.
-            tracing::debug!(%peer, %error, "TCP_NODELAY could not be set");
-        }
-        let (io, wire) = Tapped::new(stream, peer, self.open.clone());
-        let (service, called) = ((self.make)(&wire), wire.clone());
-        let service = hyper::service::service_fn(move |request| {
-            called.call();
-            service.clone().oneshot(request)
-        });
-        let connection = self.http.serve_connection_with_upgrades(io, service).into_owned();
         let (stay, end) = oneshot::channel();
-        let id = self.tasks.spawn(run(connection, wire, end)).id();
+        let id = self.tasks.spawn(connect(Place { open: self.open.clone(), end })).id();
         self.stay.insert(id, stay);
     }
 
@@ -193,26 +224,23 @@ where
         self.stay.clear();
     }
 
-    /// Serves what the kernel has accepted, and closes the port. Asks the system itself: what the runtime
-    /// knows of the port's readiness is stale until its driver has turned.
-    fn accept_rest(&mut self, listener: TcpListener) {
-        let listener = match listener.into_std() {
-            Ok(listener) => listener,
-            Err(error) => return tracing::warn!(%error, "the port closed without a last look at its queue"),
-        };
+    /// Serves what the listener has waiting, and closes the port.
+    async fn accept_rest<L, C, R>(&mut self, mut listener: L, connect: &mut C)
+    where
+        L: Listen,
+        C: FnMut(L::Io, Option<SocketAddr>, Place) -> R,
+        R: Future<Output = ()> + Send + 'static,
+    {
         for _ in 0..ACCEPT_LAST_MAX {
-            let accepted = listener.accept().and_then(|(stream, peer)| {
-                stream.set_nonblocking(true)?;
-                Ok((TcpStream::from_std(stream)?, peer))
-            });
-            match accepted {
-                Ok((stream, peer)) => self.start(stream, peer),
-                Err(error) if concerns_one_connection(&error) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return tracing::warn!(%error, "the port closed with connections in its queue"),
+            match listener.accept_waiting().await {
+                None => return,
+                Some(Ok((io, peer))) => self.start(peer, |place| connect(io, peer, place)),
+                Some(Err(error)) if concerns_one_connection(&error) => {}
+                Some(Err(error)) => {
+                    return tracing::warn!(%error, "the port closed with connections in its queue");
+                }
             }
         }
-        self.tell_all_to_end();
     }
 
     async fn end(mut self, abort: impl Future<Output = ()>) -> usize {
@@ -241,43 +269,20 @@ where
     }
 }
 
-/// One connection from its first byte to its last. `end` resolves when it is to end, one way or the other.
-async fn run(
-    connection: impl GracefulConnection<Error = BoxError>,
-    wire: Arc<Wire>,
-    end: oneshot::Receiver<Infallible>,
-) {
-    let mut connection = pin!(connection);
-    tokio::select! {
-        biased;
-        result = connection.as_mut() => return log_end(&wire, result),
-        _ = end => {}
-        () = mute(&wire) => return tracing::debug!(peer = %wire.peer(), "no request came: connection closed"),
-    }
-    wire.peek_from_now_on();
-    let read_all = poll_fn(|cx| match connection.as_mut().poll(cx) {
-        Poll::Ready(result) => Poll::Ready(Some(result)),
-        Poll::Pending if wire.has_read_all() => Poll::Ready(None),
-        Poll::Pending => Poll::Pending,
-    });
-    if let Ok(Some(result)) = time::timeout(UNREAD_MAX, read_all).await {
-        return log_end(&wire, result);
-    }
-    connection.as_mut().graceful_shutdown();
-    log_end(&wire, connection.await);
-}
-
-/// The next connection; waits while the system refuses to accept.
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    let mut pause = ACCEPT_PAUSE;
+/// The next connection; waits while the system refuses to accept, `pause` at first.
+async fn accept<L: Listen>(listener: &mut L, pause: &mut Duration) -> (L::Io, Option<SocketAddr>) {
     loop {
         match listener.accept().await {
-            Ok(accepted) => return accepted,
+            Ok(accepted) => {
+                *pause = ACCEPT_PAUSE;
+                return accepted;
+            }
             Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, retry_in = ?pause, "the system refuses to accept connections");
-                time::sleep(pause).await;
-                pause = (pause * 2).min(ACCEPT_PAUSE_MAX);
+                let paused = *pause;
+                *pause = (paused * 2).min(ACCEPT_PAUSE_MAX);
+                time::sleep(paused).await;
             }
         }
     }
@@ -287,21 +292,6 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 fn concerns_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     [ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted].contains(&error.kind())
-}
-
-/// Resolves when the connection has been open for [`HEAD_TIMEOUT`] without saying anything. Hyper's own
-/// timeout begins once the protocol is known.
-async fn mute(wire: &Wire) {
-    time::sleep(HEAD_TIMEOUT).await;
-    if !wire.is_mute() {
-        pending::<()>().await;
-    }
-}
-
-fn log_end(wire: &Wire, result: Result<(), BoxError>) {
-    if let Err(error) = result {
-        tracing::debug!(peer = %wire.peer(), error, "connection broke");
-    }
 }
 
 #[cfg(test)]

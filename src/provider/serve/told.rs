@@ -262,7 +262,7 @@ mod tests {
     use tower::{ServiceExt as _, service_fn};
 
     fn wire() -> Arc<Wire> {
-        Arc::new(Wire::new(([127, 0, 0, 1], 1).into()))
+        Arc::new(Wire::new(None))
     }
 
     fn callers() -> Callers {

@@ -1,42 +1,41 @@
 //! What a server can know of a connection from outside: whether bytes are waiting to be read, and whether
 //! what was answered has gone out.
 //!
-//! Hyper owns the socket, so the socket itself takes notes: a [`Tapped`] stream writes into the [`Wire`]
-//! that its server keeps.
+//! Hyper owns the stream, so the stream itself takes notes: a [`Tapped`] stream writes into the [`Wire`]
+//! that its server keeps. Under it, closest to the system, an [`Accepted`] connection knows what nobody has
+//! read yet. Between the two there may be a handshake and its cipher.
 
+use super::listen::Listen;
 use hyper_util::rt::TokioIo;
-use socket2::SockRef;
 use std::convert::Infallible;
-use std::io;
-use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::{fmt, io};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 /// Fewer bytes than this do not tell HTTP/1 from HTTP/2, whose preface has this length.
 const PREFACE_BYTES: u64 = 24;
 
-/// Notes on one connection, shared by its stream and whoever serves it.
+/// Notes on one connection, shared by its streams and whoever serves it.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    peer: SocketAddr,
+    peer: Option<SocketAddr>,
     bytes_read: AtomicU64,
     flushes: AtomicU64,
     called: AtomicBool,
     closed: AtomicBool,
-    /// While set, a read that would wait looks into the kernel's buffer first.
+    /// While set, a read that would wait looks into the system's buffer first.
     peeking: AtomicBool,
     /// What the last look found.
     unread: AtomicBool,
 }
 
 impl Wire {
-    pub(super) fn new(peer: SocketAddr) -> Self {
+    pub(super) fn new(peer: Option<SocketAddr>) -> Self {
         Self {
             peer,
             bytes_read: AtomicU64::new(0),
@@ -48,8 +47,8 @@ impl Wire {
         }
     }
 
-    /// Address of the other end.
-    pub(crate) fn peer(&self) -> SocketAddr {
+    /// Address of the other end, if it has one.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
         self.peer
     }
 
@@ -99,29 +98,25 @@ impl Wire {
     }
 }
 
-/// A TCP stream that takes notes.
-#[derive(Debug)]
-pub(crate) struct Tapped {
-    stream: TcpStream,
+/// A connection as a listener accepted it: what a handshake is given to work on.
+pub struct Accepted<L: Listen> {
+    io: L::Io,
     wire: Arc<Wire>,
-    /// Held while the stream lives, even in the hands of an upgrade.
-    _open: mpsc::Sender<Infallible>,
 }
 
-impl Tapped {
-    /// Wraps `stream` for hyper, and says where its notes are.
-    pub(super) fn new(
-        stream: TcpStream,
-        peer: SocketAddr,
-        open: mpsc::Sender<Infallible>,
-    ) -> (TokioIo<Self>, Arc<Wire>) {
-        let wire = Arc::new(Wire::new(peer));
-        (TokioIo::new(Self { stream, wire: wire.clone(), _open: open }), wire)
+impl<L: Listen> Accepted<L> {
+    pub(super) fn new(io: L::Io, wire: Arc<Wire>) -> Self {
+        Self { io, wire }
     }
 
-    /// Looks into the kernel's buffer; a wake-up stands in for the one that the runtime has yet to give.
+    /// The address of the other end, if it has one.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.wire.peer()
+    }
+
+    /// Looks into the system's buffer; a wake-up stands in for the one that the runtime has yet to give.
     fn look_for_unread(&self, cx: &Context<'_>) {
-        let unread = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]).is_ok_and(|n| n > 0);
+        let unread = L::has_unread(&self.io);
         self.wire.unread.store(unread, Ordering::Relaxed);
         if unread {
             cx.waker().wake_by_ref();
@@ -129,7 +124,71 @@ impl Tapped {
     }
 }
 
-impl AsyncRead for Tapped {
+impl<L: Listen> fmt::Debug for Accepted<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accepted").field("peer", &self.peer()).finish_non_exhaustive()
+    }
+}
+
+impl<L: Listen> AsyncRead for Accepted<L> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        if read.is_ready() {
+            self.wire.unread.store(false, Ordering::Relaxed);
+        } else if self.wire.peeking.load(Ordering::Relaxed) {
+            self.look_for_unread(cx);
+        }
+        read
+    }
+}
+
+impl<L: Listen> AsyncWrite for Accepted<L> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// The stream over which HTTP is spoken, which takes notes.
+#[derive(Debug)]
+pub(super) struct Tapped<T> {
+    stream: T,
+    wire: Arc<Wire>,
+    /// Held while the stream lives, even in the hands of an upgrade.
+    _open: mpsc::Sender<Infallible>,
+}
+
+impl<T: AsyncRead + AsyncWrite> Tapped<T> {
+    /// Wraps `stream` for hyper.
+    pub(super) fn new(stream: T, wire: Arc<Wire>, open: mpsc::Sender<Infallible>) -> TokioIo<Self> {
+        TokioIo::new(Self { stream, wire, _open: open })
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Tapped<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -137,19 +196,15 @@ impl AsyncRead for Tapped {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        let wire = &*self.wire;
         if read.is_ready() {
             let count = buf.filled().len() - before;
-            wire.bytes_read.fetch_add(count as u64, Ordering::Relaxed);
-            wire.unread.store(false, Ordering::Relaxed);
-        } else if wire.peeking.load(Ordering::Relaxed) {
-            self.look_for_unread(cx);
+            self.wire.bytes_read.fetch_add(count as u64, Ordering::Relaxed);
         }
         read
     }
 }
 
-impl AsyncWrite for Tapped {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Tapped<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
@@ -177,7 +232,7 @@ impl AsyncWrite for Tapped {
     }
 }
 
-impl Drop for Tapped {
+impl<T> Drop for Tapped<T> {
     fn drop(&mut self) {
         self.wire.close();
     }

@@ -1,0 +1,127 @@
+//! One connection, from its first byte to its last.
+
+use super::listen::Listen;
+use super::wire::{Accepted, Tapped, Wire};
+use crate::naming::BoxError;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioExecutor;
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulConnection;
+use std::convert::Infallible;
+use std::future::{pending, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time;
+use tower::ServiceExt as _;
+use tower_service::Service;
+
+/// How long a request head may take to arrive: an end to connections that send a byte now and then. Hyper
+/// counts the time between two requests in, so it is also how long an idle connection is kept: longer than
+/// clients keep theirs (90 s in hyper and Go), because a request that crosses our closing is lost.
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(95);
+/// How long a handshake may take: a few round trips around the world, and a loaded machine.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// How long a draining connection may take to read what has arrived. A client that has just connected
+/// sends within this time if it connected in order to send.
+const UNREAD_MAX: Duration = Duration::from_millis(50);
+
+/// A connection that was accepted, and what it takes to serve it.
+pub(super) struct Connection<L: Listen, F, S> {
+    pub(super) io: Accepted<L>,
+    pub(super) handshake: F,
+    pub(super) http: auto::Builder<TokioExecutor>,
+    pub(super) service: S,
+    pub(super) wire: Arc<Wire>,
+    /// Goes with the stream, into an upgrade too.
+    pub(super) open: mpsc::Sender<Infallible>,
+}
+
+impl<L, F, Opened, T, S, B> Connection<L, F, S>
+where
+    L: Listen,
+    F: FnOnce(Accepted<L>) -> Opened,
+    Opened: Future<Output = io::Result<T>>,
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
+    S: Clone + Send + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    /// Serves it; `end` resolves when it is to end, one way or the other.
+    pub(super) async fn run(self, end: oneshot::Receiver<Infallible>) {
+        let Self { io, handshake, http, service, wire, open } = self;
+        let stream = match time::timeout(HANDSHAKE_MAX, handshake(io)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(peer = ?wire.peer(), %error, "handshake failed"),
+            Err(_) => return tracing::debug!(peer = ?wire.peer(), "no handshake within {HANDSHAKE_MAX:?}"),
+        };
+        let called = wire.clone();
+        let service = hyper::service::service_fn(move |request| {
+            called.call();
+            service.clone().oneshot(request)
+        });
+        let stream = Tapped::new(stream, wire.clone(), open);
+        speak(http.serve_connection_with_upgrades(stream, service), &wire, end).await;
+    }
+}
+
+async fn speak(
+    connection: impl GracefulConnection<Error = BoxError>,
+    wire: &Wire,
+    end: oneshot::Receiver<Infallible>,
+) {
+    let mut connection = pin!(connection);
+    tokio::select! {
+        biased;
+        result = connection.as_mut() => return log_end(wire, result),
+        _ = end => {}
+        () = mute(wire) => return tracing::debug!(peer = ?wire.peer(), "no request came: connection closed"),
+    }
+    wire.peek_from_now_on();
+    let read_all = poll_fn(|cx| match connection.as_mut().poll(cx) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending if wire.has_read_all() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    });
+    if let Ok(Some(result)) = time::timeout(UNREAD_MAX, read_all).await {
+        return log_end(wire, result);
+    }
+    connection.as_mut().graceful_shutdown();
+    log_end(wire, connection.await);
+}
+
+/// Resolves when the connection has been open for [`HEAD_TIMEOUT`] without saying anything. Hyper's own
+/// timeout begins once the protocol is known.
+async fn mute(wire: &Wire) {
+    time::sleep(HEAD_TIMEOUT).await;
+    if !wire.is_mute() {
+        pending::<()>().await;
+    }
+}
+
+fn log_end(wire: &Wire, result: Result<(), BoxError>) {
+    if let Err(error) = result {
+        tracing::debug!(peer = ?wire.peer(), error, "connection broke");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_says_nothing_is_closed_and_one_that_spoke_is_not() {
+        let silent = Wire::new(None);
+        let start = time::Instant::now();
+        mute(&silent).await;
+        assert_eq!(start.elapsed(), HEAD_TIMEOUT);
+        silent.call();
+        assert!(time::timeout(HEAD_TIMEOUT * 2, mute(&silent)).await.is_err());
+    }
+}
