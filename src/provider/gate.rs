@@ -2,7 +2,8 @@
 //!
 //! The port is open before the registry knows of it, and may have been another process's a moment ago.
 //! Whoever calls too early gets a 503 that says that nothing was done (`graceful-refused: ?1`) and when to
-//! come back (`Retry-After: 1`), so that a consumer may send even a POST elsewhere. Probes pass
+//! come back (`Retry-After: 1`), so that a consumer may send even a POST elsewhere. A gRPC client finds the
+//! status `UNAVAILABLE` with this reason in the same answer. Probes pass
 //! ([`ProbePaths`]). Once the process serves, the gate stays open; while it leaves, too. A
 //! `graceful-refused` that a handler took over from its own backend goes no further: here, something *was*
 //! done.
@@ -16,8 +17,8 @@
 
 use super::{Lifecycle, ProbePaths};
 use crate::{model::Phase, naming::header};
-use http::header::RETRY_AFTER;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,6 +28,13 @@ use tower_service::Service;
 
 /// One second: a start is over soon, or takes longer than any one wait would be right for.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+/// A whole answer of gRPC: a status without messages.
+const GRPC_UNAVAILABLE: [(HeaderName, HeaderValue); 3] = [
+    (CONTENT_TYPE, HeaderValue::from_static("application/grpc")),
+    (HeaderName::from_static("grpc-status"), HeaderValue::from_static("14")),
+    (HeaderName::from_static("grpc-message"), HeaderValue::from_static("refused: this instance is starting")),
+];
 
 /// Refuses requests while its lifecycle is in [`Phase::Starting`]. See the [module docs](self).
 #[derive(Clone, Debug)]
@@ -91,14 +99,21 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let refused = self.refuses(request.uri().path());
-        ResponseFuture { passed: (!refused).then(|| self.inner.call(request)) }
+        let grpc = refused && is_grpc(request.headers());
+        ResponseFuture { passed: (!refused).then(|| self.inner.call(request)), grpc }
     }
+}
+
+/// Whether the caller reads the status of its call from gRPC's own headers.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
 }
 
 pin_project! {
     /// Response future of [`Gate`].
     #[derive(Debug)]
-    pub struct ResponseFuture<F> { #[pin] passed: Option<F> }
+    pub struct ResponseFuture<F> { #[pin] passed: Option<F>, grpc: bool }
 }
 
 impl<F, B, E> Future for ResponseFuture<F>
@@ -109,18 +124,22 @@ where
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(inner) = self.project().passed.as_pin_mut() else { return Poll::Ready(Ok(refusal())) };
+        let this = self.project();
+        let Some(inner) = this.passed.as_pin_mut() else { return Poll::Ready(Ok(refusal(*this.grpc))) };
         let mut response = ready!(inner.poll(cx))?;
         response.headers_mut().remove(header::REFUSED);
         Poll::Ready(Ok(response))
     }
 }
 
-fn refusal<B: Default>() -> Response<B> {
+fn refusal<B: Default>(grpc: bool) -> Response<B> {
     let mut refusal = Response::new(B::default());
     *refusal.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     refusal.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
     refusal.headers_mut().insert(header::REFUSED, header::REFUSED_TRUE);
+    if grpc {
+        refusal.headers_mut().extend(GRPC_UNAVAILABLE);
+    }
     refusal
 }
 
@@ -148,6 +167,19 @@ mod tests {
         assert_eq!(refusal.headers()[RETRY_AFTER], "1");
         assert!(refusal.body().is_empty());
         assert!(handler.next_request().await.is_none(), "the handler was called");
+    }
+
+    #[tokio::test]
+    async fn a_grpc_client_reads_the_refusal_as_its_own_status() {
+        let inner = service_fn(async |_: Request<()>| Ok::<_, std::io::Error>(Response::new(())));
+        let gate = GateLayer::new(Lifecycle::new()).layer(inner);
+        for (kind, status) in [("application/grpc+proto", Some("14")), ("application/json", None)] {
+            let request = Request::post("/shop.Clerk/Buy").header(CONTENT_TYPE, kind).body(()).unwrap();
+            let refusal = gate.clone().oneshot(request).await.unwrap();
+            assert_eq!(refusal.status(), StatusCode::SERVICE_UNAVAILABLE);
+            let told = refusal.headers().get("grpc-status").map(|told| told.to_str().unwrap());
+            assert_eq!(told, status, "{kind}");
+        }
     }
 
     #[tokio::test]

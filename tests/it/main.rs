@@ -5,6 +5,7 @@
 mod client;
 mod consumer;
 mod deploy;
+mod grpc;
 mod instance_client;
 mod notice;
 mod provider;
