@@ -142,7 +142,7 @@ fn to_units(weight: f64, heaviest: f64) -> u32 {
     if weight <= 0.0 || heaviest <= 0.0 {
         return 0;
     }
-    ((weight / heaviest * HEAVIEST).round() as u32).max(1) // However light, it gets its turn.
+    ((weight / heaviest * HEAVIEST + 0.5) as u32).max(1) // However light, it gets its turn.
 }
 
 /// Vose's method: each column is filled up to the mean by one other.
@@ -170,9 +170,10 @@ impl Column {
     }
 }
 
-/// `own / total` of 2^32; below 1, as a light column is.
+/// `own / total` of 2^32; below 1, as a light column is. Both are whole in an `f64`.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "lies within 0..2^32")]
 fn fraction(own: u64, total: u64) -> u32 {
-    u32::try_from((u128::from(own) << 32) / u128::from(total)).unwrap_or(u32::MAX)
+    (own as f64 / total as f64 * (1u64 << 32) as f64) as u32
 }
 
 #[cfg(test)]

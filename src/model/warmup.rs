@@ -125,9 +125,16 @@ impl WarmUp {
             _ if self.window.is_zero() => 1.0,
             WarmUpAge::NotStarted => self.floor,
             WarmUpAge::Running(age) if age >= self.window => 1.0,
-            WarmUpAge::Running(age) => {
-                (age.as_secs_f64() / self.window.as_secs_f64()).powf(self.exponent).max(self.floor)
-            }
+            WarmUpAge::Running(age) => self.raised(age.div_duration_f64(self.window)).max(self.floor),
+        }
+    }
+
+    /// `part` to the exponent; the usual ones without the cost of a power, for consumers ask again and again.
+    fn raised(&self, part: f64) -> f64 {
+        match self.exponent {
+            1.0 => part,
+            2.0 => part * part,
+            exponent => part.powf(exponent),
         }
     }
 

@@ -47,6 +47,11 @@ impl Aside {
         news
     }
 
+    /// As nearly always.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// What is held against an instance. One whose epoch is unknown cannot be told from another incarnation
     /// at its address.
     pub(super) fn against(
@@ -55,9 +60,6 @@ impl Aside {
         epoch: Option<UnixMillis>,
         now: Instant,
     ) -> Option<Tombstone> {
-        if self.0.is_empty() {
-            return None; // As nearly always, and asked for every instance in every rebuild.
-        }
         let holding =
             self.of(address, epoch).map(|(_, tombstone)| *tombstone).filter(|held| held.until > now);
         holding.reduce(|one, other| Tombstone {

@@ -58,6 +58,8 @@ pub(super) struct Part {
 pub(super) struct Bound {
     max: Option<MaxAmplification>,
     recent: Recent,
+    /// Where the exponent was last time: it moves little from one tick to the next.
+    last: f64,
 }
 
 /// Weights, and when they change though nobody ramps or fades.
@@ -69,7 +71,7 @@ pub(super) struct Bounded {
 impl Bound {
     /// Without a maximum it never speaks.
     pub(super) fn new(max: Option<MaxAmplification>) -> Self {
-        Self { max, recent: Recent::default() }
+        Self { max, recent: Recent::default(), last: 0.0 }
     }
 
     /// The weights of `parts` from `now` on; `window` is the longest of their warm-ups.
@@ -83,9 +85,9 @@ impl Bound {
         if sum >= least {
             return Bounded { weights, eases: None };
         }
-        let exponent = exponent(parts, least);
-        let raised = |part: &Part| part.full * (exponent * part.ln()).exp();
-        Bounded { weights: parts.iter().map(raised).collect(), eases: self.recent.falls(window) }
+        let raised = Raised::to(parts, least, self.last);
+        self.last = raised.exponent;
+        Bounded { weights: raised.weights, eases: self.recent.falls(window) }
     }
 }
 
@@ -99,38 +101,48 @@ impl Part {
     }
 }
 
-/// The largest y = 1 - x in 0..=1 for which the sum of full * factor^y reaches `least`; 0 when none does.
-///
-/// By Newton's method. The sum falls with y and is convex, so that from y = 0 on every step stops short of
-/// the solution: whenever one stops, the sum is enough.
-fn exponent(parts: &[Part], least: f64) -> f64 {
-    /// Steps needed for factors down to 1e-9; fewer than ten are usual.
-    const STEPS: usize = 64;
-    /// As near as matters: the weights are drawn in units of a millionth.
-    const NEAR: f64 = 1e-7;
-    let mut warm = 0.0;
-    let mut cold = Vec::with_capacity(parts.len());
-    for part in parts {
-        match part.ln() {
-            0.0 => warm += part.full,
-            ln => cold.push((part.full, ln)),
+/// Weights with every factor raised to an exponent.
+struct Raised {
+    exponent: f64,
+    weights: Vec<f64>,
+}
+
+impl Raised {
+    /// With the largest exponent in 0..=1 for which the sum of full * factor^exponent reaches `least`; 0 when
+    /// none does. `near` is where it may be.
+    ///
+    /// By Newton's method. The sum falls with the exponent and is convex, so that a step from anywhere ends
+    /// short of the solution, and so does every one from there: whenever one stops, the sum is enough.
+    fn to(parts: &[Part], least: f64, near: f64) -> Self {
+        /// Steps needed for factors down to 1e-9; from the last exponent on two are usual.
+        const STEPS: usize = 64;
+        /// As near as matters: the weights are drawn in units of a millionth.
+        const NEAR: f64 = 1e-7;
+        let logarithms: Vec<f64> = parts.iter().map(Part::ln).collect();
+        let mut raised = Self { exponent: near, weights: vec![0.0; parts.len()] };
+        for _ in 0..STEPS {
+            let (sum, slope) = raised.raise(parts, &logarithms);
+            let next = (raised.exponent + (sum - least) / slope).clamp(0.0, 1.0);
+            let enough = sum >= least || raised.exponent == 0.0;
+            // Not a number where all are warm: no exponent changes anything then.
+            if next.is_nan() || (enough && (next - raised.exponent).abs() <= NEAR) {
+                break;
+            }
+            raised.exponent = next;
         }
+        raised
     }
-    let mut exponent: f64 = 0.0;
-    for _ in 0..STEPS {
-        let (mut sum, mut slope) = (warm, 0.0);
-        for (full, ln) in &cold {
-            let weight = full * (exponent * ln).exp();
-            sum += weight;
-            slope -= weight * ln;
+
+    /// The sum of the weights at this exponent, and how steeply it falls.
+    fn raise(&mut self, parts: &[Part], logarithms: &[f64]) -> (f64, f64) {
+        let (mut sum, mut slope) = (0.0, 0.0);
+        for ((part, ln), weight) in parts.iter().zip(logarithms).zip(&mut self.weights) {
+            *weight = if *ln == 0.0 { part.full } else { part.full * (self.exponent * ln).exp() };
+            sum += *weight;
+            slope -= *weight * ln;
         }
-        let step = (sum - least) / slope;
-        if step.is_nan() || step <= NEAR {
-            break; // There, or even all warm is too little.
-        }
-        exponent = (exponent + step).min(1.0);
+        (sum, slope)
     }
-    exponent
 }
 
 /// The largest sum within a window that ends now: sums that fall, each with the moment until which it held.
@@ -262,12 +274,11 @@ mod tests {
         #[test]
         fn the_curve_is_as_flat_as_it_must_be_and_no_flatter(
             given in prop::collection::vec((0.0..10.0f64, prop_oneof![Just(0.0), Just(1.0), 1e-12..1.0f64]), 1..20),
-            least in 0.0..100.0f64,
+            least in 0.0..100.0f64, near in 0.0..=1.0f64,
         ) {
             let parts: Vec<Part> = given.iter().map(|&(full, factor)| Part { full, factor }).collect();
-            let exponent = exponent(&parts, least);
-            let raised = |part: &Part| part.full * (exponent * part.ln()).exp();
-            let (reached, all) = (parts.iter().map(raised).sum::<f64>(), total(&parts));
+            let Raised { exponent, weights } = Raised::to(&parts, least, near);
+            let (reached, all) = (weights.iter().sum::<f64>(), total(&parts));
             prop_assert!((0.0..=1.0).contains(&exponent));
             prop_assert!(reached >= least.min(all) * (1.0 - 1e-9), "{reached} of {least}");
             let needed = exponent == 1.0 || all <= least || reached <= least + 1e-3;

@@ -1,7 +1,7 @@
 //! The instances of a service as one consumer has come to know them: how old each is, and in which order
 //! they may be used.
 
-use super::aside::Aside;
+use super::aside::{Aside, Tombstone};
 use super::bound::{Bound, Bounded, Part};
 use super::endpoint::{Endpoint, Fleet};
 use super::fade::Fade;
@@ -40,6 +40,8 @@ struct Member<S> {
     seats: Arc<Seats>,
     service: S,
     curve: Option<WarmUp>,
+    /// When the ramp ends, once it has begun; an age beyond every clock has ended long ago.
+    warm_at: Option<Instant>,
     life: Life,
 }
 
@@ -102,7 +104,8 @@ impl<S: Clone> Roster<S> {
                         (Seats::new(endpoint), Life::default())
                     });
                     let service = (self.make)(listed);
-                    let member = Member { listed: listed.clone(), seats, service, curve: None, life };
+                    let member =
+                        Member { listed: listed.clone(), seats, service, curve: None, warm_at: None, life };
                     member.renewed(listed, heard)
                 }
             };
@@ -116,46 +119,60 @@ impl<S: Clone> Roster<S> {
     /// at the end.
     fn table(&mut self, revision: u64, aside: &Aside, now: Instant, tick: impl Fn() -> Duration) -> Table<S> {
         let Standings { ranked, live, ends, returns } = self.standings(aside, now);
-        let (used, _) = ranked.split_at(live);
-        let parts: Vec<Part> = used.iter().map(|it| self.members[it.index].part(it.presence, now)).collect();
-        let used = || used.iter().map(|it| &self.members[it.index]);
-        let window = used().filter_map(|member| member.curve).map(|curve| curve.window()).max();
-        let warm = used().filter_map(Member::warm_at).filter(|&warm| warm > now).min();
-        let Bounded { weights, eases } = self.bound.apply(&parts, window.unwrap_or_default(), now);
+        let (mut parts, mut window, mut warm) = (Vec::with_capacity(live), Duration::ZERO, None);
+        for standing in &ranked[..live] {
+            let member = &self.members[standing.index];
+            parts.push(member.part(standing.presence, now));
+            window = window.max(member.curve.map_or(Duration::ZERO, |curve| curve.window()));
+            warm = sooner(warm, member.warm_at.filter(|&warm| warm > now));
+        }
+        let Bounded { weights, eases } = self.bound.apply(&parts, window, now);
 
-        let order: Vec<usize> = ranked.iter().map(|it| it.index).collect();
-        if self.slots.1 != order {
-            let slots = order.iter().map(|&index| self.members[index].slot()).collect();
-            self.slots = (slots, order);
+        let (slots, order) = &mut self.slots;
+        if !ranked.iter().map(|it| it.index).eq(order.iter().copied()) {
+            order.clear();
+            order.extend(ranked.iter().map(|it| it.index));
+            *slots = order.iter().map(|&index| self.members[index].slot()).collect();
         }
         let weights = Weights::new(&weights);
-        let moving = warm.into_iter().chain(ends).min().map(|end| end.min(now + tick()));
-        let next_change = moving.into_iter().chain(returns).chain(eases).min();
-        Table { slots: self.slots.0.clone(), weights, revision, next_change }
+        let moving = sooner(warm, ends).map(|end| end.min(now + tick()));
+        let next_change = sooner(moving, sooner(returns, eases));
+        Table { slots: slots.clone(), weights, revision, next_change }
     }
 
     /// Who may be used, at `now`.
     fn standings(&self, aside: &Aside, now: Instant) -> Standings {
         let mut all =
             Standings { ranked: Vec::with_capacity(self.members.len()), live: 0, ends: None, returns: None };
+        let judged = !aside.is_empty(); // Hardly ever, and whoever looks at an endpoint waits for memory.
         for (index, member) in self.members.iter().enumerate() {
             if !member.listed.enabled || member.listed.weight == Weight::NONE {
                 continue;
             }
-            let tombstone = aside.against(member.listed.address(), member.seats.endpoint().epoch(), now);
-            let fade = tombstone.map(|tombstone| tombstone.fade).into_iter().chain(member.life.leaving);
-            let fade = fade.reduce(Fade::sooner).map(|fade| (fade.end(), fade.factor(now)));
-            let out = fade.is_some_and(|(_, factor)| factor == 0.0);
+            let tombstone = if judged { member.held_against(aside, now) } else { None };
+            let fade = match (tombstone.map(|tombstone| tombstone.fade), member.life.leaving) {
+                (Some(said), Some(listed)) => Some(said.sooner(listed)),
+                (said, listed) => said.or(listed),
+            };
+            let presence = fade.map_or(1.0, |fade| fade.factor(now));
+            let out = presence == 0.0;
+            let rank = Rank::of(member.listed.healthy, out);
             // The last ones standing do not fade: of several, each takes its part.
-            let presence = fade.filter(|_| !out).map_or(1.0, |(_, factor)| factor);
-            let end = fade.filter(|_| !out).map(|(end, _)| end);
-            all.ends = all.ends.into_iter().chain(end).min();
-            all.returns = all.returns.into_iter().chain(tombstone.map(|tombstone| tombstone.until)).min();
-            all.ranked.push(Standing { rank: Rank::of(member.listed.healthy, out), index, presence });
+            all.ranked.push(Standing { rank, index, presence: if out { 1.0 } else { presence } });
+            all.ends = sooner(all.ends, fade.filter(|_| !out).map(Fade::end));
+            all.returns = sooner(all.returns, tombstone.map(|tombstone| tombstone.until));
         }
         all.ranked.sort_unstable_by_key(|it| (it.rank, it.index));
-        all.live = all.ranked.iter().take_while(|it| it.rank == all.ranked[0].rank).count();
+        all.live = all.ranked.partition_point(|it| it.rank == all.ranked[0].rank);
         all
+    }
+}
+
+/// Whichever comes first.
+fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 
@@ -214,6 +231,7 @@ impl<S: Clone> Member<S> {
             WarmUpAge::NotStarted => None,
             WarmUpAge::Running(told) => Some(Since::heard(told, heard.news)),
         });
+        self.warm_at = self.life.warm_up.zip(self.curve).and_then(|(begun, it)| begun.at_age(it.window()));
         let known = self.life.leaving.map(Fade::since);
         self.life.leaving = listed.leaving().map(|leaving| {
             let told = heard.wall.since(leaving.since);
@@ -221,6 +239,10 @@ impl<S: Clone> Member<S> {
         });
         self.listed = listed.clone();
         self
+    }
+
+    fn held_against(&self, aside: &Aside, now: Instant) -> Option<Tombstone> {
+        aside.against(self.listed.address(), self.seats.endpoint().epoch(), now)
     }
 
     fn slot(&self) -> Slot<S> {
@@ -231,11 +253,6 @@ impl<S: Clone> Member<S> {
         let age = self.life.warm_up.map_or(WarmUpAge::NotStarted, |begun| WarmUpAge::Running(begun.age(now)));
         let factor = self.curve.map_or(1.0, |curve| curve.factor(age));
         Part { full: self.listed.weight.as_f64() * presence, factor }
-    }
-
-    /// When the ramp ends, once it has begun; an age beyond every clock has ended long ago.
-    fn warm_at(&self) -> Option<Instant> {
-        self.life.warm_up?.at_age(self.curve?.window())
     }
 }
 
