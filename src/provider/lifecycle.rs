@@ -55,13 +55,29 @@ impl Lifecycle {
         self.step(Phase::Stopped)
     }
 
+    /// The phase as a cell to watch: its present value, and each change. Whoever looks late sees where the
+    /// process is, not every step on the way.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// use tower_graceful::{model::Phase, provider::Lifecycle};
+    /// let lifecycle = Lifecycle::new();
+    /// let mut phases = lifecycle.phases();
+    /// lifecycle.serve();
+    /// phases.changed().await.unwrap();
+    /// assert_eq!(*phases.borrow_and_update(), Phase::Serving);
+    /// # });
+    /// ```
+    pub fn phases(&self) -> watch::Receiver<Phase> {
+        self.0.steps.subscribe()
+    }
+
     /// Waits until the process has come to `phase` or gone past it, and returns where it is then.
     ///
     /// # Cancel safety
     /// May be dropped and called again.
     pub async fn reached(&self, phase: Phase) -> Phase {
-        let mut steps = self.0.steps.subscribe();
-        steps.wait_for(|now| *now >= phase).await.map_or(Phase::Stopped, |now| *now)
+        self.phases().wait_for(|now| *now >= phase).await.map_or(Phase::Stopped, |now| *now)
     }
 
     fn step(&self, next: Phase) -> bool {

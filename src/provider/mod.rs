@@ -15,6 +15,7 @@ mod probes;
 #[cfg(feature = "serve")]
 pub(crate) mod serve;
 mod stack;
+pub mod tasks;
 pub mod warmup;
 
 pub use drain::{DrainLayer, InFlight};
@@ -28,4 +29,5 @@ pub use serve::{
     ServeError, Server, ShutdownHandle,
 };
 pub use stack::GracefulLayer;
+pub use tasks::Tasks;
 pub use warmup::{FirstRequest, WarmUpLayer};

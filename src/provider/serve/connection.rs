@@ -31,6 +31,10 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long a draining connection may take to read what has arrived. A client that has just connected
 /// sends within this time if it connected in order to send.
 const UNREAD_MAX: Duration = Duration::from_millis(50);
+/// How long a draining connection may take to read the rest of a head that has begun to come: hyper takes a
+/// connection that was used before for idle then, and would close it. The rest is a packet or two behind,
+/// and one that was lost is sent again within this time.
+const HEAD_REST_MAX: Duration = Duration::from_secs(5);
 
 /// A connection that was accepted, and what it takes to serve it.
 pub(super) struct Connection<L: Listen, F, S> {
@@ -84,13 +88,17 @@ async fn speak(
         () = mute(wire) => return tracing::debug!(peer = ?wire.peer(), "no request came: connection closed"),
     }
     wire.peek_from_now_on();
-    let read_all = poll_fn(|cx| match connection.as_mut().poll(cx) {
-        Poll::Ready(result) => Poll::Ready(Some(result)),
-        Poll::Pending if wire.has_read_all() => Poll::Ready(None),
-        Poll::Pending => Poll::Pending,
-    });
-    if let Ok(Some(result)) = time::timeout(UNREAD_MAX, read_all).await {
-        return log_end(wire, result);
+    for (limit, is_over) in
+        [(UNREAD_MAX, Wire::has_read_all as fn(&Wire) -> bool), (HEAD_REST_MAX, Wire::is_between_heads)]
+    {
+        let served = poll_fn(|cx| match connection.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending if is_over(wire) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
+        if let Ok(Some(result)) = time::timeout(limit, served).await {
+            return log_end(wire, result);
+        }
     }
     connection.as_mut().graceful_shutdown();
     log_end(wire, connection.await);

@@ -3,6 +3,7 @@
 use super::GracefulLayer;
 use super::app::App;
 use super::error::ServeError;
+use super::hooks::Hook;
 use super::listen::Listen;
 use super::process::Process;
 use super::report::Report;
@@ -10,6 +11,7 @@ use super::run::{self, Provider};
 use super::server::{Bounds, no_handshake, serve_through};
 use super::wire::{Accepted, Wire};
 use crate::naming::BoxFuture;
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::{fmt, io};
@@ -56,11 +58,12 @@ use tower_layer::Layer as _;
 pub struct Server {
     provider: Provider,
     doors: Vec<Box<dyn Door>>,
+    hooks: Vec<Hook>,
 }
 
 impl Server {
     pub(super) fn new(provider: Provider) -> Self {
-        Self { provider, doors: Vec::new() }
+        Self { provider, doors: Vec::new(), hooks: Vec::new() }
     }
 
     /// Serves `app` on `listener` as well. The first one with an IP address is where consumers are sent.
@@ -109,6 +112,27 @@ impl Server {
         self.open(listener, no_handshake, app)
     }
 
+    /// Has `work` done when connections and tasks have ended, before [`run`](Self::run) returns: close a
+    /// pool, flush a log. What is named later is done first. It shares the deadline of all; what it did not
+    /// suffice for is named in the [`Report`] with this `name`.
+    ///
+    /// ```
+    /// # use tower_graceful::provider::Server;
+    /// # fn last(server: Server) -> Server {
+    /// server
+    ///     .on_stopped("log", async { /* Flushed last: the pool may still log. */ })
+    ///     .on_stopped("pool", async { /* Closed first. */ })
+    /// # }
+    /// ```
+    pub fn on_stopped(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
+        self.hooks.push(Hook { name: name.into(), work: Box::pin(work) });
+        self
+    }
+
     fn open<L, F, Opened, T, A>(
         mut self,
         listener: L,
@@ -140,14 +164,19 @@ impl Server {
     /// Dropping the future cuts every connection and leaves the registration to its lease.
     pub async fn run(self) -> Result<Report, ServeError> {
         // The whole process is a large value, and those who call this hold it in theirs.
-        Box::pin(run::run(self.provider, Doors(self.doors))).await
+        Box::pin(run::run(self.provider, Doors(self.doors), self.hooks)).await
     }
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let addresses: Vec<_> = self.doors.iter().map(|door| door.address()).collect();
-        f.debug_struct("Server").field("provider", &self.provider).field("listeners", &addresses).finish()
+        let hooks: Vec<_> = self.hooks.iter().map(|hook| &hook.name).collect();
+        f.debug_struct("Server")
+            .field("provider", &self.provider)
+            .field("doors", &addresses)
+            .field("hooks", &hooks)
+            .finish()
     }
 }
 
@@ -177,7 +206,7 @@ impl Doors {
                 },
             }
         }
-        process.draining.wait().await; // Without listeners nobody has waited for it yet.
+        process.drains().await; // Without listeners nobody has waited for it yet.
         cut
     }
 }
@@ -218,9 +247,8 @@ where
                 process.callers.follow(wire, probes.clone(), service)
             };
             let handshake = move |io| handshake(io);
-            let drain = async { () = *process.draining.wait().await };
-            let cut = async { () = *process.cutting.wait().await };
-            serve_through(listener, Bounds::default(), handshake, make, drain, cut).await
+            serve_through(listener, Bounds::default(), handshake, make, process.drains(), process.cuts())
+                .await
         })
     }
 }

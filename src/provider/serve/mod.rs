@@ -9,6 +9,7 @@ mod advertise;
 mod app;
 mod connection;
 mod error;
+mod hooks;
 mod leave;
 mod listen;
 mod listeners;
@@ -34,4 +35,4 @@ pub use run::Provider;
 pub use settings::ProviderBuilder;
 pub use wire::Accepted;
 
-use super::{FirstRequest, GracefulLayer, InFlight, Lifecycle, ProbePaths};
+use super::{FirstRequest, GracefulLayer, InFlight, Lifecycle, ProbePaths, Tasks};

@@ -2,11 +2,13 @@
 
 use super::settings::Settings;
 use super::told::Callers;
-use super::{InFlight, Lifecycle};
+use super::{InFlight, Lifecycle, Tasks};
 use crate::model::{Instance, Phase};
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::{SetOnce, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// One provider, from its builder to its end.
@@ -16,12 +18,13 @@ pub(super) struct Process {
     pub(super) lifecycle: Lifecycle,
     pub(super) in_flight: InFlight,
     pub(super) callers: Callers,
+    pub(super) tasks: Tasks,
     pub(super) asked: Asked,
     pub(super) progress: watch::Sender<Progress>,
     /// Set when connections are told to end.
     pub(super) draining: SetOnce<()>,
-    /// Set when what has not ended is cut.
-    pub(super) cutting: SetOnce<()>,
+    /// Set when what has not ended is cut, to the number of requests that are under way.
+    pub(super) cutting: SetOnce<u64>,
 }
 
 /// What a person wants to know of a provider beyond its phase.
@@ -73,6 +76,7 @@ impl Process {
             lifecycle: Lifecycle::new(),
             in_flight: InFlight::new(),
             callers: Callers::new(settings.pace.cache_time),
+            tasks: Tasks::new(),
             asked: Asked::default(),
             progress: watch::Sender::default(),
             draining: SetOnce::new(),
@@ -88,6 +92,16 @@ impl Process {
         } else {
             *self.asked.shutdown.wait().await
         }
+    }
+
+    /// Resolves when connections are to end.
+    pub(super) async fn drains(&self) {
+        self.draining.wait().await;
+    }
+
+    /// Resolves when what has not ended is cut.
+    pub(super) async fn cuts(&self) {
+        self.cutting.wait().await;
     }
 
     /// Waits until consumers have had their time, and the last request has been answered.
@@ -152,15 +166,49 @@ impl ProviderHandle {
         self.0.lifecycle.reached(phase).await
     }
 
+    /// The lifecycle of the provider. It steps by itself; to end it there is
+    /// [`ShutdownHandle`].
+    pub fn lifecycle(&self) -> &Lifecycle {
+        &self.0.lifecycle
+    }
+
     /// Requests under way, without probes.
     pub fn in_flight(&self) -> u64 {
         self.0.in_flight.count()
     }
 
+    /// What is waited for at the end, after the connections and like them until the deadline.
+    pub fn tasks(&self) -> &Tasks {
+        &self.0.tasks
+    }
+
+    /// Runs `future` as a task that is waited for at the end: work that must be finished even when the
+    /// caller that asked for it has given up, and its handler is dropped. What does not end by itself looks
+    /// at [`draining`](Self::draining).
+    ///
+    /// What is still under way at the deadline is named in the [`Report`](super::Report) with this `name`,
+    /// and left to the end of the process.
+    ///
+    /// ```
+    /// # use tower_graceful::provider::ProviderHandle;
+    /// # fn handler(provider: &ProviderHandle) {
+    /// provider.spawn("charge order 7", async { /* .. */ });
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn spawn<F>(&self, name: impl Into<Cow<'static, str>>, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        tokio::spawn(self.0.tasks.track(name, future))
+    }
+
     /// Waits until connections are told to end: consumers have had their time to turn away. What does not
     /// end by itself, a WebSocket for instance, is to end now, or is cut at the deadline.
     pub async fn draining(&self) {
-        self.0.draining.wait().await;
+        self.0.drains().await;
     }
 
     /// Waits until all ports are bound, and says where; nothing when the provider ended before.

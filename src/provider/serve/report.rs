@@ -38,8 +38,22 @@ pub struct Report {
     pub requests_after_signal: u64,
     /// Recent callers that did not know that it leaves when the lame duck was over.
     pub untold_callers: usize,
-    /// Connections that were cut, with what was under way on them.
+    /// Connections that were cut, upgraded ones included.
     pub cut_connections: usize,
+    /// Requests that were under way on them.
+    pub cut_requests: u64,
+    /// The names of tasks that had not ended.
+    pub cut_tasks: Vec<String>,
+    /// The names of what was to be done last and was not, or not to its end.
+    pub cut_hooks: Vec<String>,
+}
+
+/// What had not ended in time.
+#[derive(Debug)]
+pub(super) struct Cut {
+    pub(super) connections: usize,
+    pub(super) tasks: Vec<String>,
+    pub(super) hooks: Vec<String>,
 }
 
 /// Exit code of a provider that cut something: neither success nor a failure of its own.
@@ -48,7 +62,7 @@ const CUT: u8 = 3;
 impl Report {
     /// Whether everything ended by itself.
     pub fn is_clean(&self) -> bool {
-        self.cut_connections == 0
+        self.cut_connections == 0 && self.cut_tasks.is_empty() && self.cut_hooks.is_empty()
     }
 }
 
@@ -70,11 +84,22 @@ impl fmt::Display for Report {
             1 => f.write_str("1 caller did not know; ")?,
             more => write!(f, "{more} callers did not know; ")?,
         }
-        match self.cut_connections {
-            0 => f.write_str("nothing was cut"),
-            1 => f.write_str("1 connection was cut"),
-            more => write!(f, "{more} connections were cut"),
+        if self.is_clean() {
+            return f.write_str("nothing was cut");
         }
+        f.write_str("cut: ")?;
+        match self.cut_connections {
+            1 => f.write_str("1 connection")?,
+            more => write!(f, "{more} connections")?,
+        }
+        match self.cut_requests {
+            1 => f.write_str(" with 1 request")?,
+            more => write!(f, " with {more} requests")?,
+        }
+        for task in &self.cut_tasks {
+            write!(f, ", the task {task:?}")?;
+        }
+        self.cut_hooks.iter().try_for_each(|hook| write!(f, ", the last act {hook:?}"))
     }
 }
 
@@ -114,7 +139,7 @@ impl Marks {
         }
     }
 
-    pub(super) fn report(&self, process: &Process, cut: usize) -> Report {
+    pub(super) fn report(&self, process: &Process, cut: Cut) -> Report {
         let ended = Instant::now();
         let report = Report {
             starting: self.started - self.began,
@@ -125,7 +150,10 @@ impl Marks {
             in_flight_at_signal: self.in_flight_at_signal,
             requests_after_signal: process.in_flight.begun() - self.begun_at_signal,
             untold_callers: self.untold,
-            cut_connections: cut,
+            cut_connections: cut.connections,
+            cut_requests: process.cutting.get().copied().unwrap_or_default(),
+            cut_tasks: cut.tasks,
+            cut_hooks: cut.hooks,
         };
         tracing::info!("stopped: {report}");
         report
@@ -148,6 +176,9 @@ mod tests {
             requests_after_signal: 2,
             untold_callers: 0,
             cut_connections: 0,
+            cut_requests: 0,
+            cut_tasks: Vec::new(),
+            cut_hooks: Vec::new(),
         };
         assert_eq!(
             clean.to_string(),
@@ -155,7 +186,14 @@ mod tests {
              way and 2 more afterwards; nothing was cut"
         );
         let cut = Report { untold_callers: 1, cut_connections: 2, ..clean.clone() };
-        assert!(cut.to_string().ends_with("; 1 caller did not know; 2 connections were cut"));
+        assert!(
+            cut.to_string().ends_with("; 1 caller did not know; cut: 2 connections with 0 requests"),
+            "{cut}"
+        );
+        let names = |name: &str| vec![name.to_owned()];
+        let named = Report { cut_tasks: names("charge"), cut_hooks: names("pool"), ..clean.clone() };
+        let words = "; cut: 0 connections with 0 requests, the task \"charge\", the last act \"pool\"";
+        assert!(named.to_string().ends_with(words) && !named.is_clean(), "{named}");
         assert_eq!(format!("{:?}", clean.report()), format!("{:?}", ExitCode::SUCCESS));
         assert_eq!(format!("{:?}", cut.report()), format!("{:?}", ExitCode::from(3)));
     }

@@ -2,13 +2,14 @@
 
 use super::app::App;
 use super::error::ServeError;
+use super::hooks::{self, Hook};
 use super::leave::lame_duck;
 use super::listen::Listen;
 use super::listeners::{Doors, Server};
 use super::ports::Ports;
 use super::process::{Process, ProviderHandle, ShutdownHandle};
 use super::register::{Registration, describe};
-use super::report::{Marks, Report};
+use super::report::{Cut, Marks, Report};
 use super::settings::{ProviderBuilder, Settings};
 use super::signal::Signals;
 use super::{GracefulLayer, advertise, told};
@@ -31,7 +32,8 @@ use tokio::time::{self, Instant, MissedTickBehavior};
 /// 3. goes on serving until no request has come for the quiet period and every recent caller has been told;
 /// 4. lets every connection end (GOAWAY on HTTP/2), serves what is still in the port's queue, closes the
 ///    port;
-/// 5. waits for what is under way, until the deadline;
+/// 5. waits for what is under way, connections, upgraded ones and [tasks](ProviderHandle::spawn), and does
+///    what was to be done [last](Server::on_stopped), all until the deadline;
 /// 6. cuts what is left, and returns the [`Report`].
 ///
 /// After `/offline` alone it stays after step 3, until a signal. A second signal cuts at once.
@@ -112,7 +114,7 @@ impl Provider {
 }
 
 /// The process of `provider` behind `doors`, from the first step to the last.
-pub(super) async fn run(provider: Provider, doors: Doors) -> Result<Report, ServeError> {
+pub(super) async fn run(provider: Provider, doors: Doors, hooks: Vec<Hook>) -> Result<Report, ServeError> {
     let Provider { process, epoch } = &provider;
     let _ends = Ends(process); // However this ends, who waits for the provider learns of it.
     // Before anything that takes time: as process 1 it would not be heard at all until then.
@@ -137,9 +139,11 @@ pub(super) async fn run(provider: Provider, doors: Doors) -> Result<Report, Serv
             let _ = process.draining.set(()); // Nobody else sets it.
             marks
         };
-        let (cut, marks) = tokio::join!(doors.serve(process, &layer), marks);
+        let (connections, marks) = tokio::join!(doors.serve(process, &layer), marks);
+        let tasks = unfinished_tasks(process).await;
+        let hooks = hooks::run(hooks, process).await;
         process.lifecycle.stop();
-        marks.map(|marks| marks.report(process, cut))
+        marks.map(|marks| marks.report(process, Cut { connections, tasks, hooks }))
     };
     let (report, (), ()) = tokio::join!(life, ports.serve(process), look_after(process, signals));
     report.map_err(ServeError::Registration)
@@ -157,7 +161,7 @@ async fn live(
         biased;
         _ = asked.to_leave() => tracing::info!("asked to leave during the start"),
         entered = registration.enter() => {
-            entered.inspect_err(|_| asked.abort())?;
+            entered.inspect_err(|_| _ = asked.shut_down())?;
             process.lifecycle.serve();
             tracing::info!(service.name = %process.settings.service, "serving");
         }
@@ -188,9 +192,18 @@ async fn live(
     Ok(marks)
 }
 
+/// Waits for the tasks, and names those that did not end in time.
+async fn unfinished_tasks(process: &Process) -> Vec<String> {
+    tokio::select! {
+        biased;
+        () = process.tasks.idle() => Vec::new(),
+        () = process.cuts() => process.tasks.names(),
+    }
+}
+
 /// Has what is still open cut: at the deadline, or when asked to.
 async fn cut_in_time(process: &Process) {
-    process.draining.wait().await;
+    process.drains().await;
     let deadline = async {
         let told = process.told_to_stop().await;
         time::sleep_until(told + process.settings.pace.drain_timeout).await;
@@ -199,8 +212,9 @@ async fn cut_in_time(process: &Process) {
         () = deadline => "time is up: cutting",
         () = process.asked.to_abort() => "aborted",
     };
-    tracing::warn!(in_flight = process.in_flight.count(), "{why}");
-    let _ = process.cutting.set(()); // Nobody else sets it.
+    let in_flight = process.in_flight.count();
+    tracing::warn!(in_flight, tasks = ?process.tasks.names(), "{why}");
+    let _ = process.cutting.set(in_flight); // Nobody else sets it.
 }
 
 /// Passes signals on, and time, until the provider stops.

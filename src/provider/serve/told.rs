@@ -14,7 +14,7 @@
 use super::ProbePaths;
 use super::wire::Wire;
 use crate::naming::header::{CALLER, CallerTag, OFFLINE};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -110,6 +110,13 @@ impl Line {
 
     fn queued_tag_for(&self, id: u64) {
         self.callers.book().queued(self.caller(id), &self.wire);
+    }
+
+    /// A connection that has become something else brings no more requests.
+    fn switched_protocols(&self, id: u64) {
+        if let caller @ Caller::Connection(_) = self.caller(id) {
+            self.callers.book().callers.remove(&caller);
+        }
     }
 
     fn caller(&self, id: u64) -> Caller {
@@ -244,10 +251,12 @@ impl<F: Future<Output = Result<Response<B>, E>>, B, E> Future for ResponseFuture
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let response = ready!(this.inner.poll(cx))?;
-        if let Some((line, id)) = this.caller
-            && response.headers().contains_key(OFFLINE)
-        {
-            line.queued_tag_for(*id);
+        if let Some((line, id)) = this.caller {
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                line.switched_protocols(*id);
+            } else if response.headers().contains_key(OFFLINE) {
+                line.queued_tag_for(*id);
+            }
         }
         Poll::Ready(Ok(response))
     }
@@ -327,6 +336,15 @@ mod tests {
         call(&callers, &second, None, true).await; // Enters the book as another connection, and is told.
         second.flush();
         assert_eq!(callers.untold(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_upgraded_calls_no_more() {
+        let (callers, wire) = (callers(), wire());
+        let inner = service_fn(async |_| Response::builder().status(101).body(()));
+        let upgrade = Request::get("/").body(()).unwrap();
+        callers.follow(&wire, ProbePaths::default(), inner).oneshot(upgrade).await.unwrap();
+        assert_eq!(callers.untold(), 0);
     }
 
     #[tokio::test]

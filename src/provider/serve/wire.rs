@@ -19,6 +19,8 @@ use tokio::sync::mpsc;
 
 /// Fewer bytes than this do not tell HTTP/1 from HTTP/2, whose preface has this length.
 const PREFACE_BYTES: u64 = 24;
+/// No method of HTTP/1 begins like the preface of HTTP/2.
+const PREFACE_BEGINS: &[u8] = b"PRI ";
 
 /// Notes on one connection, shared by its streams and whoever serves it.
 #[derive(Debug)]
@@ -27,6 +29,10 @@ pub(crate) struct Wire {
     bytes_read: AtomicU64,
     flushes: AtomicU64,
     called: AtomicBool,
+    /// Whether it speaks HTTP/2, by its first bytes.
+    http2: AtomicBool,
+    /// Whether something of an HTTP/1 request was read after the last answer, and its handler was not called.
+    mid_head: AtomicBool,
     closed: AtomicBool,
     /// While set, a read that would wait looks into the system's buffer first.
     peeking: AtomicBool,
@@ -41,6 +47,8 @@ impl Wire {
             bytes_read: AtomicU64::new(0),
             flushes: AtomicU64::new(0),
             called: AtomicBool::new(false),
+            http2: AtomicBool::new(false),
+            mid_head: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             peeking: AtomicBool::new(false),
             unread: AtomicBool::new(false),
@@ -75,10 +83,26 @@ impl Wire {
 
     /// Notes that a whole request head has come.
     pub(super) fn call(&self) {
-        // Read first: the line is shared by the threads that serve one HTTP/2 connection.
-        if !self.called.load(Ordering::Relaxed) {
-            self.called.store(true, Ordering::Relaxed);
+        set(&self.called, true);
+        set(&self.mid_head, false);
+    }
+
+    fn read(&self, bytes: &[u8]) {
+        if self.bytes_read.fetch_add(bytes.len() as u64, Ordering::Relaxed) == 0 {
+            set(&self.http2, bytes.starts_with(PREFACE_BEGINS));
         }
+        set(&self.mid_head, !bytes.is_empty() && !self.http2.load(Ordering::Relaxed));
+    }
+
+    fn wrote(&self) {
+        set(&self.mid_head, false);
+    }
+
+    /// Whether no head of a request has begun to come and not come whole, as far as reads and writes tell:
+    /// a body that is read looks like one until its answer is written. Over HTTP/2 it is always so, because a
+    /// frame that has begun is no reason to wait: the other end is told first, and may still finish it.
+    pub(super) fn is_between_heads(&self) -> bool {
+        !self.mid_head.load(Ordering::Relaxed)
     }
 
     /// Whether the other end has not even said which protocol it speaks.
@@ -95,6 +119,13 @@ impl Wire {
     /// Whether the other end has sent something, and all of it has been read.
     pub(super) fn has_read_all(&self) -> bool {
         self.bytes_read.load(Ordering::Relaxed) > 0 && !self.unread.load(Ordering::Relaxed)
+    }
+}
+
+/// Reads first: the notes are shared by the threads that serve one HTTP/2 connection.
+fn set(note: &AtomicBool, to: bool) {
+    if note.load(Ordering::Relaxed) != to {
+        note.store(to, Ordering::Relaxed);
     }
 }
 
@@ -197,8 +228,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Tapped<T> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if read.is_ready() {
-            let count = buf.filled().len() - before;
-            self.wire.bytes_read.fetch_add(count as u64, Ordering::Relaxed);
+            self.wire.read(&buf.filled()[before..]);
         }
         read
     }
@@ -206,7 +236,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Tapped<T> {
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Tapped<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+        self.wire.wrote();
+        Poll::Ready(Ok(written))
     }
 
     fn poll_write_vectored(
@@ -214,7 +246,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Tapped<T> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices))?;
+        self.wire.wrote();
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -213,3 +213,24 @@ async fn words_for_one_hop_end_at_it() {
     running.shutdown.abort();
     running.report().await;
 }
+
+#[tokio::test]
+async fn a_registration_in_flight_ends_before_the_deregistration_begins() {
+    let registry = Moody::new(Mood::Well);
+    let running = start_with(orders().registry(registry.clone()), registry.naming.clone(), hello()).await;
+    running.handle.reached(Phase::Serving).await;
+    registry.mood.send_replace(Mood::Deaf);
+    ask(running.address(), "/").await; // Starts the warm-up, which is written into the registration.
+    while registry.asked.load(Ordering::SeqCst) < 2 {
+        tokio::time::sleep(MS).await;
+    }
+    registry.mood.send_replace(Mood::Well); // For the next call; that one stays without an answer.
+    running.shutdown.shut_down();
+    while registry.deregistered.load(Ordering::SeqCst) < 1 {
+        tokio::time::sleep(MS).await;
+    }
+    assert_eq!(registry.registering.load(Ordering::SeqCst), 0, "it would register the instance again");
+    let naming = registry.naming.clone();
+    assert!(running.report().await.is_clean());
+    assert!(naming.subscribe(&service()).await.unwrap().latest().instances().is_empty());
+}

@@ -3,6 +3,7 @@
 //! The spans that make tests wait (quiet period, limits) are set short; nothing sleeps and hopes.
 
 mod alone;
+mod end;
 mod greeter;
 mod leave;
 mod moody;

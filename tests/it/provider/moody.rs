@@ -9,6 +9,8 @@ pub(super) struct Moody {
     pub(super) mood: watch::Sender<Mood>,
     pub(super) asked: Arc<AtomicU64>,
     pub(super) deregistered: Arc<AtomicU64>,
+    /// Registrations under way.
+    pub(super) registering: Arc<AtomicU64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,6 +28,7 @@ impl Moody {
             mood: watch::Sender::new(mood),
             asked: Arc::default(),
             deregistered: Arc::default(),
+            registering: Arc::default(),
         }
     }
 
@@ -43,6 +46,15 @@ impl Moody {
     }
 }
 
+/// Counts a registration as over when it goes out of scope.
+struct Over(Arc<AtomicU64>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl Register for Moody {
     fn register<'a>(
         &'a self,
@@ -50,7 +62,10 @@ impl Register for Moody {
         instance: &'a Instance,
     ) -> BoxFuture<'a, Result<(), naming::Error>> {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        Box::pin(async {
+        self.registering.fetch_add(1, Ordering::SeqCst);
+        let over = Over(self.registering.clone());
+        Box::pin(async move {
+            let _over = over;
             self.judge().await?;
             self.naming.register(service, instance).await
         })

@@ -192,6 +192,28 @@ async fn a_request_on_a_kept_connection_that_nobody_has_read_yet_is_answered() {
 }
 
 #[tokio::test]
+async fn a_head_that_has_begun_on_a_kept_connection_is_waited_for() {
+    let running = run_server().await;
+    let mut stream = running.connect().await;
+    let mut answer = [0; 1024];
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: orders\r\n\r\n").await.unwrap();
+    let length = stream.read(&mut answer).await.unwrap();
+    assert!(answer[..length].starts_with(b"HTTP/1.1 200"));
+    stream.write_all(b"GET / HTTP/1.1\r\nho").await.unwrap();
+    running.drain();
+    while TcpStream::connect(running.addr).await.is_ok() {
+        task::yield_now().await;
+    }
+    // Longer than what has been sent may take to be read: the head itself is waited for.
+    assert!(time::timeout(Duration::from_millis(100), stream.read(&mut answer)).await.is_err());
+    stream.write_all(b"st: orders\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok"), "{answer:?}");
+    assert_eq!(running.server.await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn a_connection_in_the_queue_of_the_port_is_served() {
     let listener = listen().await;
     let addr = listener.local_addr().unwrap();
