@@ -3,9 +3,11 @@
 //! Pure: a [`Command`] and the moment go in, [`Event`]s come out. Every client has at most one publication
 //! per service, of one instance or of several; publishing again replaces it. Where several clients publish
 //! the same instance (one address, one cluster), readers see the newest publication, and the one before it
-//! again when that goes.
+//! again when that goes. Over what is published lies what operators and the service's record say.
 
 use super::command::{Change, Client, Command, Event};
+use super::fact::{Kind, Overrides, ServiceRecord};
+use super::overlay::Overlay;
 use super::removals::Removals;
 use crate::model::{
     Group, Instance, InstanceKey, Namespace, Reason, Removal, ServiceKey, ServiceName, Snapshot, UnixMillis,
@@ -13,11 +15,11 @@ use crate::model::{
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// All services that have instances.
+/// All services that have instances, or of which something is said.
 #[derive(Debug)]
 pub(crate) struct Catalog {
     services: HashMap<ServiceKey, Service>,
-    /// The keys of `services` by group, sorted.
+    /// Those of `services` that readers find, by group, sorted.
     names: BTreeMap<(Namespace, Group), BTreeSet<ServiceName>>,
     publications: HashMap<Client, HashMap<ServiceKey, Vec<InstanceKey>>>,
     /// Length of all `publications` together.
@@ -35,6 +37,8 @@ pub(crate) struct Catalog {
 struct Service {
     revision: u64,
     instances: BTreeMap<InstanceKey, Claims>,
+    record: Option<Arc<ServiceRecord>>,
+    overlay: Overlay,
     /// The list at `revision`, once somebody has read it.
     snapshot: Option<Arc<Snapshot>>,
 }
@@ -76,6 +80,8 @@ impl Catalog {
                 self.set_health(&client, &service, healthy, now)
             }
             Command::Forget { client } => self.forget(&client, now),
+            Command::Describe { service, record } => self.describe(&service, record, now),
+            Command::Override { service, key, overrides } => self.lay_over(&service, &key, overrides, now),
         }
     }
 
@@ -110,14 +116,21 @@ impl Catalog {
         self.publications.get(client).map_or(0, HashMap::len)
     }
 
-    /// The services of a group that have instances, sorted.
+    /// Of which kind a service is, by its record or its instances; nothing when it has neither.
+    pub(crate) fn kind(&self, service: &ServiceKey) -> Option<Kind> {
+        let Service { record, instances, .. } = self.services.get(service)?;
+        let of_record = record.as_ref().map(|record| record.kind);
+        of_record.or_else(|| Some(Kind::of(&instances.values().next()?.last()?.instance)))
+    }
+
+    /// The services of a group that have instances or were created by name, sorted.
     pub(crate) fn names(&self, namespace: &Namespace, group: &Group) -> Option<&BTreeSet<ServiceName>> {
         self.names.get(&(namespace.clone(), group.clone()))
     }
 
-    /// Number of services that have instances.
+    /// Number of services that have instances or were created by name.
     pub(crate) fn services_len(&self) -> usize {
-        self.services.len()
+        self.names.values().map(BTreeSet::len).sum()
     }
 
     /// Number of instances in all services.
@@ -140,7 +153,7 @@ impl Catalog {
         if before.is_empty() && wanted.is_empty() {
             return Vec::new();
         }
-        let floor = self.empty_revision;
+        let floor = self.empty_revision; // Not by `service`: the borrow would take in `removals`.
         let state = self.services.entry(service.clone()).or_insert_with_key(|key| Service::new(key, floor));
         let len_before = state.instances.len();
         let leaving = before.into_iter().filter(|key| !wanted.contains_key(key)).map(|key| (key, None));
@@ -148,7 +161,7 @@ impl Catalog {
         let coming = wanted.into_iter().map(|(key, instance)| (key, Some(instance)));
         let mut changes = Vec::new();
         for (key, instance) in leaving.into_iter().chain(coming) {
-            let listed = state.listed(&key).cloned();
+            let listed = state.listed(&key);
             let change = match instance {
                 Some(instance) => state.put(client, instance, now),
                 None => state.take(client, &key, reason, now),
@@ -178,16 +191,18 @@ impl Catalog {
         before
     }
 
-    /// Enters a service into the index by name, or drops it when it has no instance left.
+    /// Enters a service into the index by name or takes it out, and drops it when there is nothing to it.
     fn settle(&mut self, service: &ServiceKey) {
         let group = (service.namespace.clone(), service.group.clone());
         let Some(state) = self.services.get(service) else { return };
-        if !state.instances.is_empty() {
+        if state.is_found() {
             self.names.entry(group).or_default().insert(service.name.clone());
             return;
         }
-        self.empty_revision = self.empty_revision.max(state.revision);
-        self.services.remove(service);
+        if state.record.is_none() && state.overlay.is_clear_of_overrides() {
+            self.empty_revision = self.empty_revision.max(state.revision);
+            self.services.remove(service);
+        }
         if let Some(names) = self.names.get_mut(&group) {
             names.remove(&service.name);
             if names.is_empty() {
@@ -209,6 +224,52 @@ impl Catalog {
         changed.map(|key| event(service, key.clone(), Change::Changed)).collect()
     }
 
+    fn describe(
+        &mut self,
+        service: &ServiceKey,
+        record: Option<Arc<ServiceRecord>>,
+        now: UnixMillis,
+    ) -> Vec<Event> {
+        let state = self.service(service);
+        let metadata = record.as_ref().map(|record| record.metadata.clone());
+        state.overlay.lay_over_all(&metadata.unwrap_or_default());
+        state.record = record;
+        let keys: Vec<InstanceKey> = state.instances.keys().cloned().collect();
+        if !keys.is_empty() {
+            state.touch(now);
+        }
+        self.settle(service);
+        keys.into_iter().map(|key| event(service, key, Change::Changed)).collect()
+    }
+
+    fn lay_over(
+        &mut self,
+        service: &ServiceKey,
+        key: &InstanceKey,
+        overrides: Option<Overrides>,
+        now: UnixMillis,
+    ) -> Vec<Event> {
+        let state = self.service(service);
+        let listed = state.listed(key);
+        state.overlay.lay_over(key, overrides);
+        let there = state.instances.contains_key(key);
+        let hidden = listed.filter(|_| state.listed(key).is_none());
+        if there {
+            state.touch(now);
+        }
+        if let Some(hidden) = hidden {
+            self.removals.record(service, Removal::new(&hidden, Reason::Disabled), now);
+        }
+        self.settle(service);
+        there.then(|| event(service, key.clone(), Change::Changed)).into_iter().collect()
+    }
+
+    /// A service, made if it is not there; whoever changes it settles it.
+    fn service(&mut self, service: &ServiceKey) -> &mut Service {
+        let floor = self.empty_revision;
+        self.services.entry(service.clone()).or_insert_with_key(|key| Service::new(key, floor))
+    }
+
     fn forget(&mut self, client: &Client, now: UnixMillis) -> Vec<Event> {
         let Some(services) = self.publications.get(client) else { return Vec::new() };
         let services: Vec<ServiceKey> = services.keys().cloned().collect();
@@ -222,22 +283,33 @@ impl Service {
     /// A service as it was before its first instance: everyone may have read its empty list.
     fn new(service: &ServiceKey, empty_revision: u64) -> Self {
         let snapshot = Some(empty(service, empty_revision));
-        Self { revision: empty_revision, instances: BTreeMap::new(), snapshot }
+        Self {
+            revision: empty_revision,
+            instances: BTreeMap::new(),
+            record: None,
+            overlay: Overlay::default(),
+            snapshot,
+        }
+    }
+
+    /// Whether readers of names find it.
+    fn is_found(&self) -> bool {
+        !self.instances.is_empty() || self.record.as_ref().is_some_and(|record| record.lasting)
     }
 
     fn snapshot(&mut self, service: &ServiceKey) -> Arc<Snapshot> {
-        let (revision, claims) = (self.revision, self.instances.values());
+        let (revision, claims, overlay) = (self.revision, self.instances.values(), &self.overlay);
         let make = || {
-            let shown = claims.filter_map(|claims| claims.last()).map(|claim| claim.instance.clone());
+            let shown = claims.filter_map(|claims| claims.last()).map(|claim| overlay.show(&claim.instance));
             Arc::new(Snapshot::new(service.clone(), revision, shown.collect()))
         };
         self.snapshot.get_or_insert_with(make).clone()
     }
 
     /// The instance as readers are given it; nothing when they are not.
-    fn listed(&self, key: &InstanceKey) -> Option<&Instance> {
+    fn listed(&self, key: &InstanceKey) -> Option<Instance> {
         let shown = &self.instances.get(key)?.last()?.instance;
-        shown.enabled.then_some(shown)
+        self.overlay.gives(shown).then(|| self.overlay.show(shown))
     }
 
     /// Moves the revision on if anyone has read the present one.

@@ -4,7 +4,9 @@
 //! instances; the catalog answers with [`Event`]s.
 
 use super::error::Refusal;
+use super::fact::{Overrides, ServiceRecord};
 use crate::model::{Address, Instance, InstanceKey, Lease, Reason, ServiceKey};
+use std::sync::Arc;
 
 /// Whoever publishes instances, and whose end takes them off.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -13,6 +15,8 @@ pub(crate) enum Client {
     Connection(ConnectionId),
     /// An instance that is registered over HTTP and kept by heartbeats for its address, whoever sends them.
     Heartbeats(Address),
+    /// The storage: a persistent instance, which stays until it is taken off.
+    Kept(InstanceKey),
 }
 
 /// One gRPC connection in the life of this process.
@@ -31,6 +35,10 @@ pub(crate) enum Command {
     SetHealth { client: Client, service: ServiceKey, healthy: bool },
     /// Takes off whatever `client` publishes anywhere: it is gone.
     Forget { client: Client },
+    /// Says what holds for a service as a whole; nothing does any more without a record.
+    Describe { service: ServiceKey, record: Option<Arc<ServiceRecord>> },
+    /// Lays what operators have set over an instance, which need not be there.
+    Override { service: ServiceKey, key: InstanceKey, overrides: Option<Overrides> },
 }
 
 /// A change that readers of a service can see.
@@ -62,7 +70,7 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// Whether these instances may be published together.
+    /// Whether these instances may be published together by a client that keeps them alive.
     ///
     /// # Errors
     /// With the first rule that one of them breaks.
@@ -70,13 +78,17 @@ impl Limits {
         if instances.len() > BATCH_MAX {
             return Err(Refusal::TooMany { what: "instances in one request", max: BATCH_MAX });
         }
+        if instances.iter().any(|instance| !instance.ephemeral) {
+            return Err(Refusal::Persistent);
+        }
         instances.iter().try_for_each(|instance| self.check_one(instance))
     }
 
-    fn check_one(self, instance: &Instance) -> Result<(), Refusal> {
-        if !instance.ephemeral {
-            return Err(Refusal::Persistent);
-        }
+    /// Whether an instance of either kind keeps to the rules.
+    ///
+    /// # Errors
+    /// With the first rule that it breaks.
+    pub(crate) fn check_one(self, instance: &Instance) -> Result<(), Refusal> {
         let (chars, max) = (instance.metadata.chars(), self.metadata_chars_max);
         if chars > max {
             return Err(Refusal::MetadataTooLong { chars, max });

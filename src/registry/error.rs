@@ -1,11 +1,14 @@
 //! What the starter of a registry, and what its callers can be told.
 
-use crate::model::{InvalidLease, InvalidName};
+use super::fact::Kind;
+use super::storage::StorageError;
+use crate::model::{InvalidLease, InvalidName, ServiceKey};
 use crate::protocol::entity::InvalidInstance;
 use crate::protocol::form::InvalidForm;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Why a registry could not start.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +54,14 @@ pub enum Error {
         /// The directory that was given.
         path: PathBuf,
     },
+    /// What the data directory holds cannot be read.
+    #[error("data-dir: cannot read what {} holds", path.display())]
+    Stored {
+        /// The directory that was given.
+        path: PathBuf,
+        /// Why it cannot be.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 /// Why a request was refused. Its text names what is wrong and what is accepted.
@@ -66,8 +77,18 @@ pub(crate) enum Refusal {
     Lease(#[from] InvalidLease),
     #[error("metadata of {chars} characters are too long: accepted are up to {max}")]
     MetadataTooLong { chars: usize, max: usize },
-    #[error("persistent instances are not supported: accepted is ephemeral=true")]
+    #[error("what a connection or heartbeats keep alive is ephemeral: accepted is ephemeral=true")]
     Persistent,
+    /// Nacos' words, which scripts know.
+    #[error(
+        "Current service {} is {} service, can't register {} instance.",
+        service.grouped(), kind.as_str(), kind.other().as_str()
+    )]
+    OtherKind { service: ServiceKey, kind: Kind },
+    #[error("the change could not be stored, and was not made")]
+    Storage(#[source] Arc<StorageError>),
+    #[error("{max} changes wait to be stored, and no more can: try again")]
+    Busy { max: usize },
     #[error("request type {given:?} is not supported: accepted is {accepted}")]
     RequestType { given: String, accepted: &'static str },
     #[error("too many {what}: accepted are up to {max}")]

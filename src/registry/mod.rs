@@ -3,24 +3,34 @@
 //! Whatever the wire form, HTTP or gRPC, a change takes one way: it becomes a `Command`; the `Hub`, which
 //! owns everything, has the `Catalog` apply it, a pure function that answers with `Event`s; subscribers are
 //! noted, and their connections' own tasks push the new list. Reads take a list that is made once for each
-//! revision. Instances are ephemeral: those of a connection go when it ends, those registered over HTTP when
-//! their heartbeats stop.
+//! revision.
+//!
+//! Ephemeral instances live in memory: those of a connection go when it ends, those registered over HTTP when
+//! their heartbeats stop. What must outlive the process (persistent instances, what is said of services, and
+//! what operators set) is a `Write`: the `clerk` appends the `Fact`s that it comes to to a `Storage`, many
+//! at a time, and only then does the catalog have them, and the caller an answer.
 //!
 //! [`Registry`] is all of it on two ports, as `graceful registry` runs it.
 
 mod catalog;
+mod clerk;
 mod command;
 mod data_dir;
 mod error;
 mod expiry;
+mod fact;
 mod grpc;
 mod http;
 mod hub;
+mod ledger;
+mod overlay;
 mod push;
 mod query;
 mod removals;
 mod server;
 mod settings;
+mod storage;
+mod write;
 
 pub use error::Error;
 pub use server::Registry;

@@ -4,10 +4,12 @@ use super::data_dir::DataDir;
 use super::error::Error;
 use super::hub::Hub;
 use super::settings::Settings;
-use super::{grpc, http};
+use super::storage::{Embedded, Memory, Storage, StorageError};
+use super::{clerk, grpc, http};
 use crate::Clock;
 use crate::provider::serve::server::{self, Bounds, Wire};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -39,12 +41,13 @@ pub struct Registry {
     grpc_addr: SocketAddr,
     hub: Arc<Hub>,
     connections_max: usize,
+    storage: Box<dyn Storage>,
     /// Held until the end.
     _data_dir: Option<DataDir>,
 }
 
 impl Registry {
-    /// Takes the data directory and the ports.
+    /// Takes the data directory with all that is in it, and the ports.
     ///
     /// # Errors
     /// When a setting is wrong, or something that it names cannot be had; the error says which.
@@ -53,8 +56,9 @@ impl Registry {
         let data_dir = settings.data_dir.as_deref().map(DataDir::lock).transpose()?;
         let ((http, http_addr), (grpc, grpc_addr)) = listen_both(&settings).await?;
         let hub = Arc::new(Hub::new(Clock::system(), settings.limits()));
+        let storage = open(settings.data_dir.as_deref(), &hub)?;
         let connections_max = settings.connections_max;
-        Ok(Self { http, grpc, http_addr, grpc_addr, hub, connections_max, _data_dir: data_dir })
+        Ok(Self { http, grpc, http_addr, grpc_addr, hub, connections_max, storage, _data_dir: data_dir })
     }
 
     /// Where the HTTP API is.
@@ -74,7 +78,7 @@ impl Registry {
     /// Dropping this cuts all connections.
     #[expect(clippy::missing_panics_doc, reason = "a TCP connection has an address at its other end")]
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
-        let Self { http, grpc, hub, connections_max, .. } = self;
+        let Self { _data_dir, storage, http, grpc, hub, connections_max, .. } = self; // Dropped from the right to the left.
         let (close, closing) = watch::channel(false);
         let closed = || {
             let mut closing = closing.clone();
@@ -97,8 +101,24 @@ impl Registry {
             hub.freeze();
             close.send_replace(true);
         };
-        tokio::join!(serve_http, serve_grpc, work);
+        tokio::join!(serve_http, serve_grpc, clerk::keep(&hub, &*storage, closed()), work);
     }
+}
+
+/// Opens the storage, and gives the hub what is in it.
+fn open(data_dir: Option<&Path>, hub: &Hub) -> Result<Box<dyn Storage>, Error> {
+    let Some(path) = data_dir else {
+        tracing::warn!(
+            "no data-dir: persistent instances and what operators set are lost when this process ends"
+        );
+        return Ok(Box::new(Memory));
+    };
+    let cannot = |source: StorageError| Error::Stored { path: path.to_owned(), source: source.into() };
+    let storage = Embedded::open(path).map_err(cannot)?;
+    let facts = storage.replay().map_err(cannot)?;
+    tracing::info!(facts = facts.len(), "data directory read");
+    hub.restore(facts);
+    Ok(Box::new(storage))
 }
 
 type Bound = (TcpListener, SocketAddr);

@@ -24,8 +24,9 @@ pub struct Settings {
     pub http_port: u16,
     /// Port of the gRPC API; 0 takes any. By default the HTTP port + 1000, where clients look for it.
     pub grpc_port: Option<u16>,
-    /// Directory that belongs to this registry alone while it runs; made if it is absent. It holds a lock
-    /// and nothing else yet, as all instances are ephemeral and live in memory. Default: none.
+    /// Directory that belongs to this registry alone while it runs; made if it is absent. It holds what must
+    /// be there after a restart: persistent instances, services that were created, what operators set.
+    /// Default: none, and then these live in memory and are lost with the process.
     pub data_dir: Option<PathBuf>,
     /// Lets everyone who reaches the ports read and change everything. Default false.
     pub no_auth: bool,

@@ -10,5 +10,6 @@ mod instance_client;
 mod notice;
 mod provider;
 mod registry;
+mod registry_kept;
 mod shop;
 mod tidy;

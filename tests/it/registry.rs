@@ -31,7 +31,11 @@ impl Running {
     }
 
     pub(crate) async fn start_on(http_port: u16) -> Self {
-        let registry = Registry::bind(Settings { http_port, ..Settings::default() }).await.unwrap();
+        Self::start_with(Settings { http_port, ..Settings::default() }).await
+    }
+
+    pub(crate) async fn start_with(settings: Settings) -> Self {
+        let registry = Registry::bind(settings).await.unwrap();
         let (stop, stopped) = oneshot::channel();
         let (http, grpc) = (registry.http_addr(), registry.grpc_addr());
         let served = tokio::spawn(registry.serve(async { stopped.await.unwrap_or_default() }));
@@ -173,8 +177,6 @@ async fn wrong_input_is_answered_with_what_is_wrong_and_what_is_accepted() {
         ("POST", &format!("{one}&healthy=yes"), 400, "true or false"),
         ("POST", &format!("{one}&metadata=%7B"), 400, "metadata is not valid JSON"),
         ("POST", &format!("{one}&metadata=preserved.heart.beat.timeout=1"), 400, "interval"),
-        ("POST", &format!("{one}&ephemeral=false"), 400, "accepted is ephemeral=true"),
-        ("DELETE", &format!("{one}&ephemeral=false"), 400, "accepted is ephemeral=true"),
         ("DELETE", "/instance?serviceName=orders", 400, "parameter ip is missing"),
         ("GET", one, 404, "no such instance"),
         ("GET", "/instance/list", 400, "parameter serviceName is missing"),

@@ -27,8 +27,9 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "PORT", env = "GRACEFUL_REGISTRY_GRPC_PORT")]
     grpc_port: Option<u16>,
 
-    /// Directory that belongs to this registry alone while it runs, made if it is absent. It holds a lock
-    /// and nothing else yet: all instances are ephemeral and live in memory [default: none].
+    /// Directory that belongs to this registry alone while it runs, made if it is absent. It holds what must
+    /// be there after a restart: persistent instances, services that were created, what operators set
+    /// [default: none; then these are lost with the process].
     #[arg(long, value_name = "DIR", env = "GRACEFUL_REGISTRY_DATA_DIR")]
     data_dir: Option<PathBuf>,
 

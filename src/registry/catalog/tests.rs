@@ -177,6 +177,57 @@ fn who_is_hidden_by_an_older_publication_is_disabled_and_not_gone() {
     assert_eq!(orders.removed(), []);
 }
 
+fn enabled(enabled: bool) -> Overrides {
+    Overrides { enabled: Some(enabled), ..Overrides::default() }
+}
+
+#[test]
+fn what_operators_set_lies_over_every_registration_and_outlives_them() {
+    let mut orders = Orders::new();
+    let (key, orders_key) = (instance(1, 1).key, service("orders"));
+    let set = |overrides| Command::Override { service: service("orders"), key: key.clone(), overrides };
+    orders.publish(1, &[instance(1, 1)]);
+    let revision = orders.revision();
+    assert_eq!(orders.apply(set(Some(enabled(false)))), [Change::Changed]);
+    assert!(orders.revision() > revision);
+    assert!(!orders.list()[0].enabled);
+    assert_eq!(orders.removed(), [(1, Reason::Disabled)]);
+    orders.publish(1, &[]);
+    assert_eq!((orders.list(), orders.0.services_len()), (vec![], 0), "nobody finds what is only overridden");
+    orders.publish(2, &[instance(1, 2)]);
+    assert!(!orders.list()[0].enabled, "another registration, the same word of the operator");
+    assert_eq!(orders.apply(set(None)), [Change::Changed]);
+    assert_eq!((orders.list(), orders.removed()), (vec![instance(1, 2)], vec![]));
+    orders.publish(2, &[]);
+    assert!(orders.0.services.is_empty());
+    assert_eq!(orders.0.kind(&orders_key), None);
+}
+
+#[test]
+fn a_service_that_was_created_is_found_without_instances_and_has_its_kind() {
+    let mut orders = Orders::new();
+    let record = |lasting| ServiceRecord {
+        kind: Kind::Persistent,
+        lasting,
+        protect_threshold: 0.0,
+        metadata: [("graceful.warmup", "60")].into_iter().collect(),
+        selector: crate::registry::fact::Selector::None,
+    };
+    let describe = |record: Option<ServiceRecord>| Command::Describe {
+        service: service("orders"),
+        record: record.map(Arc::new),
+    };
+    orders.apply(describe(Some(record(true))));
+    assert_eq!((orders.0.services_len(), orders.0.kind(&service("orders"))), (1, Some(Kind::Persistent)));
+    orders.publish(1, &[instance(1, 1)]);
+    assert_eq!(orders.list()[0].metadata.get("graceful.warmup"), Some("60"));
+    assert_eq!(orders.apply(describe(Some(record(false)))), [Change::Changed]);
+    orders.withdraw(1);
+    assert_eq!(orders.0.services_len(), 0);
+    orders.apply(describe(None));
+    assert!(orders.0.services.is_empty());
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Publish { client: u64, service: u8, instances: Vec<(u16, u8)> },

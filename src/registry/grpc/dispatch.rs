@@ -157,9 +157,13 @@ fn error_code(refusal: &Refusal) -> i32 {
         | Refusal::Lease(_)
         | Refusal::MetadataTooLong { .. }
         | Refusal::Persistent
+        | Refusal::OtherKind { .. }
         | Refusal::RequestType { .. }
         | Refusal::TooMany { .. } => code::INVALID_PARAM,
         Refusal::Unregistered => code::UNREGISTERED,
-        Refusal::NotFound | Refusal::Full { .. } | Refusal::Closing => code::SERVER_ERROR,
+        Refusal::Busy { .. } => code::OVER_LIMIT,
+        Refusal::NotFound | Refusal::Storage(_) | Refusal::Full { .. } | Refusal::Closing => {
+            code::SERVER_ERROR
+        }
     }
 }

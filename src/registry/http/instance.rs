@@ -9,6 +9,7 @@ use crate::registry::command::Client;
 use crate::registry::error::Refusal;
 use crate::registry::hub::Hub;
 use crate::registry::query::Clusters;
+use crate::registry::write::Write;
 use axum::extract::State;
 use std::sync::Arc;
 
@@ -21,7 +22,11 @@ pub(super) async fn register(
     Parameters(form): Parameters,
 ) -> Result<&'static str, Refusal> {
     let (service, instance) = (form.service()?, form.instance()?);
-    hub.publish(Client::Heartbeats(instance.address().clone()), service, vec![instance])?;
+    if instance.ephemeral {
+        hub.publish(Client::Heartbeats(instance.address().clone()), service, vec![instance])?;
+    } else {
+        hub.write(Write::Register { service, instance }).await?;
+    }
     Ok(OK)
 }
 
@@ -29,10 +34,12 @@ pub(super) async fn deregister(
     State(hub): State<Arc<Hub>>,
     Parameters(form): Parameters,
 ) -> Result<&'static str, Refusal> {
-    if !form.ephemeral()? {
-        return Err(Refusal::Persistent);
+    let (service, key) = (form.service()?, form.instance_key()?);
+    if form.ephemeral()? {
+        hub.withdraw(Client::Heartbeats(key.address), service)?;
+    } else {
+        hub.write(Write::Deregister { service, key }).await?;
     }
-    hub.withdraw(Client::Heartbeats(form.address()?), form.service()?)?;
     Ok(OK)
 }
 

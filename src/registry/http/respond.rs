@@ -33,12 +33,14 @@ fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::Lease(_)
         | Refusal::MetadataTooLong { .. }
         | Refusal::Persistent
+        | Refusal::OtherKind { .. }
         | Refusal::RequestType { .. }
         | Refusal::TooMany { .. } => StatusCode::BAD_REQUEST,
         Refusal::NotFound => StatusCode::NOT_FOUND,
         Refusal::Unregistered => StatusCode::CONFLICT, // Only connections can be, and HTTP has none.
         Refusal::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
-        Refusal::Closing => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::Storage(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        Refusal::Busy { .. } | Refusal::Closing => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

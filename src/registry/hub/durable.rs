@@ -1,0 +1,84 @@
+//! What the hub does with changes that must outlive the process: it queues them for the clerk, and makes
+//! them when they are stored.
+
+use super::{Event, Hub};
+use crate::registry::clerk::{Group, Queue, Waiting};
+use crate::registry::command::Command;
+use crate::registry::error::Refusal;
+use crate::registry::fact::Fact;
+use crate::registry::write::Write;
+use std::collections::VecDeque;
+use tokio::time::Instant;
+
+impl Hub {
+    /// Makes a change that is stored by the time this returns.
+    ///
+    /// # Errors
+    /// When the change breaks a rule or contradicts what is there, when it could not be stored, and when the
+    /// registry ends.
+    ///
+    /// # Cancel safety
+    /// When this is dropped the change may be made all the same.
+    pub(crate) async fn write(&self, write: Write) -> Result<(), Refusal> {
+        if let Write::Register { instance, .. } = &write {
+            self.limits.check_one(instance)?;
+        }
+        let answered = {
+            let mut state = self.state();
+            if state.frozen {
+                return Err(Refusal::Closing);
+            }
+            state.queue.join(write)?
+        };
+        self.asked.notify_one();
+        answered.await.unwrap_or(Err(Refusal::Closing))
+    }
+
+    /// Takes over what a storage has told, before anyone is served.
+    pub(crate) fn restore(&self, facts: Vec<Fact>) {
+        let mut state = self.state();
+        let (now, at) = (self.now(), Instant::now());
+        for fact in facts {
+            state.ledger.enter(fact.clone());
+            state.apply(fact.into(), now, at);
+        }
+    }
+
+    /// Waits until somebody waits for the clerk.
+    ///
+    /// # Cancel safety
+    /// Nobody is missed when this is dropped before it resolves.
+    pub(crate) async fn asked(&self) {
+        while self.state().queue.is_empty() {
+            self.asked.notified().await;
+        }
+    }
+
+    /// Takes everyone who waits out of the queue.
+    pub(crate) fn take_waiting(&self) -> VecDeque<Waiting> {
+        Queue::take(&mut self.state().queue)
+    }
+
+    /// Decides what everyone who waits asks for; the ledger has it from here on, readers do not.
+    pub(crate) fn decide(&self) -> Group {
+        let mut state = self.state();
+        let state = &mut *state;
+        Group::decide(state.queue.take(), &mut state.ledger, &state.catalog, state.instances_max)
+    }
+
+    /// Shows readers what is stored, also while the registry ends.
+    pub(crate) fn settle(&self, facts: Vec<Fact>) {
+        let (mut state, now) = (self.state(), Instant::now());
+        let before = state.expiry.next();
+        let at = self.now();
+        let events: Vec<Event> =
+            facts.into_iter().flat_map(|fact| state.apply(Command::from(fact), at, now)).collect();
+        self.finish(state, before, &events);
+    }
+
+    /// Enters into the ledger what a group that was not stored was to replace.
+    pub(crate) fn undo(&self, facts: impl Iterator<Item = Fact>) {
+        let mut state = self.state();
+        facts.for_each(|fact| _ = state.ledger.enter(fact));
+    }
+}

@@ -1,0 +1,135 @@
+//! All facts, in memory: what the next change is decided on.
+//!
+//! Pure. The ledger runs ahead of the catalog by the one group of facts that is being stored. Readers see
+//! the catalog, so nobody is told of what may yet fail; a change that comes next is decided on the ledger, so
+//! it cannot contradict what is under way.
+
+use super::fact::{Fact, Overrides, ServiceRecord};
+use crate::model::{Instance, InstanceKey, ServiceKey};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// The newest fact about each subject.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    services: HashMap<ServiceKey, Entries>,
+    instances: usize,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    record: Option<Arc<ServiceRecord>>,
+    instances: BTreeMap<InstanceKey, Instance>,
+    overrides: BTreeMap<InstanceKey, Overrides>,
+}
+
+impl Ledger {
+    /// Enters a fact, and returns the one that it replaces: entered in its turn, that undoes it.
+    pub(crate) fn enter(&mut self, fact: Fact) -> Fact {
+        let service = fact.service().clone();
+        let entries = self.services.entry(service.clone()).or_default();
+        let before = match fact {
+            Fact::Instance { service, key, instance } => {
+                let came = usize::from(instance.is_some());
+                let instance = replace(&mut entries.instances, &key, instance);
+                self.instances = self.instances + came - usize::from(instance.is_some());
+                Fact::Instance { service, key, instance }
+            }
+            Fact::Service { service, record } => {
+                Fact::Service { service, record: std::mem::replace(&mut entries.record, record) }
+            }
+            Fact::Overrides { service, key, overrides } => {
+                let overrides = replace(&mut entries.overrides, &key, overrides);
+                Fact::Overrides { service, key, overrides }
+            }
+        };
+        if entries.record.is_none() && entries.instances.is_empty() && entries.overrides.is_empty() {
+            self.services.remove(&service);
+        }
+        before
+    }
+
+    /// A persistent instance as it was registered.
+    pub(crate) fn instance(&self, service: &ServiceKey, key: &InstanceKey) -> Option<&Instance> {
+        self.services.get(service)?.instances.get(key)
+    }
+
+    /// Whether a service has persistent instances.
+    pub(crate) fn has_instances(&self, service: &ServiceKey) -> bool {
+        self.services.get(service).is_some_and(|entries| !entries.instances.is_empty())
+    }
+
+    /// What is said of a service.
+    pub(crate) fn record(&self, service: &ServiceKey) -> Option<&Arc<ServiceRecord>> {
+        self.services.get(service)?.record.as_ref()
+    }
+
+    /// Number of persistent instances.
+    pub(crate) fn instances_len(&self) -> usize {
+        self.instances
+    }
+}
+
+fn replace<V>(of_one: &mut BTreeMap<InstanceKey, V>, key: &InstanceKey, value: Option<V>) -> Option<V> {
+    match value {
+        Some(value) => of_one.insert(key.clone(), value),
+        None => of_one.remove(key),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::fact::{Kind, Selector};
+    use proptest::prelude::*;
+
+    fn fact() -> impl Strategy<Value = Fact> {
+        let subject = (0u16..2, 0u8..3, prop::option::of(any::<bool>()));
+        subject.prop_map(|(port, kind, value)| {
+            let service: ServiceKey = "orders".parse().unwrap();
+            let address = crate::model::Address::new("10.0.0.7", port).unwrap();
+            let instance = Instance { ephemeral: false, ..Instance::new(address) };
+            let key = instance.key.clone();
+            match kind {
+                0 => {
+                    let instance = value.map(|enabled| Instance { enabled, ..instance });
+                    Fact::Instance { service, key, instance }
+                }
+                1 => {
+                    let overrides =
+                        value.map(|enabled| Overrides { enabled: Some(enabled), ..Overrides::default() });
+                    Fact::Overrides { service, key, overrides }
+                }
+                _ => {
+                    let record = value.map(|lasting| ServiceRecord {
+                        kind: Kind::Persistent,
+                        lasting,
+                        protect_threshold: 0.0,
+                        metadata: crate::model::Metadata::new(),
+                        selector: Selector::None,
+                    });
+                    Fact::Service { service, record: record.map(Arc::new) }
+                }
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_undone_backwards_leaves_no_trace(
+            before in prop::collection::vec(fact(), 0..12),
+            group in prop::collection::vec(fact(), 0..12),
+        ) {
+            let mut ledger = Ledger::default();
+            for fact in before {
+                ledger.enter(fact);
+            }
+            let as_it_was = format!("{ledger:?}");
+            let undo: Vec<Fact> = group.into_iter().map(|fact| ledger.enter(fact)).collect();
+            for fact in undo.into_iter().rev() {
+                ledger.enter(fact);
+            }
+            prop_assert_eq!(format!("{ledger:?}"), as_it_was);
+        }
+    }
+}

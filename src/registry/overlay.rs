@@ -1,0 +1,97 @@
+//! What readers see of an instance, when others than itself have had their say.
+//!
+//! Pure. An operator's word on the instance counts most, then what is said of the whole service, then the
+//! registration. Only keys of metadata that configure are laid over a whole service: those that tell about
+//! one process would make all instances the same one.
+
+use super::fact::Overrides;
+use crate::model::{Instance, InstanceKey, Metadata, key};
+use std::collections::BTreeMap;
+
+/// Keys of a service's metadata with this prefix hold for each of its instances.
+const PREFIX: &str = "graceful.";
+/// Keys that tell about one process, and hold for no other.
+const OF_ONE_PROCESS: [&str; 5] =
+    [key::VERSION, key::EPOCH, key::WARM_UP_START, key::LEAVING, "graceful.notice.key"];
+
+/// What lies over the registrations of one service.
+#[derive(Debug, Default)]
+pub(super) struct Overlay {
+    of_all: Metadata,
+    of_one: BTreeMap<InstanceKey, Overrides>,
+}
+
+impl Overlay {
+    /// Takes what is said of the whole service from its metadata.
+    pub(super) fn lay_over_all(&mut self, metadata: &Metadata) {
+        let holds = |key: &str| key.starts_with(PREFIX) && !OF_ONE_PROCESS.contains(&key);
+        self.of_all = metadata.iter().filter(|(key, _)| holds(key)).collect();
+    }
+
+    /// Takes what operators have set on one instance, in the place of what they had set before.
+    pub(super) fn lay_over(&mut self, key: &InstanceKey, overrides: Option<Overrides>) {
+        match overrides {
+            Some(overrides) => self.of_one.insert(key.clone(), overrides),
+            None => self.of_one.remove(key),
+        };
+    }
+
+    /// Whether nothing is laid over one instance or another.
+    pub(super) fn is_clear_of_overrides(&self) -> bool {
+        self.of_one.is_empty()
+    }
+
+    /// Whether readers are given an instance with this registration.
+    pub(super) fn gives(&self, registered: &Instance) -> bool {
+        let set = self.of_one.get(&registered.key).and_then(|overrides| overrides.enabled);
+        set.unwrap_or(registered.enabled)
+    }
+
+    /// The instance as readers see it.
+    pub(super) fn show(&self, registered: &Instance) -> Instance {
+        let mut shown = registered.clone();
+        if !self.of_all.is_empty() {
+            shown.metadata = shown.metadata.iter().chain(self.of_all.iter()).collect();
+        }
+        let Some(set) = self.of_one.get(&registered.key) else { return shown };
+        shown.enabled = set.enabled.unwrap_or(shown.enabled);
+        shown.weight = set.weight.unwrap_or(shown.weight);
+        if !set.metadata.is_empty() {
+            shown.metadata = shown.metadata.iter().chain(set.metadata.iter()).collect();
+        }
+        shown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Weight;
+
+    #[test]
+    fn an_operator_counts_more_than_the_service_and_that_more_than_the_registration() {
+        let words = [("a", "1"), ("graceful.warmup", "10"), ("graceful.warmup.floor", "0.5")];
+        let registered =
+            Instance::new("10.0.0.7:80".parse().unwrap()).with_metadata(words.into_iter().collect());
+        let mut overlay = Overlay::default();
+        let of_all = [("graceful.warmup", "60"), ("graceful.notice", "true"), (key::EPOCH, "7"), ("a", "2")];
+        overlay.lay_over_all(&of_all.into_iter().collect());
+        let (weight, metadata) =
+            (Weight::new(0.5).unwrap(), Metadata::from_iter([("graceful.notice", "false")]));
+        let overrides = Overrides { enabled: Some(false), weight: Some(weight), metadata };
+        overlay.lay_over(&registered.key, Some(overrides));
+        assert!(!overlay.gives(&registered));
+        let shown = overlay.show(&registered);
+        assert_eq!((shown.enabled, shown.weight), (false, weight));
+        let expected = [
+            ("a", "1"),
+            ("graceful.notice", "false"),
+            ("graceful.warmup", "60"),
+            ("graceful.warmup.floor", "0.5"),
+        ];
+        assert_eq!(shown.metadata, expected.into_iter().collect());
+        overlay.lay_over(&registered.key, None);
+        assert!(overlay.gives(&registered));
+        assert_eq!(overlay.show(&registered).metadata.get("graceful.notice"), Some("true"));
+    }
+}

@@ -1,0 +1,85 @@
+//! Changes that are durable before they are answered, and the facts that they come to.
+//!
+//! Pure: a change, the ledger and the catalog go in; facts, or a refusal, come out.
+
+use super::catalog::Catalog;
+use super::error::Refusal;
+use super::fact::{Fact, Kind};
+use super::ledger::Ledger;
+use crate::model::{Instance, InstanceKey, ServiceKey};
+
+/// A change to be stored.
+#[derive(Clone, Debug)]
+pub(crate) enum Write {
+    /// Registers a persistent instance, or registers it anew.
+    Register { service: ServiceKey, instance: Instance },
+    /// Takes a persistent instance off; that there is none is a success.
+    Deregister { service: ServiceKey, key: InstanceKey },
+}
+
+/// What a change is decided on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Present<'a> {
+    pub(crate) ledger: &'a Ledger,
+    pub(crate) catalog: &'a Catalog,
+    /// Instances in all.
+    pub(crate) instances_max: usize,
+}
+
+impl Write {
+    /// The facts that make the change; none when all is as it should be.
+    ///
+    /// # Errors
+    /// When the change contradicts what is there, or a bound is reached.
+    pub(crate) fn decide(self, present: Present<'_>) -> Result<Vec<Fact>, Refusal> {
+        let Present { ledger, .. } = present;
+        match self {
+            Self::Register { service, instance } => {
+                let known = ledger.instance(&service, &instance.key);
+                if known == Some(&instance) {
+                    return Ok(Vec::new());
+                }
+                present.admits(&service, Kind::Persistent)?;
+                if known.is_none() {
+                    present.has_room()?;
+                }
+                let key = instance.key.clone();
+                Ok(vec![Fact::Instance { service, key, instance: Some(instance) }])
+            }
+            Self::Deregister { service, key } => {
+                let known = ledger.instance(&service, &key).is_some();
+                Ok(known.then_some(Fact::Instance { service, key, instance: None }).into_iter().collect())
+            }
+        }
+    }
+}
+
+impl Present<'_> {
+    /// The kind of a service; nothing where nobody knows it.
+    pub(crate) fn kind(self, service: &ServiceKey) -> Option<Kind> {
+        if let Some(record) = self.ledger.record(service) {
+            return Some(record.kind);
+        }
+        if self.ledger.has_instances(service) {
+            return Some(Kind::Persistent);
+        }
+        self.catalog.kind(service)
+    }
+
+    /// Whether a service takes instances of this kind.
+    pub(crate) fn admits(self, service: &ServiceKey, kind: Kind) -> Result<(), Refusal> {
+        match self.kind(service) {
+            Some(other) if other != kind => Err(Refusal::OtherKind { service: service.clone(), kind: other }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn has_room(self) -> Result<(), Refusal> {
+        // What is being stored is in the ledger and not in the catalog yet, and so counts once at least.
+        let held = self.catalog.published_len().max(self.ledger.instances_len());
+        if held >= self.instances_max {
+            return Err(Refusal::Full { max: self.instances_max });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,197 @@
+//! What the registry keeps: it is there again after an orderly end, and after none.
+
+use super::registry::{Running, SOON};
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::thread;
+use tower_graceful::registry::{Error, Registry, Settings};
+
+const LIST: &str = "/instance/list?serviceName=orders";
+
+/// A directory that goes with the test.
+pub(crate) struct Directory(pub(crate) PathBuf);
+
+impl Directory {
+    pub(crate) fn new(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        Settings { http_port: 0, data_dir: Some(self.0.clone()), ..Settings::default() }
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn one(port: u16) -> String {
+    format!("/instance?serviceName=orders&ip=10.0.0.7&port={port}&ephemeral=false")
+}
+
+#[tokio::test]
+async fn a_persistent_instance_outlives_the_registry_and_an_ephemeral_one_does_not() {
+    let directory = Directory::new("kept");
+    let registry = Running::start_with(directory.settings()).await;
+    let registered = registry.send("POST", &format!("{}&weight=3&metadata=zone=a", one(80)), "").await;
+    assert_eq!(registered, (200, "ok".to_owned()));
+    assert_eq!(registry.send("POST", &one(81), "").await.0, 200);
+    let fleeting = "/instance?serviceName=mail&ip=10.0.0.7&port=90";
+    assert_eq!(registry.send("POST", fleeting, "").await.0, 200);
+    assert_eq!(registry.send("DELETE", &one(81), "").await.0, 200);
+    assert_eq!(registry.send("DELETE", &one(81), "").await.0, 200, "nothing there is a success");
+    let (_, before) = registry.send("GET", LIST, "").await;
+    registry.stop().await;
+
+    let registry = Running::start_with(directory.settings()).await;
+    let (_, after) = registry.send("GET", LIST, "").await;
+    for part in [r#""port":80"#, r#""weight":3.0"#, r#""ephemeral":false"#, r#""metadata":{"zone":"a"}"#] {
+        assert!(before.contains(part) && after.contains(part), "{part}: {before} {after}");
+    }
+    assert!(!after.contains(r#""port":81"#), "{after}");
+    assert!(registry.send("GET", "/instance/list?serviceName=mail", "").await.1.contains(r#""hosts":[]"#));
+    // Heartbeats and the other kind's deregistration do not touch it.
+    let ephemeral = one(80).replace("ephemeral=false", "ephemeral=true");
+    assert_eq!(registry.send("DELETE", &ephemeral, "").await.0, 200);
+    let (status, said) = registry.send("POST", &ephemeral, "").await;
+    let words =
+        "Current service DEFAULT_GROUP@@orders is persistent service, can't register ephemeral instance.";
+    assert_eq!((status, said.as_str()), (400, words));
+    assert!(registry.send("GET", LIST, "").await.1.contains(r#""port":80"#));
+    registry.stop().await;
+}
+
+#[tokio::test]
+async fn a_data_directory_that_cannot_be_read_is_no_empty_one() {
+    let directory = Directory::new("broken");
+    std::fs::write(directory.0.join("registry.redb"), "no database".repeat(1000)).unwrap();
+    let error = Registry::bind(directory.settings()).await.unwrap_err();
+    assert!(matches!(error, Error::Stored { .. }), "{error}");
+    assert!(error.to_string().starts_with("data-dir: cannot read what "), "{error}");
+}
+
+/// Rounds of killing; `KILL_ROUNDS=1000` is the long form.
+fn rounds() -> u16 {
+    std::env::var("KILL_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(100)
+}
+
+/// Writers at once, each on a connection of its own.
+const WRITERS: u16 = 4;
+
+/// `graceful registry` as a process that will be killed.
+struct Victim {
+    child: Child,
+    http: SocketAddr,
+}
+
+impl Victim {
+    fn start(directory: &Path) -> Self {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_graceful"));
+        program.args(["registry", "--http-port", "0", "--data-dir"]).arg(directory);
+        program.env("RUST_LOG", "off").stdout(Stdio::piped());
+        let mut child = program.spawn().unwrap();
+        let mut ready = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        let http = ready.strip_prefix("registry ready: http ").and_then(|rest| rest.split(',').next());
+        Self { http: http.unwrap().parse().unwrap(), child }
+    }
+
+    /// Whether the answer was `ok`; a registry that is killed gives none.
+    fn send(&self, method: &str, path: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(self.http).ok()?;
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        let request = format!(
+            "{method} /nacos/v1/ns{path} HTTP/1.1\r\nhost: registry\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
+    }
+
+    fn ports(&self) -> BTreeSet<u16> {
+        let list = self.send("GET", LIST).expect("a registry that has started answers");
+        let ports = list.split(r#""port":"#).skip(1);
+        ports.map(|rest| rest.split(',').next().unwrap().parse().unwrap()).collect()
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        let _ = (self.child.kill(), self.child.wait());
+    }
+}
+
+/// What a writer knows of its own ports when the registry is gone.
+#[derive(Default)]
+struct Known {
+    there: BTreeSet<u16>,
+    /// Asked for and not answered: there or not.
+    in_doubt: Option<u16>,
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_however_often_the_registry_is_killed() {
+    let directory = Directory::new("killed");
+    let (mut known, mut chance, mut acknowledged) = (Vec::new(), fastrand::Rng::with_seed(11), 0);
+    known.resize_with(usize::from(WRITERS), Known::default);
+    for round in 0..rounds() {
+        let mut victim = Victim::start(&directory.0);
+        let mut found = victim.ports();
+        for Known { there, in_doubt } in &mut known {
+            if let Some(port) = in_doubt.take() {
+                there.remove(&port);
+                there.extend(found.contains(&port).then_some(port));
+            }
+            for port in &*there {
+                assert!(found.remove(port), "round {round}: {port} was acknowledged and is lost");
+            }
+        }
+        assert!(found.is_empty(), "round {round}: {found:?} were taken off, or never acknowledged as there");
+        let (enough, seeds) = (chance.u16(1..40), (0..WRITERS).map(|_| chance.u64(..)).collect::<Vec<_>>());
+        let written = AtomicU16::new(0);
+        thread::scope(|scope| {
+            for (writer, (known, seed)) in known.iter_mut().zip(seeds).enumerate() {
+                let (victim, written) = (&victim, &written);
+                scope.spawn(move || write_until_killed(victim, writer, known, seed, written));
+            }
+            // The moment is that of some number of answers: other groups are under way then.
+            while written.load(Ordering::Relaxed) < enough {
+                thread::yield_now();
+            }
+            let id = victim.child.id().to_string();
+            assert!(Command::new("kill").args(["-KILL", &id]).status().unwrap().success());
+        });
+        victim.child.wait().unwrap();
+        acknowledged += written.into_inner();
+    }
+    assert!(acknowledged > rounds(), "{acknowledged} changes say little");
+}
+
+fn write_until_killed(victim: &Victim, writer: usize, known: &mut Known, seed: u64, written: &AtomicU16) {
+    let mut chance = fastrand::Rng::with_seed(seed);
+    loop {
+        let port = chance.u16(0..20) * WRITERS + u16::try_from(writer).unwrap();
+        let goes = known.there.contains(&port);
+        let method = if goes { "DELETE" } else { "POST" };
+        if victim.send(method, &one(port)).is_none() {
+            known.in_doubt = Some(port);
+            return;
+        }
+        if goes {
+            known.there.remove(&port)
+        } else {
+            known.there.insert(port)
+        };
+        written.fetch_add(1, Ordering::Relaxed);
+    }
+}
