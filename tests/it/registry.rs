@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tower_graceful::registry::{Error, Registry, Settings};
 
 /// Longest wait for anything here; foreign clients look around every few seconds.
@@ -25,6 +25,19 @@ pub(crate) struct Running {
     served: JoinHandle<()>,
 }
 
+/// Binds; a port that is given was this test's own a moment ago, and whoever got it meanwhile gives it back.
+async fn bind(settings: Settings) -> Registry {
+    let bound = async {
+        loop {
+            match Registry::bind(settings.clone()).await {
+                Err(_) if settings.http_port != 0 => sleep(Duration::from_millis(50)).await,
+                bound => return bound.unwrap(),
+            }
+        }
+    };
+    timeout(SOON, bound).await.expect("the port does not become free")
+}
+
 impl Running {
     pub(crate) async fn start() -> Self {
         Self::start_on(0).await
@@ -35,7 +48,7 @@ impl Running {
     }
 
     pub(crate) async fn start_with(settings: Settings) -> Self {
-        let registry = Registry::bind(settings).await.unwrap();
+        let registry = bind(settings).await;
         let (stop, stopped) = oneshot::channel();
         let (http, grpc) = (registry.http_addr(), registry.grpc_addr());
         let served = tokio::spawn(registry.serve(async { stopped.await.unwrap_or_default() }));
