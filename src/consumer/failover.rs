@@ -160,10 +160,15 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (head, body) = request.into_parts();
         let (recording, body) = Recording::new(body);
-        let answer = self.inner.call(Request::from_parts(head.clone(), body));
         let settings = self.settings.clone();
-        let retry = Retry { head, recording, tried: Tried::default(), repeated: false, settings };
-        ResponseFuture { inner: self.inner.clone(), retry: Some(retry), stage: Stage::Sent { answer } }
+        if settings.tries == NonZeroU32::MIN {
+            recording.stop(); // Nothing is kept of what is sent once.
+            let answer = self.inner.call(Request::from_parts(head, body));
+            return ResponseFuture { inner: self.inner.clone(), retry: None, stage: Stage::Sent { answer } };
+        }
+        let answer = self.inner.call(Request::from_parts(head.clone(), body));
+        let retry = Some(Retry { head, recording, tried: Tried::default(), repeated: false, settings });
+        ResponseFuture { inner: self.inner.clone(), retry, stage: Stage::Sent { answer } }
     }
 }
 
@@ -225,9 +230,17 @@ where
                 }
                 Projected::Sent { answer } => {
                     let mut outcome = ready!(answer.poll(cx)).map_err(Into::into);
-                    let retry = this.retry.as_mut().expect("polled after it was ready");
-                    let failure = retry.failure(&mut outcome);
-                    let Some(request) = failure.and_then(|failure| retry.again(failure, &mut outcome)) else {
+                    let request = match this.retry {
+                        None => {
+                            outcome = outcome.map(unmarked);
+                            None
+                        }
+                        Some(retry) => {
+                            let failure = retry.failure(&mut outcome);
+                            failure.and_then(|failure| retry.again(failure, &mut outcome))
+                        }
+                    };
+                    let Some(request) = request else {
                         if let Some(retry) = this.retry.take() {
                             retry.recording.stop();
                         }
@@ -239,6 +252,12 @@ where
             this.stage.set(next);
         }
     }
+}
+
+/// The mark of a refusal goes no further, also where nobody acts on it.
+fn unmarked<B>(mut answer: Response<ResponseBody<B>>) -> Response<ResponseBody<B>> {
+    take_refusal(&mut answer);
+    answer
 }
 
 type Outcome<R> = Result<Response<ResponseBody<R>>, BoxError>;

@@ -10,7 +10,8 @@
 //! A tag counts when it names the epoch of the instance that was called. Where the registry knows no epoch
 //! for that, it counts when it names its address, or one that the registry does not know (behind NAT or DNS
 //! an instance may know itself under another). Every other tag is ignored and counted: it speaks of someone
-//! else, as one does that a proxying service let through.
+//! else, as one does that a proxying service let through;
+//! [`Balance::ignored_tags`](super::Balance::ignored_tags) has their number.
 //!
 //! Whether it counts or not, the tag goes no further; nor does the word of a provider's layers that it has
 //! refused a request, which [`Failover`](super::Failover) learns from the answer's body.
@@ -21,28 +22,20 @@ use crate::naming::header::{OFFLINE, OfflineTag, REFUSED, REFUSED_TRUE};
 use http::{HeaderMap, Response, StatusCode};
 use pin_project_lite::pin_project;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use tower_layer::Layer;
 use tower_service::Service;
 
 /// Puts instances aside that say they leave. See the [module docs](self). Goes around
 /// [`Balance`](super::Balance).
-#[derive(Clone, Debug, Default)]
-pub struct GoodbyeLayer {
-    ignored: Arc<AtomicU64>,
-}
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct GoodbyeLayer;
 
 impl GoodbyeLayer {
-    /// A layer that has ignored nothing yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// How many tags did not count, in this layer and its clones.
-    pub fn ignored(&self) -> u64 {
-        self.ignored.load(Ordering::Relaxed)
+    /// A layer that listens.
+    pub const fn new() -> Self {
+        Self
     }
 }
 
@@ -50,7 +43,7 @@ impl<S> Layer<S> for GoodbyeLayer {
     type Service = Goodbye<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Goodbye { inner, ignored: self.ignored.clone() }
+        Goodbye { inner }
     }
 }
 
@@ -58,7 +51,6 @@ impl<S> Layer<S> for GoodbyeLayer {
 #[derive(Clone, Debug)]
 pub struct Goodbye<S> {
     inner: S,
-    ignored: Arc<AtomicU64>,
 }
 
 impl<S: Service<Req, Response = Response<ResponseBody<B>>>, Req, B> Service<Req> for Goodbye<S> {
@@ -71,25 +63,24 @@ impl<S: Service<Req, Response = Response<ResponseBody<B>>>, Req, B> Service<Req>
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        ResponseFuture { inner: self.inner.call(request), ignored: self.ignored.clone() }
+        ResponseFuture { inner: self.inner.call(request) }
     }
 }
 
 pin_project! {
     /// Response future of [`Goodbye`].
     #[derive(Debug)]
-    pub struct ResponseFuture<F> { #[pin] inner: F, ignored: Arc<AtomicU64> }
+    pub struct ResponseFuture<F> { #[pin] inner: F }
 }
 
 impl<F: Future<Output = Result<Response<ResponseBody<B>>, E>>, B, E> Future for ResponseFuture<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let mut response = ready!(this.inner.poll(cx))?;
+        let mut response = ready!(self.project().inner.poll(cx))?;
         if response.headers().contains_key(OFFLINE) {
             let endpoint = response.body().endpoint().clone();
-            this.ignored.fetch_add(hear(response.headers_mut(), &endpoint), Ordering::Relaxed);
+            hear(response.headers_mut(), &endpoint);
         }
         let refused = take_refusal(&mut response);
         response.body_mut().set_refusal(refused);
@@ -97,21 +88,19 @@ impl<F: Future<Output = Result<Response<ResponseBody<B>>, E>>, B, E> Future for 
     }
 }
 
-/// Takes the tags off the headers of an answer from `endpoint` and acts on those that count; gives the
-/// number of those that do not.
-pub(super) fn hear(headers: &mut HeaderMap, endpoint: &Endpoint) -> u64 {
-    let mut ignored = 0;
+/// Takes the tags off the headers of an answer from `endpoint`, acts on those that count, and counts those
+/// that do not.
+pub(super) fn hear(headers: &mut HeaderMap, endpoint: &Endpoint) {
     for value in headers.get_all(OFFLINE) {
         if let Some(tag) = OfflineTag::from_value(value).filter(|tag| counts(tag, endpoint)) {
             endpoint.put_aside(tag.epoch, tag.fade);
         } else {
-            ignored += 1;
+            endpoint.fleet().ignore_tag();
             let instance = endpoint.instance().address();
             tracing::debug!(%instance, ?value, "an offline tag speaks of someone else: ignored");
         }
     }
     headers.remove(OFFLINE);
-    ignored
 }
 
 /// Whether `tag` speaks of the instance that it came from.

@@ -130,6 +130,12 @@ impl<S: Clone> Balance<S> {
     pub fn introduce(&self, pick: &Pick<S>, headers: &mut HeaderMap) {
         self.shared.introduce(pick.choice.guard.endpoint(), headers);
     }
+
+    /// How many offline tags did not count, because they spoke of someone else than their sender; all clones
+    /// count together.
+    pub fn ignored_tags(&self) -> u64 {
+        self.shared.endpoints.fleet().ignored_tags()
+    }
 }
 
 /// What instances are told about this process: prepared once, and cloned for each request.

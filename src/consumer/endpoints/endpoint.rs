@@ -72,11 +72,14 @@ pub(in crate::consumer) struct Fleet {
     aside: Mutex<Aside>,
     /// Counts changes of `aside`.
     judgements: AtomicU64,
+    /// Offline tags that did not speak of whoever sent them.
+    ignored_tags: AtomicU64,
 }
 
 impl Fleet {
     pub(super) fn new(snapshots: Snapshots) -> Arc<Self> {
-        Arc::new(Self { snapshots, aside: Mutex::default(), judgements: AtomicU64::new(0) })
+        let (judgements, ignored_tags) = (AtomicU64::new(0), AtomicU64::new(0));
+        Arc::new(Self { snapshots, aside: Mutex::default(), judgements, ignored_tags })
     }
 
     pub(in crate::consumer) fn snapshots(&self) -> &Snapshots {
@@ -116,6 +119,14 @@ impl Fleet {
     #[inline]
     pub(super) fn revision(&self) -> u64 {
         self.snapshots.version().wrapping_add(self.judgements.load(Ordering::Acquire))
+    }
+
+    pub(in crate::consumer) fn ignore_tag(&self) {
+        self.ignored_tags.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(in crate::consumer) fn ignored_tags(&self) -> u64 {
+        self.ignored_tags.load(Ordering::Relaxed)
     }
 
     pub(super) fn aside(&self) -> MutexGuard<'_, Aside> {

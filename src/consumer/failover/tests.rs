@@ -231,9 +231,11 @@ async fn when_tries_are_used_up_the_last_failure_is_passed_on() {
 async fn a_body_past_the_bound_is_not_retried() {
     let long: &'static str = "x".repeat(super::super::replay::RECORDED_BYTES_MAX + 1).leak();
     let (log, balance) = fleet(&[Manner::Never, Manner::Never]);
-    let error = FailoverLayer::new().layer(balance).oneshot(post(long)).await.unwrap_err();
+    let layer = FailoverLayer::new();
+    let error = layer.layer(balance).oneshot(post(long)).await.unwrap_err();
     assert_eq!(log.lock().unwrap().len(), 1);
     assert!(error.to_string().contains("not repeated: its body is over 64 KiB"), "{error}");
+    assert_eq!(layer.settings.budget.full_ns.load(Ordering::Relaxed), 0, "what is not made is not spent");
 
     let (_, balance) = fleet(&[Manner::Answers]);
     FailoverLayer::new().layer(balance).oneshot(post(long)).await.unwrap();

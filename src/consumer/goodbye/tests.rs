@@ -66,12 +66,12 @@ where
 async fn who_says_goodbye_is_not_called_again_and_the_list_is_asked_for() {
     fastrand::seed(1);
     let (publisher, snapshots) = list(vec![instance(1, Some(5)), instance(2, Some(6))]);
-    let layer = GoodbyeLayer::new();
-    let service = layer.layer(Balance::new(snapshots, says(1, tagged)));
+    let balance = Balance::new(snapshots, says(1, tagged));
+    let service = GoodbyeLayer::new().layer(balance.clone());
     let met = ports(&service, 50).await;
     assert_eq!(met.iter().filter(|&&port| port == 1).count(), 1);
     publisher.refresh_wanted().await;
-    assert_eq!(layer.ignored(), 0);
+    assert_eq!(balance.ignored_tags(), 0);
 }
 
 /// Design: the epoch decides; where the list knows none, the address does.
@@ -99,6 +99,7 @@ async fn a_tag_counts_only_when_it_speaks_of_who_was_called() {
         headers.insert(OFFLINE, tag(text).to_value());
         pick.finish(&mut headers);
         assert!(headers.is_empty());
+        assert_eq!(balance.ignored_tags(), u64::from(!expected));
         let aside = (0..100).all(|_| balance.pick().unwrap().instance().address().port() == 2);
         assert_eq!(aside, expected, "{dialled:?} {text}");
     }
@@ -111,10 +112,9 @@ async fn what_does_not_count_is_counted_and_goes_no_further() {
         tags.header(REFUSED, "?1").body(()).unwrap()
     };
     let (_publisher, snapshots) = list(vec![instance(1, Some(5))]);
-    let layer = GoodbyeLayer::new();
-    let service = layer.layer(Balance::new(snapshots, says(1, foreign)));
-    ports(&service, 3).await;
-    assert_eq!(layer.ignored(), 6);
+    let balance = Balance::new(snapshots, says(1, foreign));
+    ports(&GoodbyeLayer::new().layer(balance.clone()), 3).await;
+    assert_eq!(balance.ignored_tags(), 6);
 }
 
 #[tokio::test]
