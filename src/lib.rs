@@ -69,7 +69,7 @@
 //! | `http-client` | the consumer stack over hyper's client, and the classifier of its errors | |
 //! | `tls` | TLS between consumers and providers, with rustls | |
 //! | `client` | `Nacos`: registering and subscribing over the wire | |
-//! | `tonic` | errors of the consumer stack as tonic clients understand them | |
+//! | `tonic` | errors of the consumer stack as tonic clients understand them; gRPC's health protocol | |
 //! | `notice` | a consumer's ear for instances that leave, for those who call rarely | |
 //! | `registry` | the registry as a library | |
 //! | `cli` | the program `graceful` | |

@@ -22,6 +22,7 @@ mod run;
 pub(crate) mod server;
 mod settings;
 mod signal;
+mod systemd;
 mod told;
 mod wire;
 

@@ -12,7 +12,7 @@ use super::register::{Registration, describe};
 use super::report::{Cut, Marks, Report};
 use super::settings::{ProviderBuilder, Settings};
 use super::signal::Signals;
-use super::{GracefulLayer, advertise, told};
+use super::{GracefulLayer, advertise, systemd, told};
 use crate::model::{Instance, Phase, UnixMillis};
 use crate::naming;
 use crate::naming::header::OfflineTag;
@@ -245,6 +245,7 @@ async fn look_after(process: &Process, signals: Option<Signals>) {
         () = signals => {}
         () = ticks => {}
         () = cutting => {}
+        () = systemd::keep_informed(process) => {}
         _ = process.lifecycle.reached(Phase::Stopped) => {}
     }
 }

@@ -6,6 +6,10 @@ use axum::http::HeaderName;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::Code;
 use tonic::metadata::MetadataMap;
+use tower::{ServiceBuilder, ServiceExt as _};
+use tower_http::compression::CompressionLayer;
+use tower_http::timeout::TimeoutLayer;
+use tower_http::trace::TraceLayer;
 
 #[tokio::test]
 async fn the_layers_alone_work_under_plain_axum() {
@@ -63,6 +67,42 @@ async fn the_layers_alone_work_under_tonics_own_server() {
     in_flight.idle().await;
     stop.notify_one();
     server.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_other_layers_answer_inside_carries_the_tag_and_counts_to_its_last_byte() {
+    let lifecycle = Lifecycle::new();
+    let tag = OfflineTag::new("10.0.0.7:8080".parse().unwrap(), UnixMillis::new(1));
+    let graceful = GracefulLayer::new(lifecycle.clone(), &tag);
+    let in_flight = graceful.in_flight().clone();
+    let router = Router::new()
+        .route("/endless", get(pending::<()>))
+        .route("/long", get(async || "long ".repeat(1_000)))
+        .layer(
+            ServiceBuilder::new()
+                .layer(TraceLayer::new_for_http())
+                .layer(graceful)
+                .layer(CompressionLayer::new())
+                .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, 20 * MS)),
+        );
+    lifecycle.serve();
+    lifecycle.leave();
+    let ask = |path: &str| {
+        let request = Request::get(path).header("accept-encoding", "gzip").body(Body::empty()).unwrap();
+        router.clone().oneshot(request)
+    };
+    let given_up = ask("/endless").await.unwrap();
+    assert_eq!(given_up.status(), StatusCode::REQUEST_TIMEOUT);
+    assert!(given_up.headers().contains_key(OFFLINE));
+    drop(given_up);
+    assert_eq!((in_flight.begun(), in_flight.count()), (1, 0));
+
+    let compressed = ask("/long").await.unwrap();
+    assert_eq!(compressed.headers()[header::CONTENT_ENCODING], "gzip");
+    assert!(compressed.headers().contains_key(OFFLINE));
+    assert_eq!(in_flight.count(), 1);
+    compressed.into_body().collect().await.unwrap();
+    assert_eq!(in_flight.count(), 0);
 }
 
 fn word<'a>(metadata: &'a MetadataMap, name: &HeaderName) -> Option<&'a str> {

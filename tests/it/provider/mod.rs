@@ -5,6 +5,7 @@
 mod alone;
 mod end;
 mod greeter;
+mod grpc_health;
 mod leave;
 mod moody;
 mod shapes;
