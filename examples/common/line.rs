@@ -13,6 +13,28 @@ pub enum Line {
     Ready(Ready),
     /// What was executed since the last such line.
     Executed(Executed),
+    /// What became of a request that this process has sent.
+    Asked(Outcome),
+}
+
+/// What became of a request, as its sender saw it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The request's own name.
+    pub id: String,
+    /// How much later than planned it was sent, in milliseconds: its sender's own fault.
+    pub lag_ms: f64,
+    /// Nothing when the right and whole answer came in time.
+    pub lost: Option<Lost>,
+}
+
+/// Why a request counts as lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// How, in a word: `connect`, `broken`, `status_503`, `wrong`, `timeout`, `grpc_unavailable`.
+    pub kind: String,
+    /// The causes, in words for people.
+    pub reason: String,
 }
 
 /// Where a process is reached. Any port may have been chosen by the system.

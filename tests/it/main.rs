@@ -11,5 +11,6 @@ mod notice;
 mod provider;
 mod registry;
 mod registry_kept;
+mod release_matrix;
 mod shop;
 mod tidy;

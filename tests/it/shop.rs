@@ -19,7 +19,7 @@ const RELEASE_MAX: Duration = Duration::from_secs(180);
 const SOON: Duration = Duration::from_secs(30);
 
 /// The example `name`, which `cargo test` builds beside this test.
-fn example(name: &str) -> Command {
+pub(super) fn example(name: &str) -> Command {
     let this = std::env::current_exe().expect("a test has a path");
     let profile = this.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
     let program: PathBuf = profile.join("examples").join(name);
