@@ -67,6 +67,13 @@ struct FullBeat {
     metadata: BTreeMap<String, Option<String>>,
 }
 
+impl InvalidForm {
+    /// What was given for `name`, cut to a length that can be answered, and what is accepted.
+    pub(crate) fn value(name: &'static str, given: &str, accepted: &'static str) -> Self {
+        Self::Value { name, given: given.chars().take(64).collect(), accepted }
+    }
+}
+
 impl Form {
     /// Reads `name=value&..` from the query and then from the body; of several values the first counts.
     ///
@@ -93,7 +100,8 @@ impl Form {
         Some(value.trim()).filter(|value| !value.is_empty())
     }
 
-    fn required(&self, name: &'static str) -> Result<&str, InvalidForm> {
+    /// A parameter that must be given.
+    pub(crate) fn required(&self, name: &'static str) -> Result<&str, InvalidForm> {
         self.text(name).ok_or(InvalidForm::Missing(name))
     }
 
@@ -155,7 +163,7 @@ impl Form {
             healthy: self.flag("healthy")?.unwrap_or(true),
             enabled: enabled.unwrap_or(true),
             ephemeral: self.ephemeral()?,
-            metadata: self.metadata()?,
+            metadata: self.metadata()?.unwrap_or_default(),
         })
     }
 
@@ -211,24 +219,24 @@ impl Form {
         weight.ok_or_else(|| invalid("weight", text, "a number from 0 to 10000"))
     }
 
-    /// `metadata`, as a JSON object or as `k=v,k=v`.
-    fn metadata(&self) -> Result<Metadata, InvalidForm> {
+    /// `metadata`, as a JSON object or as `k=v,k=v`, if given.
+    pub(crate) fn metadata(&self) -> Result<Option<Metadata>, InvalidForm> {
         let accepted = "a JSON object of strings, or k=v,k=v";
-        let Some(text) = self.text("metadata") else { return Ok(Metadata::new()) };
+        let Some(text) = self.text("metadata") else { return Ok(None) };
         if text.starts_with('{') {
             let json = |source| InvalidForm::Json { name: "metadata", source };
             let words: serde_json::Map<String, Value> = serde_json::from_str(text).map_err(json)?;
             let words = words.into_iter().filter(|(_, value)| !value.is_null());
             let read =
                 |(key, value)| Ok((key, word(value).ok_or_else(|| invalid("metadata", text, accepted))?));
-            return words.map(read).collect();
+            return words.map(read).collect::<Result<_, _>>().map(Some);
         }
         let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
         let pair = |word: &str| {
             let (key, value) = word.split_once('=').ok_or_else(|| invalid("metadata", text, accepted))?;
             Ok((key.trim().to_owned(), value.trim().to_owned()))
         };
-        words.map(pair).collect()
+        words.map(pair).collect::<Result<_, _>>().map(Some)
     }
 }
 
@@ -243,7 +251,7 @@ fn word(value: Value) -> Option<String> {
 }
 
 fn invalid(name: &'static str, given: &str, accepted: &'static str) -> InvalidForm {
-    InvalidForm::Value { name, given: given.chars().take(64).collect(), accepted }
+    InvalidForm::value(name, given, accepted)
 }
 
 /// Undoes the encoding of `application/x-www-form-urlencoded`; a `%` that encodes nothing stays itself, as in

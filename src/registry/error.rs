@@ -2,7 +2,7 @@
 
 use super::fact::Kind;
 use super::storage::StorageError;
-use crate::model::{InvalidLease, InvalidName, ServiceKey};
+use crate::model::{Cluster, InvalidLease, InvalidName, ServiceKey};
 use crate::protocol::entity::InvalidInstance;
 use crate::protocol::form::InvalidForm;
 use std::io;
@@ -81,10 +81,10 @@ pub(crate) enum Refusal {
     Persistent,
     /// Nacos' words, which scripts know.
     #[error(
-        "Current service {} is {} service, can't register {} instance.",
+        "Current service {} is {} service, can't {action} {} instance.",
         service.grouped(), kind.as_str(), kind.other().as_str()
     )]
-    OtherKind { service: ServiceKey, kind: Kind },
+    OtherKind { service: ServiceKey, kind: Kind, action: &'static str },
     #[error("the change could not be stored, and was not made")]
     Storage(#[source] Arc<StorageError>),
     #[error("{max} changes wait to be stored, and no more can: try again")]
@@ -95,10 +95,23 @@ pub(crate) enum Refusal {
     TooMany { what: &'static str, max: usize },
     #[error("no such instance")]
     NotFound,
+    /// Nacos' words, as the next one's.
+    #[error("service not found, namespace: {}, serviceName: {}", .0.namespace, .0.grouped())]
+    NoService(ServiceKey),
+    #[error("health check is still working, service: {}, cluster: {cluster}", service.grouped())]
+    Probed { service: ServiceKey, cluster: Cluster },
     #[error("the connection is not set up")]
     Unregistered,
     #[error("the registry holds {max} instances and takes no more")]
     Full { max: usize },
     #[error("the registry is shutting down")]
     Closing,
+}
+
+impl Refusal {
+    /// The same refusal of a batch, for which Nacos has words of its own.
+    pub(crate) fn of_batch(self) -> Self {
+        let Self::OtherKind { service, kind, .. } = self else { return self };
+        Self::OtherKind { service, kind, action: "batch register" }
+    }
 }

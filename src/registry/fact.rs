@@ -4,7 +4,9 @@
 //! fact twice changes nothing, and the facts in the order of their making are the present state.
 
 use super::command::{Client, Command};
-use crate::model::{Instance, InstanceKey, Metadata, Reason, ServiceKey, Weight};
+use super::health::ClusterRecord;
+use crate::model::{Cluster, Instance, InstanceKey, Metadata, Reason, ServiceKey, Weight};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The newest word about one subject; `None` means that there is nothing to be said any more.
@@ -36,6 +38,8 @@ pub(crate) struct ServiceRecord {
     pub(crate) protect_threshold: f64,
     pub(crate) metadata: Metadata,
     pub(crate) selector: Selector,
+    /// Those of which something is said.
+    pub(crate) clusters: BTreeMap<Cluster, ClusterRecord>,
 }
 
 /// Which instances a consumer is given. Nacos needs a plug-in for anything but `None`, and without it gives
@@ -56,6 +60,20 @@ pub(crate) struct Overrides {
     pub(crate) weight: Option<Weight>,
     /// Laid over the registered metadata key by key.
     pub(crate) metadata: Metadata,
+}
+
+impl ServiceRecord {
+    /// A record that says nothing but the kind.
+    pub(crate) fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            lasting: false,
+            protect_threshold: 0.0,
+            metadata: Metadata::new(),
+            selector: Selector::None,
+            clusters: BTreeMap::new(),
+        }
+    }
 }
 
 impl Kind {

@@ -5,6 +5,7 @@
 //! connections' own tasks. Readers take a list that is made once for each revision. What must outlive the
 //! process waits for the clerk first ([`Hub::write`]).
 
+mod checks;
 mod durable;
 
 use super::catalog::Catalog;
@@ -13,6 +14,7 @@ use super::command::{Change, Client, Command, ConnectionId, Event, Limits};
 use super::error::Refusal;
 use super::expiry::{Expiry, LeaseKey};
 use super::fact::Kind;
+use super::health::Health;
 use super::ledger::Ledger;
 use super::push::Subscriber;
 use super::query::{Clusters, Page, View};
@@ -43,12 +45,15 @@ pub(crate) struct Hub {
     earlier: Notify,
     /// Somebody waits for the clerk.
     asked: Notify,
+    /// A probe is due earlier than [`Hub::check`] thought.
+    probed_earlier: Notify,
 }
 
 #[derive(Debug)]
 struct State {
     catalog: Catalog,
     ledger: Ledger,
+    health: Health,
     queue: Queue,
     expiry: Expiry,
     connections: HashMap<ConnectionId, Arc<Subscriber>>,
@@ -76,6 +81,7 @@ impl Hub {
         let state = State {
             catalog: Catalog::new(clock.now()),
             ledger: Ledger::default(),
+            health: Health::default(),
             queue: Queue::default(),
             expiry: Expiry::default(),
             connections: HashMap::new(),
@@ -84,7 +90,8 @@ impl Hub {
             instances_max: limits.instances_max,
             frozen: false,
         };
-        Self { state: Mutex::new(state), clock, limits, earlier: Notify::new(), asked: Notify::new() }
+        let [earlier, asked, probed_earlier] = [(); 3].map(|()| Notify::new());
+        Self { state: Mutex::new(state), clock, limits, earlier, asked, probed_earlier }
     }
 
     /// The present moment by the hub's clock.

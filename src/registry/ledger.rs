@@ -80,7 +80,7 @@ fn replace<V>(of_one: &mut BTreeMap<InstanceKey, V>, key: &InstanceKey, value: O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::fact::{Kind, Selector};
+    use crate::registry::fact::Kind;
     use proptest::prelude::*;
 
     fn fact() -> impl Strategy<Value = Fact> {
@@ -101,13 +101,8 @@ mod tests {
                     Fact::Overrides { service, key, overrides }
                 }
                 _ => {
-                    let record = value.map(|lasting| ServiceRecord {
-                        kind: Kind::Persistent,
-                        lasting,
-                        protect_threshold: 0.0,
-                        metadata: crate::model::Metadata::new(),
-                        selector: Selector::None,
-                    });
+                    let of_kind = ServiceRecord::new(Kind::Persistent);
+                    let record = value.map(|lasting| ServiceRecord { lasting, ..of_kind });
                     Fact::Service { service, record: record.map(Arc::new) }
                 }
             }

@@ -96,6 +96,7 @@ impl Registry {
         let work = async {
             tokio::select! {
                 () = hub.expire() => {}
+                () = hub.check() => {}
                 () = shutdown => {}
             }
             hub.freeze();

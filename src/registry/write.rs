@@ -4,9 +4,11 @@
 
 use super::catalog::Catalog;
 use super::error::Refusal;
-use super::fact::{Fact, Kind};
+use super::fact::{Fact, Kind, ServiceRecord};
+use super::health::ClusterRecord;
 use super::ledger::Ledger;
-use crate::model::{Instance, InstanceKey, ServiceKey};
+use crate::model::{Cluster, Instance, InstanceKey, ServiceKey};
+use std::sync::Arc;
 
 /// A change to be stored.
 #[derive(Clone, Debug)]
@@ -15,7 +17,19 @@ pub(crate) enum Write {
     Register { service: ServiceKey, instance: Instance },
     /// Takes a persistent instance off; that there is none is a success.
     Deregister { service: ServiceKey, key: InstanceKey },
+    /// Changes what is said of a service, which must be there.
+    Describe { service: ServiceKey, edit: Edit },
 }
+
+/// A change of what is said of a service.
+#[derive(Clone, Debug)]
+pub(crate) enum Edit {
+    /// How a cluster of it is probed.
+    Cluster(Cluster, ClusterRecord),
+}
+
+/// Clusters of one service of which something may be said: more than there are data centres.
+const CLUSTERS_MAX: usize = 1000;
 
 /// What a change is decided on.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +64,27 @@ impl Write {
                 let known = ledger.instance(&service, &key).is_some();
                 Ok(known.then_some(Fact::Instance { service, key, instance: None }).into_iter().collect())
             }
+            Self::Describe { service, edit } => {
+                let kind = present.kind(&service).ok_or_else(|| Refusal::NoService(service.clone()))?;
+                let said =
+                    ledger.record(&service).map_or_else(|| ServiceRecord::new(kind), |said| (**said).clone());
+                Ok(vec![Fact::Service { service, record: Some(Arc::new(edit.of(said)?)) }])
+            }
         }
+    }
+}
+
+impl Edit {
+    fn of(self, mut record: ServiceRecord) -> Result<ServiceRecord, Refusal> {
+        match self {
+            Self::Cluster(name, cluster) => {
+                record.clusters.insert(name, cluster);
+                if record.clusters.len() > CLUSTERS_MAX {
+                    return Err(Refusal::TooMany { what: "clusters of one service", max: CLUSTERS_MAX });
+                }
+            }
+        }
+        Ok(record)
     }
 }
 
@@ -69,7 +103,10 @@ impl Present<'_> {
     /// Whether a service takes instances of this kind.
     pub(crate) fn admits(self, service: &ServiceKey, kind: Kind) -> Result<(), Refusal> {
         match self.kind(service) {
-            Some(other) if other != kind => Err(Refusal::OtherKind { service: service.clone(), kind: other }),
+            Some(other) if other != kind => {
+                let (service, action) = (service.clone(), "register");
+                Err(Refusal::OtherKind { service, kind: other, action })
+            }
             Some(_) | None => Ok(()),
         }
     }

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
+use std::time::Duration;
+use tokio::time::timeout;
 use tower_graceful::registry::{Error, Registry, Settings};
 
 const LIST: &str = "/instance/list?serviceName=orders";
@@ -66,6 +68,37 @@ async fn a_persistent_instance_outlives_the_registry_and_an_ephemeral_one_does_n
         "Current service DEFAULT_GROUP@@orders is persistent service, can't register ephemeral instance.";
     assert_eq!((status, said.as_str()), (400, words));
     assert!(registry.send("GET", LIST, "").await.1.contains(r#""port":80"#));
+    registry.stop().await;
+}
+
+#[tokio::test]
+async fn a_persistent_instance_is_probed_and_what_is_not_probed_is_set_by_hand() {
+    let registry = Running::start().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let one = one(port).replace("10.0.0.7", "127.0.0.1");
+    assert_eq!(registry.send("POST", &format!("{one}&healthy=true"), "").await.0, 200);
+    let by_hand = one.replace("/instance", "/health") + "&healthy=false";
+    let (status, said) = registry.send("PUT", &by_hand, "").await;
+    let working = "health check is still working, service: DEFAULT_GROUP@@orders, cluster: DEFAULT";
+    assert_eq!((status, said.as_str()), (400, working));
+    drop(listener);
+    let until = async |part: &str| {
+        while !registry.send("GET", LIST, "").await.1.contains(part) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(SOON, until(r#""healthy":false"#)).await.unwrap();
+    let cluster = r#"/cluster?serviceName=orders&clusterName=DEFAULT&checkPort=80&useInstancePort4Check=true&healthChecker={"type":"NONE"}"#;
+    assert_eq!(registry.send("PUT", &cluster.replace('"', "%22"), "").await.1, "ok");
+    assert_eq!(registry.send("PUT", &by_hand.replace("&healthy=false", "&healthy=true"), "").await.1, "ok");
+    timeout(SOON, until(r#""healthy":true"#)).await.unwrap();
+    let (status, said) =
+        registry.send("PUT", &cluster.replace('"', "%22").replace("orders", "none"), "").await;
+    assert_eq!(
+        (status, said.as_str()),
+        (400, "service not found, namespace: public, serviceName: DEFAULT_GROUP@@none")
+    );
     registry.stop().await;
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{Address, Weight};
+use crate::model::{Address, Metadata, Weight};
 use crate::registry::command::ConnectionId;
 use proptest::prelude::*;
 use std::collections::HashSet;
@@ -206,12 +206,11 @@ fn what_operators_set_lies_over_every_registration_and_outlives_them() {
 #[test]
 fn a_service_that_was_created_is_found_without_instances_and_has_its_kind() {
     let mut orders = Orders::new();
+    let metadata = Metadata::from_iter([("graceful.warmup", "60")]);
     let record = |lasting| ServiceRecord {
-        kind: Kind::Persistent,
         lasting,
-        protect_threshold: 0.0,
-        metadata: [("graceful.warmup", "60")].into_iter().collect(),
-        selector: crate::registry::fact::Selector::None,
+        metadata: metadata.clone(),
+        ..ServiceRecord::new(Kind::Persistent)
     };
     let describe = |record: Option<ServiceRecord>| Command::Describe {
         service: service("orders"),

@@ -206,9 +206,14 @@ impl Session {
             tracing::info!(version = setup.client_version, app, "client came");
         }
         if setup.ability_table.is_some() {
-            // Whoever sends a table waits for one; nothing that can be negotiated is offered yet.
-            let abilities = ["supportPersistentInstanceByGrpc", "fuzzyWatch", "lock", "mcp"];
-            let ability_table = abilities.map(|name| (name.to_owned(), false)).into();
+            // Whoever sends a table waits for one.
+            let abilities = [
+                ("supportPersistentInstanceByGrpc", true),
+                ("fuzzyWatch", false),
+                ("lock", false),
+                ("mcp", false),
+            ];
+            let ability_table = abilities.map(|(name, able)| (name.to_owned(), able)).into();
             let request_id = UNNUMBERED.to_owned();
             self.tell(&SetupAckRequest { request_id, ability_table, ..SetupAckRequest::default() });
         }

@@ -16,6 +16,7 @@ use crate::registry::command::{Client, ConnectionId};
 use crate::registry::error::Refusal;
 use crate::registry::hub::Hub;
 use crate::registry::query::{Clusters, Page};
+use crate::registry::write::Write;
 
 /// Answers one request of `transport`.
 pub(super) async fn dispatch(transport: &Transport, payload: &Payload) -> Payload {
@@ -25,7 +26,7 @@ pub(super) async fn dispatch(transport: &Transport, payload: &Payload) -> Payloa
         HealthCheckRequest::KIND => health_check(transport).await,
         InstanceRequest::KIND => handle(transport, payload, instance).await,
         BatchInstanceRequest::KIND => handle(transport, payload, batch).await,
-        PersistentInstanceRequest::KIND => handle(transport, payload, persistent).await,
+        PersistentInstanceRequest::KIND => persistent(transport, payload).await,
         SubscribeServiceRequest::KIND => handle(transport, payload, subscribe).await,
         ServiceQueryRequest::KIND => handle(transport, payload, query).await,
         ServiceListRequest::KIND => handle(transport, payload, list).await,
@@ -39,19 +40,30 @@ async fn handle<R: Request>(
     payload: &Payload,
     handler: fn(&Hub, ConnectionId, R) -> Result<R::Response, Refusal>,
 ) -> Payload {
-    let Some(connection) = transport.connection().await else { return unregistered() };
-    let request: R = match payload.read() {
-        Ok(request) => request,
-        Err(error) => {
-            return failure(code::UNREADABLE, Causes(&error));
+    match read::<R>(transport, payload).await {
+        Ok((connection, request)) => {
+            let id = request.request_id().to_owned();
+            answer::<R>(&id, handler(transport.hub(), connection, request))
         }
-    };
-    let id = request.request_id().to_owned();
-    match handler(transport.hub(), connection, request) {
-        Ok(response) => Payload::new(&response.succeed(&id)),
+        Err(failure) => failure,
+    }
+}
+
+/// Whose request it is, and what it says; or what to answer instead.
+async fn read<R: Request>(transport: &Transport, payload: &Payload) -> Result<(ConnectionId, R), Payload> {
+    let connection = transport.connection().await.ok_or_else(unregistered)?;
+    let request = payload.read().map_err(|error| failure(code::UNREADABLE, Causes(&error)))?;
+    Ok((connection, request))
+}
+
+fn answer<R: Request>(id: &str, result: Result<R::Response, Refusal>) -> Payload {
+    match result {
+        Ok(response) => Payload::new(&response.succeed(id)),
         Err(Refusal::Unregistered) => unregistered(),
         // In the request's own response type: clients try an `ErrorResponse` several times over.
-        Err(refusal) => Payload::new(&R::Response::default().fail(&id, error_code(&refusal), refusal)),
+        Err(refusal) => {
+            Payload::new(&R::Response::default().fail(id, error_code(&refusal), Causes(&refusal)))
+        }
     }
 }
 
@@ -96,12 +108,32 @@ fn batch(
         return Err(request_type(&request.r#type, BATCH_REGISTER));
     }
     let instances = request.instances.into_iter().map(WireInstance::into_model);
-    hub.publish(Client::Connection(id), service, instances.collect::<Result<Vec<Instance>, _>>()?)?;
+    let published =
+        hub.publish(Client::Connection(id), service, instances.collect::<Result<Vec<Instance>, _>>()?);
+    published.map_err(Refusal::of_batch)?;
     Ok(BatchInstanceResponse { r#type: request.r#type, ..BatchInstanceResponse::default() })
 }
 
-fn persistent(_: &Hub, _: ConnectionId, _: PersistentInstanceRequest) -> Result<InstanceResponse, Refusal> {
-    Err(Refusal::Persistent)
+/// As [`handle`], for the one request whose answer waits for the storage.
+async fn persistent(transport: &Transport, payload: &Payload) -> Payload {
+    let request: PersistentInstanceRequest = match read(transport, payload).await {
+        Ok((_, request)) => request,
+        Err(failure) => return failure,
+    };
+    let id = request.request_id.clone();
+    answer::<PersistentInstanceRequest>(&id, keep(transport.hub(), request).await)
+}
+
+async fn keep(hub: &Hub, request: PersistentInstanceRequest) -> Result<InstanceResponse, Refusal> {
+    let service = service_key(&request.namespace, &request.group_name, &request.service_name)?;
+    let instance = Instance { ephemeral: false, ..request.instance.into_model()? };
+    let write = match request.r#type.as_str() {
+        REGISTER => Write::Register { service, instance },
+        DEREGISTER => Write::Deregister { service, key: instance.key },
+        _ => return Err(request_type(&request.r#type, "registerInstance or deregisterInstance")),
+    };
+    hub.write(write).await?;
+    Ok(InstanceResponse { r#type: request.r#type, ..InstanceResponse::default() })
 }
 
 fn subscribe(
@@ -157,6 +189,8 @@ fn error_code(refusal: &Refusal) -> i32 {
         | Refusal::Lease(_)
         | Refusal::MetadataTooLong { .. }
         | Refusal::Persistent
+        | Refusal::NoService(_)
+        | Refusal::Probed { .. }
         | Refusal::OtherKind { .. }
         | Refusal::RequestType { .. }
         | Refusal::TooMany { .. } => code::INVALID_PARAM,

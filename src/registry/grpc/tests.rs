@@ -240,7 +240,8 @@ async fn an_ability_table_is_answered_and_its_absence_is_not() {
     let ability_table = Some([("fuzzyWatch".to_owned(), true)].into());
     java.say(&ConnectionSetupRequest { ability_table, ..Default::default() }).await;
     let ack: SetupAckRequest = java.hear().await.unwrap().read().unwrap();
-    assert!(!ack.ability_table.is_empty() && ack.ability_table.values().all(|able| !able));
+    let able: Vec<_> = ack.ability_table.iter().filter(|(_, able)| **able).map(|(name, _)| name).collect();
+    assert_eq!(able, ["supportPersistentInstanceByGrpc"]);
 
     let mut go = memory.client().await;
     assert!(timeout(Duration::from_secs(10), go.hear()).await.is_err());
@@ -411,9 +412,8 @@ async fn wrong_input_is_refused_with_code_400_and_the_rule() {
         let (code, message) = peer.ask(request).await.unwrap_err();
         assert!(code == 400 && message.contains(said), "{code} {message}");
     }
-    let persistent = PersistentInstanceRequest { service_name: "orders".to_owned(), ..Default::default() };
-    let (code, message) = peer.ask(persistent).await.unwrap_err();
-    assert!(code == 400 && message.contains("ephemeral=true"), "{code} {message}");
+    let (code, message) = peer.ask(persistent("x", 1)).await.unwrap_err();
+    assert!(code == 400 && message.contains("registerInstance or deregister"), "{code} {message}");
     let (code, message) =
         peer.ask(BatchInstanceRequest { r#type: String::new(), ..batch(&[1]) }).await.unwrap_err();
     assert!(code == 400 && message.contains(BATCH_REGISTER), "{code} {message}");
@@ -635,4 +635,39 @@ async fn the_registry_ends_though_clients_stay_connected() {
     running.stop.send(()).unwrap();
     timeout(Duration::from_secs(2), running.served).await.unwrap().unwrap();
     assert!(client.hear().await.is_none());
+}
+
+fn persistent(kind: &str, port: u16) -> PersistentInstanceRequest {
+    let (service_name, r#type) = ("orders".to_owned(), kind.to_owned());
+    PersistentInstanceRequest { service_name, r#type, instance: instance(port), ..Default::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_persistent_instance_outlives_its_connection_and_fixes_the_kind_of_its_service() {
+    let memory = Memory::new();
+    let story = async {
+        let mut provider = memory.client().await;
+        provider.ask(persistent(REGISTER, 1)).await.unwrap();
+        drop(provider);
+        let mut other = memory.client().await;
+        sleep(Duration::from_secs(1)).await;
+        let list = other.query().await;
+        assert_eq!((ports(&list), list.hosts[0].ephemeral), (vec![1], false));
+        let (code, words) = other.ask(register(instance(2))).await.unwrap_err();
+        let expected =
+            "Current service DEFAULT_GROUP@@orders is persistent service, can't register ephemeral instance.";
+        assert_eq!((code, words.as_str()), (400, expected));
+        let (code, words) = other.ask(batch(&[2])).await.unwrap_err();
+        assert!(code == 400 && words.ends_with("can't batch register ephemeral instance."), "{words}");
+        other.ask(persistent(DEREGISTER, 1)).await.unwrap();
+        other.ask(persistent(DEREGISTER, 1)).await.unwrap();
+        assert_eq!(ports(&other.query().await), [] as [i64; 0]);
+        other.register(instance(2)).await;
+        let (code, words) = other.ask(persistent(REGISTER, 3)).await.unwrap_err();
+        assert!(code == 400 && words.ends_with("can't register persistent instance."), "{words}");
+    };
+    tokio::select! {
+        () = crate::registry::clerk::keep(&memory.hub, &crate::registry::storage::Memory, std::future::pending()) => {}
+        () = story => {}
+    }
 }

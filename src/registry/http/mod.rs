@@ -3,6 +3,7 @@
 //! Parameters come in the query or in a form body. A success is `ok` or a JSON body, a failure plain text
 //! that says what is wrong and what is accepted.
 
+mod cluster;
 mod extract;
 mod instance;
 mod operator;
@@ -29,6 +30,9 @@ pub(super) fn routes(hub: Arc<Hub>) -> Router {
         .route("/nacos/v1/ns/instance/list", get(instance::list))
         .route("/nacos/v1/ns/instance/beat", put(instance::beat))
         .route("/nacos/v1/ns/service/list", get(service::list))
+        .route("/nacos/v1/ns/cluster", put(cluster::update))
+        .route("/nacos/v1/ns/health", put(cluster::set_health))
+        .route("/nacos/v1/ns/health/instance", put(cluster::set_health))
         .route("/nacos/v1/ns/operator/metrics", get(operator::metrics))
         .fallback(respond::no_such_path)
         .method_not_allowed_fallback(respond::no_such_method)

@@ -33,6 +33,8 @@ fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::Lease(_)
         | Refusal::MetadataTooLong { .. }
         | Refusal::Persistent
+        | Refusal::NoService(_)
+        | Refusal::Probed { .. }
         | Refusal::OtherKind { .. }
         | Refusal::RequestType { .. }
         | Refusal::TooMany { .. } => StatusCode::BAD_REQUEST,

@@ -40,6 +40,7 @@ impl Hub {
         let (now, at) = (self.now(), Instant::now());
         for fact in facts {
             state.ledger.enter(fact.clone());
+            state.probe(&fact, at);
             state.apply(fact.into(), now, at);
         }
     }
@@ -71,9 +72,13 @@ impl Hub {
         let (mut state, now) = (self.state(), Instant::now());
         let before = state.expiry.next();
         let at = self.now();
-        let events: Vec<Event> =
-            facts.into_iter().flat_map(|fact| state.apply(Command::from(fact), at, now)).collect();
+        let make = |fact: Fact| {
+            state.probe(&fact, now);
+            state.apply(Command::from(fact), at, now)
+        };
+        let events: Vec<Event> = facts.into_iter().flat_map(make).collect();
         self.finish(state, before, &events);
+        self.probed_earlier.notify_one();
     }
 
     /// Enters into the ledger what a group that was not stored was to replace.

@@ -6,6 +6,7 @@
 use super::StorageError;
 use crate::model::{Address, Cluster, Instance, InstanceKey, Metadata, ServiceKey, Weight};
 use crate::registry::fact::{Fact, Kind, Overrides, Selector, ServiceRecord};
+use crate::registry::health::{ClusterRecord, Probe};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,6 +53,24 @@ struct ServiceValue {
     metadata: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     label_expression: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    clusters: BTreeMap<String, ClusterValue>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ClusterValue {
+    probe: ProbeValue,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    metadata: BTreeMap<String, String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ProbeValue {
+    None,
+    Tcp,
+    Http { path: String, headers: Vec<(String, String)>, expected: u16 },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -102,8 +121,10 @@ pub(super) fn read(key: &str, value: &str) -> Result<Fact, StorageError> {
         }
         Subject::Service(of) => {
             let value: ServiceValue = serde_json::from_str(value).map_err(not_understood)?;
-            of.into_model()
-                .map(|service| Fact::Service { service, record: Some(Arc::new(value.into_model())) })
+            of.into_model().and_then(|service| {
+                let record = Some(Arc::new(value.into_model()?));
+                Some(Fact::Service { service, record })
+            })
         }
         Subject::Overrides(of) => {
             let value: OverridesValue = serde_json::from_str(value).map_err(not_understood)?;
@@ -161,7 +182,7 @@ impl InstanceValue {
 
 impl ServiceValue {
     fn new(record: &ServiceRecord) -> Self {
-        let ServiceRecord { kind, lasting, protect_threshold, metadata, selector } = record;
+        let ServiceRecord { kind, lasting, protect_threshold, metadata, selector, clusters } = record;
         let label_expression = match selector {
             Selector::None => None,
             Selector::Label { expression } => Some(expression.clone()),
@@ -172,18 +193,43 @@ impl ServiceValue {
             protect_threshold: *protect_threshold,
             metadata: words(metadata),
             label_expression,
+            clusters: clusters.iter().map(|(name, record)| (name.to_string(), record.into())).collect(),
         }
     }
 
-    fn into_model(self) -> ServiceRecord {
+    fn into_model(self) -> Option<ServiceRecord> {
+        let cluster = |(name, value): (String, ClusterValue)| Some((name.parse().ok()?, value.into()));
         let label = self.label_expression.map(|expression| Selector::Label { expression });
-        ServiceRecord {
+        Some(ServiceRecord {
             kind: if self.ephemeral { Kind::Ephemeral } else { Kind::Persistent },
             lasting: self.lasting,
             protect_threshold: self.protect_threshold,
             metadata: self.metadata.into_iter().collect(),
             selector: label.unwrap_or_default(),
-        }
+            clusters: self.clusters.into_iter().map(cluster).collect::<Option<_>>()?,
+        })
+    }
+}
+
+impl From<&ClusterRecord> for ClusterValue {
+    fn from(ClusterRecord { probe, port, metadata }: &ClusterRecord) -> Self {
+        let probe = match probe.clone() {
+            Probe::None => ProbeValue::None,
+            Probe::Tcp => ProbeValue::Tcp,
+            Probe::Http { path, headers, expected } => ProbeValue::Http { path, headers, expected },
+        };
+        Self { probe, port: *port, metadata: words(metadata) }
+    }
+}
+
+impl From<ClusterValue> for ClusterRecord {
+    fn from(ClusterValue { probe, port, metadata }: ClusterValue) -> Self {
+        let probe = match probe {
+            ProbeValue::None => Probe::None,
+            ProbeValue::Tcp => Probe::Tcp,
+            ProbeValue::Http { path, headers, expected } => Probe::Http { path, headers, expected },
+        };
+        Self { probe, port, metadata: metadata.into_iter().collect() }
     }
 }
 
@@ -219,12 +265,15 @@ mod tests {
     fn facts() -> [Fact; 3] {
         let metadata = Metadata::from_iter([("graceful.warmup", "60")]);
         let selector = Selector::Label { expression: "CONSUMER.label.A = PROVIDER.label.A".to_owned() };
+        let probe = Probe::Http { path: "/ping".to_owned(), headers: Vec::new(), expected: 200 };
+        let cluster = ClusterRecord { probe, port: Some(81), metadata: metadata.clone() };
         let record = ServiceRecord {
             kind: Kind::Persistent,
             lasting: true,
             protect_threshold: 0.8,
             metadata,
             selector,
+            clusters: [(instance().key.cluster, cluster)].into(),
         };
         let overrides =
             Overrides { enabled: Some(false), weight: Some(Weight::NONE), ..Overrides::default() };
