@@ -148,3 +148,22 @@ fn without_delay(stream: TcpStream, peer: Option<SocketAddr>) -> TcpStream {
     }
     stream
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn tcp_connections_do_not_delay_what_is_sent_however_they_were_accepted() {
+        let mut listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let _first = TcpStream::connect(address).await.unwrap();
+        let (accepted, _) = Listen::accept(&mut listener).await.unwrap();
+        assert!(accepted.nodelay().unwrap());
+        assert!(listener.accept_waiting().await.is_none());
+        let second = TcpStream::connect(address).await.unwrap();
+        let (accepted, peer) = listener.accept_waiting().await.unwrap().unwrap();
+        assert!(accepted.nodelay().unwrap());
+        assert_eq!(peer, Some(second.local_addr().unwrap()));
+    }
+}

@@ -187,3 +187,17 @@ async fn a_web_socket_that_goes_on_is_cut_and_counted() {
     let report = tokio::time::timeout(FAR, started.serving).await.unwrap().unwrap().unwrap();
     assert_eq!((report.cut_connections, report.cut_requests), (1, 0), "{report}");
 }
+
+#[tokio::test]
+async fn the_deadline_counts_from_the_signal_whatever_came_before() {
+    // The lame duck takes nearly all of it, for a caller that never comes back.
+    let builder = orders().lame_duck_max(900 * MS).drain_timeout(1_000 * MS);
+    let started = started(builder, hello().with_state(()), |server| server).await;
+    started.handle.spawn("endless", pending::<()>());
+    let mut caller = Http1(handshake_http1(started.address).await);
+    caller.get("/").await;
+    started.shutdown.shut_down();
+    let report = tokio::time::timeout(FAR, started.serving).await.unwrap().unwrap().unwrap();
+    assert!(report.lame_duck >= 900 * MS, "{report}");
+    assert!(1_000 * MS <= report.drain_time && report.drain_time < 1_800 * MS, "{report}");
+}

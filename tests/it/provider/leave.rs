@@ -195,6 +195,7 @@ async fn a_registry_that_does_not_answer_holds_up_nothing() {
     running.shutdown.shut_down();
     let report = tokio::time::timeout(FAR, running.report()).await.unwrap();
     assert!(report.is_clean() && report.lame_duck >= 200 * MS, "{report}");
+    assert!(report.drain_time < 1_500 * MS, "{report}");
 }
 
 #[tokio::test]
@@ -233,4 +234,38 @@ async fn a_registration_in_flight_ends_before_the_deregistration_begins() {
     let naming = registry.naming.clone();
     assert!(running.report().await.is_clean());
     assert!(naming.subscribe(&service()).await.unwrap().latest().instances().is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_that_was_queued_reaches_a_slow_reader_whole() {
+    const LENGTH: usize = 32 * 1024 * 1024;
+    let long = Router::new().route("/", get(async || vec![b'x'; LENGTH]));
+    let running = serve(orders().lame_duck_max(100 * MS), long).await;
+    let mut client = TcpStream::connect(running.address()).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: orders\r\n\r\n").await.unwrap();
+    client.readable().await.unwrap();
+    while running.handle.in_flight() > 0 {
+        tokio::task::yield_now().await; // The server drops a body when its last frame is queued.
+    }
+    running.shutdown.shut_down();
+    running.handle.draining().await;
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.len() > LENGTH && answer.ends_with(b"x"), "{} bytes came", answer.len());
+    let report = running.report().await;
+    assert!(report.is_clean(), "{report}");
+}
+
+#[tokio::test]
+async fn an_http2_peer_that_never_answers_a_ping_is_cut_at_the_deadline() {
+    let running = serve(orders().lame_duck_max(100 * MS).drain_timeout(300 * MS), hello()).await;
+    let mut client = TcpStream::connect(running.address()).await.unwrap();
+    let empty_settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    client.write_all(&empty_settings).await.unwrap();
+    client.readable().await.unwrap();
+    running.shutdown.shut_down();
+    let report = tokio::time::timeout(FAR, running.report()).await.unwrap();
+    assert_eq!((report.cut_connections, report.cut_requests), (1, 0), "{report}");
+    assert!(report.drain_time >= 300 * MS, "{report}");
 }
