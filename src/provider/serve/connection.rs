@@ -28,6 +28,9 @@ use tower_service::Service;
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(95);
 /// How long a handshake may take: a few round trips around the world, and a loaded machine.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// How long a handshake may go on once connections are told to end: it is a round trip or two from its end,
+/// or has never begun.
+const HANDSHAKE_REST_MAX: Duration = Duration::from_secs(1);
 /// How long a draining connection may take to read what has arrived. A client that has just connected
 /// sends within this time if it connected in order to send.
 const UNREAD_MAX: Duration = Duration::from_millis(50);
@@ -60,10 +63,16 @@ where
     /// Serves it; `end` resolves when it is to end, one way or the other.
     pub(super) async fn run(self, end: oneshot::Receiver<Infallible>) {
         let Self { io, handshake, http, service, wire, open } = self;
-        let stream = match time::timeout(HANDSHAKE_MAX, handshake(io)).await {
+        let (mut handshake, mut end) = (pin!(handshake(io)), Some(end));
+        let opened = tokio::select! {
+            biased;
+            opened = time::timeout(HANDSHAKE_MAX, &mut handshake) => opened,
+            () = told(&mut end) => time::timeout(HANDSHAKE_REST_MAX, &mut handshake).await,
+        };
+        let stream = match opened {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return tracing::debug!(peer = ?wire.peer(), %error, "handshake failed"),
-            Err(_) => return tracing::debug!(peer = ?wire.peer(), "no handshake within {HANDSHAKE_MAX:?}"),
+            Err(_) => return tracing::debug!(peer = ?wire.peer(), "the handshake took too long"),
         };
         let called = wire.clone();
         let service = hyper::service::service_fn(move |request| {
@@ -78,13 +87,13 @@ where
 async fn speak(
     connection: impl GracefulConnection<Error = BoxError>,
     wire: &Wire,
-    end: oneshot::Receiver<Infallible>,
+    mut end: Option<oneshot::Receiver<Infallible>>,
 ) {
     let mut connection = pin!(connection);
     tokio::select! {
         biased;
         result = connection.as_mut() => return log_end(wire, result),
-        _ = end => {}
+        () = told(&mut end) => {}
         () = mute(wire) => return tracing::debug!(peer = ?wire.peer(), "no request came: connection closed"),
     }
     wire.peek_from_now_on();
@@ -102,6 +111,14 @@ async fn speak(
     }
     connection.as_mut().graceful_shutdown();
     log_end(wire, connection.await);
+}
+
+/// Resolves when the connection is to end; at once if it has resolved before.
+async fn told(end: &mut Option<oneshot::Receiver<Infallible>>) {
+    if let Some(told) = end {
+        _ = told.await; // Nothing is sent: dropping the sender tells it.
+        *end = None;
+    }
 }
 
 /// Resolves when the connection has been open for [`HEAD_TIMEOUT`] without saying anything. Hyper's own

@@ -159,7 +159,7 @@ async fn handshake_and_ask(stream: TcpStream) -> bool {
 }
 
 #[tokio::test]
-async fn a_handshake_comes_before_http_and_one_that_fails_orhangs_harms_nobody_else() {
+async fn a_handshake_comes_before_http_and_one_that_fails_or_hangs_harms_nobody_else() {
     let provider = orders().build().unwrap();
     let (handle, shutdown) = (provider.handle(), provider.shutdown_handle());
     let password = |stream| async {
@@ -172,7 +172,7 @@ async fn a_handshake_comes_before_http_and_one_that_fails_orhangs_harms_nobody_e
     let server = provider.server().listen_through(listen().await, password, hello());
     let (bound, serving) = run(server, &handle).await;
     let connect = || TcpStream::connect(bound.address().unwrap());
-    let hangs = connect().await.unwrap();
+    let _hangs = connect().await.unwrap();
     let mut refused = connect().await.unwrap();
     refused.write_all(b"close\n").await.unwrap();
     assert_eq!(refused.read(&mut [0]).await.unwrap(), 0);
@@ -180,10 +180,38 @@ async fn a_handshake_comes_before_http_and_one_that_fails_orhangs_harms_nobody_e
     opened.write_all(b"open\n").await.unwrap();
     let (head, body) = get_over(opened, "/").await;
     assert!(head.starts_with("http/1.1 200") && body == "hello", "{head}");
-    drop(hangs);
     shutdown.shut_down();
     let report = serving.await.unwrap().unwrap();
     assert!(report.is_clean(), "{report}");
+    assert!(report.drain_time < 5_000 * MS, "a handshake that never comes holds up the end: {report}");
+}
+
+#[tokio::test]
+async fn a_handshake_that_has_begun_when_a_provider_drains_leads_to_an_answer() {
+    let provider = orders().build().unwrap();
+    let (handle, shutdown) = (provider.handle(), provider.shutdown_handle());
+    let (arrived, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (here, gate) = (arrived.clone(), release.clone());
+    let slow = move |stream| {
+        let (here, gate) = (here.clone(), gate.clone());
+        async move {
+            here.notify_one();
+            gate.notified().await;
+            Ok(stream)
+        }
+    };
+    let (bound, serving) =
+        run(provider.server().listen_through(listen().await, slow, hello()), &handle).await;
+    let stream = TcpStream::connect(bound.address().unwrap()).await.unwrap();
+    let mut answer = tokio::spawn(get_over(stream, "/"));
+    arrived.notified().await;
+    shutdown.shut_down();
+    handle.draining().await;
+    let waited = tokio::time::timeout(100 * MS, &mut answer).await;
+    assert!(waited.is_err(), "the connection has been told to end, and goes on");
+    release.notify_one();
+    assert_eq!(answer.await.unwrap().1, "hello");
+    assert!(serving.await.unwrap().unwrap().is_clean());
 }
 
 #[tokio::test]
