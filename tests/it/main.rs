@@ -2,6 +2,7 @@
 #![cfg(feature = "full")]
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in the functions that it calls")]
 
+mod allocations;
 mod client;
 mod consumer;
 mod deploy;
