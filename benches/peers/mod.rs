@@ -18,7 +18,7 @@ use tower_service::Service;
 #[derive(Clone, Debug)]
 pub(crate) struct InMemory;
 
-impl Service<Request<()>> for InMemory {
+impl<B> Service<Request<B>> for InMemory {
     type Response = Response<()>;
     type Error = Infallible;
     type Future = Ready<Result<Response<()>, Infallible>>;
@@ -27,7 +27,7 @@ impl Service<Request<()>> for InMemory {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<()>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         drop(black_box(request));
         ready(Ok(Response::new(())))
     }
@@ -43,7 +43,7 @@ pub(crate) fn p2c(n: usize) -> P2c {
 }
 
 /// One call of a service that is ready and answers at once, without a runtime.
-pub(crate) fn call<S: Service<Request<()>>>(service: &mut S, request: Request<()>) {
+pub(crate) fn call<S: Service<Request<B>>, B>(service: &mut S, request: Request<B>) {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(service.poll_ready(&mut cx).is_ready());
     let answer = pin!(service.call(request));

@@ -3,7 +3,7 @@
 use super::dial::{at, authority};
 use super::future::Stage;
 use super::{BalanceLayer, ResponseBody, ResponseFuture};
-use crate::consumer::endpoints::{Choice, Endpoint, Endpoints, Tried};
+use crate::consumer::endpoints::{Choice, Endpoints, Guard, Tried};
 use crate::consumer::error::{HeaderTimeout, InstanceError, NeverApplied, NoInstance, Seen};
 use crate::consumer::goodbye;
 use crate::model::Instance;
@@ -128,7 +128,7 @@ impl<S: Clone> Balance<S> {
     /// Says in the headers of a request to a picked instance who calls, if the instance wears our layers; a
     /// provider then knows whom to tell when it leaves.
     pub fn introduce(&self, pick: &Pick<S>, headers: &mut HeaderMap) {
-        self.shared.introduce(pick.choice.guard.endpoint(), headers);
+        self.shared.introduce(&pick.choice.guard, headers);
     }
 
     /// How many offline tags did not count, because they spoke of someone else than their sender; all clones
@@ -155,11 +155,11 @@ impl Caller {
         Self { tag: tag.to_value(), to_notifiers: CallerTag { notice, ..tag }.to_value() }
     }
 
-    /// What `endpoint` is told; nothing when it could do nothing with it.
+    /// What the instance of a call is told; nothing when it could do nothing with it.
     #[inline]
-    fn known_to(&self, endpoint: &Endpoint) -> Option<&HeaderValue> {
-        let tag = if endpoint.sends_notices() { &self.to_notifiers } else { &self.tag };
-        endpoint.is_governed().then_some(tag)
+    fn known_to(&self, called: &Guard) -> Option<&HeaderValue> {
+        let tag = if called.sends_notices() { &self.to_notifiers } else { &self.tag };
+        called.is_governed().then_some(tag)
     }
 }
 
@@ -168,13 +168,13 @@ impl<S: Clone> Shared<S> {
     #[inline]
     fn choose<B>(&self, request: &mut Request<B>) -> Option<Choice<S>> {
         let choice = self.endpoints.choose(request.extensions().get::<Tried>())?;
-        self.introduce(choice.guard.endpoint(), request.headers_mut());
+        self.introduce(&choice.guard, request.headers_mut());
         Some(choice)
     }
 
     #[inline]
-    fn introduce(&self, endpoint: &Endpoint, headers: &mut HeaderMap) {
-        match self.caller.known_to(endpoint) {
+    fn introduce(&self, called: &Guard, headers: &mut HeaderMap) {
+        match self.caller.known_to(called) {
             Some(caller) => _ = headers.insert(CALLER, caller.clone()),
             None => _ = headers.remove(CALLER),
         }

@@ -15,16 +15,13 @@ use tokio::time::Instant;
 pub(in crate::consumer) struct Endpoint {
     instance: Instance,
     epoch: Option<UnixMillis>,
-    governed: bool,
-    sends_notices: bool,
     fleet: Arc<Fleet>,
 }
 
 impl Endpoint {
     pub(super) fn new(instance: Instance, fleet: Arc<Fleet>) -> Arc<Self> {
-        let (epoch, governed) = (instance.epoch(), instance.is_governed());
-        let sends_notices = instance.sends_notices();
-        Arc::new(Self { instance, epoch, governed, sends_notices, fleet })
+        let epoch = instance.epoch();
+        Arc::new(Self { instance, epoch, fleet })
     }
 
     /// The instance as it was registered when it was first seen.
@@ -34,18 +31,6 @@ impl Endpoint {
 
     pub(in crate::consumer) fn epoch(&self) -> Option<UnixMillis> {
         self.epoch
-    }
-
-    /// Whether it wears our layers: read once, for it is asked on every call.
-    #[inline]
-    pub(in crate::consumer) fn is_governed(&self) -> bool {
-        self.governed
-    }
-
-    /// Whether it wants to know where it can tell us that it leaves: asked on every call as well.
-    #[inline]
-    pub(in crate::consumer) fn sends_notices(&self) -> bool {
-        self.sends_notices
     }
 
     pub(in crate::consumer) fn fleet(&self) -> &Fleet {

@@ -16,16 +16,27 @@ pub(super) struct Seats {
     seat: sync::Arc<Seat>,
 }
 
-/// On cache lines of its own, as the count before it: neighbours are counted by other cores at the same time.
-#[repr(align(128))]
+/// What a call holds, right behind the count: who writes that reads this at no cost. Padded, so that the count
+/// of a neighbour, written by other cores at the same time, is on other cache lines.
 struct Seat {
     endpoint: Arc<Endpoint>,
+    governed: bool,
+    sends_notices: bool,
+    _padding: [u8; PADDING_BYTES],
 }
+
+/// With the two counts of an `Arc` and what stands before it, two cache lines: processors fetch them in pairs.
+const PADDING_BYTES: usize = 96;
 
 impl Seats {
     pub(super) fn new(endpoint: Arc<Endpoint>) -> Arc<Self> {
-        let seat = sync::Arc::new(Seat { endpoint: endpoint.clone() });
-        Arc::new(Self { endpoint, seat })
+        let seat = Seat {
+            endpoint: endpoint.clone(),
+            governed: endpoint.instance().is_governed(),
+            sends_notices: endpoint.instance().sends_notices(),
+            _padding: [0; PADDING_BYTES],
+        };
+        Arc::new(Self { endpoint, seat: sync::Arc::new(seat) })
     }
 
     #[inline]
@@ -64,6 +75,18 @@ impl Guard {
     #[inline]
     pub(in crate::consumer) fn endpoint(&self) -> &Arc<Endpoint> {
         &self.0.endpoint
+    }
+
+    /// Whether its endpoint wears our layers: asked on every call, so that it is kept where a call looks anyway.
+    #[inline]
+    pub(in crate::consumer) fn is_governed(&self) -> bool {
+        self.0.governed
+    }
+
+    /// Whether its endpoint wants to know where it can tell us that it leaves: asked on every call as well.
+    #[inline]
+    pub(in crate::consumer) fn sends_notices(&self) -> bool {
+        self.0.sends_notices
     }
 
     /// How many calls are in flight at its endpoint, this one included.
