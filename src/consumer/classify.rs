@@ -22,11 +22,11 @@
 //! it, which was never applied, looks like one that was. The same holds for a connection that broke in the
 //! queue of a port that closed.
 //!
-//! What it reads are hyper's errors, with the feature `http-client`; without it, only marks and timeouts are
-//! told apart. Other clients bring a function of their own, see
+//! What it reads are hyper's errors, with the feature `http-client`; without it, only the marks
+//! [`NeverApplied`] and [`NoConnection`] and timeouts are told apart. Other clients bring a function of their own, see
 //! [`FailoverLayer::with_classifier`](super::FailoverLayer::with_classifier).
 
-use super::error::{HeaderTimeout, NeverApplied};
+use super::error::{HeaderTimeout, NeverApplied, NoConnection};
 use std::error::Error;
 use std::fmt;
 
@@ -124,6 +124,18 @@ pub fn applied(error: &(dyn Error + 'static)) -> Applied {
     cause(error).applied()
 }
 
+/// Whether an error says that no connection could be made: the instance is down, or out of reach. That it got
+/// one which could not take the request is another matter.
+///
+/// ```
+/// use tower_graceful::consumer::{NeverApplied, NoConnection, classify::is_connect};
+/// assert!(is_connect(&NeverApplied::new(NoConnection::new("no such socket"))));
+/// assert!(!is_connect(&NeverApplied::new("queue full")));
+/// ```
+pub fn is_connect(error: &(dyn Error + 'static)) -> bool {
+    cause(error) == Cause::Connect
+}
+
 /// What a request failed of, by the chain of its error's sources.
 ///
 /// The outermost error that can tell decides: below it may lie an error of something else, such as the body
@@ -134,6 +146,9 @@ pub fn cause(error: &(dyn Error + 'static)) -> Cause {
 }
 
 fn told(error: &(dyn Error + 'static)) -> Option<Cause> {
+    if error.is::<NoConnection>() {
+        return Some(Cause::Connect);
+    }
     if error.is::<NeverApplied>() {
         // Why it was not sent: only that there was no connection is told apart.
         let connect = error.source().map(cause) == Some(Cause::Connect);

@@ -2,7 +2,7 @@
 
 use super::endpoints::Endpoint;
 use super::replay::Stopped;
-use crate::model::{Instance, ServiceKey, UnixMillis};
+use crate::model::{Address, Instance, ServiceKey, UnixMillis};
 use crate::naming::BoxError;
 use std::error::Error;
 use std::fmt;
@@ -14,7 +14,7 @@ use std::time::Duration;
 /// With the feature `tonic` its source is a `tonic::Status` of the code `Unavailable` that says the same.
 #[derive(Debug)]
 pub struct NoInstance {
-    seen: Seen,
+    seen: Box<Seen>,
     #[cfg(feature = "tonic")]
     status: tonic::Status,
 }
@@ -23,8 +23,16 @@ pub struct NoInstance {
 pub(super) struct Seen {
     pub(super) service: ServiceKey,
     pub(super) waited: Duration,
+    pub(super) tried: Vec<Address>,
     pub(super) listed: usize,
+    /// Some of those listed, each with the reason why it is not used.
+    pub(super) unused: Vec<(Address, String)>,
     pub(super) age: Option<Duration>,
+}
+
+impl Seen {
+    /// As many instances as a line of a log has place for.
+    pub(super) const NAMED: usize = 5;
 }
 
 impl NoInstance {
@@ -32,7 +40,7 @@ impl NoInstance {
         #[cfg(feature = "tonic")]
         let status = tonic::Status::unavailable(seen.to_string());
         Self {
-            seen,
+            seen: Box::new(seen),
             #[cfg(feature = "tonic")]
             status,
         }
@@ -46,6 +54,11 @@ impl NoInstance {
     /// How long the call waited for one.
     pub fn waited(&self) -> Duration {
         self.seen.waited
+    }
+
+    /// Where the request was sent before, in vain; nothing when this was its first try.
+    pub fn tried(&self) -> &[Address] {
+        &self.seen.tried
     }
 
     /// How many instances are listed, all of them disabled, without weight or outside the balancer's subset.
@@ -67,11 +80,21 @@ impl fmt::Display for NoInstance {
 
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { service, waited, listed, age } = self;
+        let Self { service, waited, tried, listed, unused, age } = self;
         write!(f, "no instance of {service} takes traffic (waited {waited:?}; ")?;
+        for address in tried {
+            write!(f, "tried {address} before; ")?;
+        }
         match age {
-            None => f.write_str("no list has come yet)"),
-            Some(age) => write!(f, "the list is {age:?} old and names {listed}, none in use)"),
+            None => f.write_str("no list has come yet")?,
+            Some(age) => write!(f, "the list is {age:?} old and names {listed}, none in use")?,
+        }
+        for (address, cause) in unused {
+            write!(f, "; {address} is {cause}")?;
+        }
+        match listed.saturating_sub(unused.len()) {
+            0 => f.write_str(")"),
+            more => write!(f, "; and {more} more)"),
         }
     }
 }
@@ -200,6 +223,31 @@ impl fmt::Display for NeverApplied {
 }
 
 impl Error for NeverApplied {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
+/// A mark for errors of requests for which no connection to their instance could be made: the request was
+/// never applied, and the instance is put aside for a while. For services of your own; what hyper and tonic
+/// fail with is known without it.
+#[derive(Debug)]
+pub struct NoConnection(BoxError);
+
+impl NoConnection {
+    /// Marks `source`.
+    pub fn new(source: impl Into<BoxError>) -> Self {
+        Self(source.into())
+    }
+}
+
+impl fmt::Display for NoConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no connection could be made")
+    }
+}
+
+impl Error for NoConnection {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&*self.0)
     }

@@ -50,7 +50,7 @@ pub use clients::{GracefulClients, GracefulClientsLayer, Unresolved};
 #[cfg(feature = "tonic")]
 pub use deadline::{Deadline, DeadlineLayer};
 pub use endpoints::InvalidAmplification;
-pub use error::{HeaderTimeout, InstanceError, NeverApplied, NoInstance};
+pub use error::{HeaderTimeout, InstanceError, NeverApplied, NoConnection, NoInstance};
 pub use failover::{Failover, FailoverLayer, Idempotent};
 pub use goodbye::{Goodbye, GoodbyeLayer};
 #[cfg(feature = "http-client")]

@@ -65,7 +65,6 @@ impl Weights {
     }
 
     /// Weight of an instance, as a part of the heaviest.
-    #[cfg(test)]
     pub(super) fn of(&self, index: usize) -> f64 {
         f64::from(self.units[index]) / HEAVIEST
     }

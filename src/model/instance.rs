@@ -82,9 +82,14 @@ impl Instance {
         self.metadata.parse(key::NOTICE) == Some(true)
     }
 
-    /// Whether it may be chosen at all. One at port 0 cannot be reached, and may be registered all the same.
+    /// Whether it is to be chosen: healthy, and [eligible](Self::is_eligible).
     pub fn takes_traffic(&self) -> bool {
-        self.enabled && self.healthy && self.weight > Weight::NONE && self.address().port() != 0
+        self.healthy && self.is_eligible()
+    }
+
+    /// Whether it may be chosen at all, if only as a last resort when nobody healthy is left. One at port 0 cannot be reached, and may be registered all the same.
+    pub fn is_eligible(&self) -> bool {
+        self.enabled && self.weight > Weight::NONE && self.address().port() != 0
     }
 
     /// Its warm-up curve and where it stands on it at `now` by the wall clock; nothing when its

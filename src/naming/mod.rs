@@ -8,7 +8,7 @@
 //! The [`header`] module holds the few words that providers and consumers say to each other directly; with the
 //! feature `notice`, the `notice` module what a leaving instance sends to those who call rarely.
 
-#[cfg(any(feature = "client", feature = "serve"))]
+#[cfg(any(feature = "client", feature = "consumer", feature = "serve"))]
 pub(crate) mod backoff;
 mod cell;
 mod error;

@@ -1,7 +1,8 @@
 //! The answer to one call.
 
 use super::ResponseBody;
-use crate::consumer::endpoints::{Choice, Guard};
+use crate::consumer::classify::is_connect;
+use crate::consumer::endpoints::{Choice, Guard, Verdict};
 use crate::consumer::error::{HeaderTimeout, InstanceError};
 use crate::naming::BoxError;
 use crate::naming::BoxFuture;
@@ -35,7 +36,7 @@ pin_project! {
         /// There is no instance, or it is not ready.
         Waiting { chosen: BoxFuture<'static, Result<(Choice<S>, Request<B>), BoxError>> },
         /// The request has been handed over.
-        Sent { guard: Option<Guard>, #[pin] answer: F },
+        Sent { guard: Option<Guard>, verdict: Verdict, #[pin] answer: F },
     }
 }
 
@@ -51,7 +52,8 @@ impl<S: Service<Request<B>>, B> Stage<S, B, S::Future> {
     #[inline]
     pub(super) fn send(choice: Choice<S>, request: Request<B>) -> Self {
         let Choice { guard, mut service, .. } = choice;
-        Self::Sent { guard: Some(guard), answer: service.call(request) }
+        let verdict = guard.endpoint().verdict();
+        Self::Sent { guard: Some(guard), verdict, answer: service.call(request) }
     }
 }
 
@@ -71,15 +73,23 @@ where
                     let (choice, request) = ready!(chosen.as_mut().poll(cx))?;
                     this.stage.set(Stage::send(choice, request));
                 }
-                Projected::Sent { guard, answer } => {
+                Projected::Sent { guard, verdict, answer } => {
                     let answer = match answer.poll(cx) {
                         Poll::Ready(answer) => answer.map_err(Into::into),
                         Poll::Pending => Err(ready!(overdue(this.timer, *this.header_timeout, cx)).into()),
                     };
                     let guard = guard.take().expect("polled after it was ready");
                     return Poll::Ready(match answer {
-                        Ok(answer) => Ok(answer.map(|body| ResponseBody::new(body, guard))),
-                        Err(source) => Err(InstanceError::new(guard.endpoint().clone(), source).into()),
+                        Ok(answer) => {
+                            guard.endpoint().answered(*verdict);
+                            Ok(answer.map(|body| ResponseBody::new(body, guard)))
+                        }
+                        Err(source) => {
+                            if is_connect(&*source) {
+                                guard.endpoint().unreachable(*verdict);
+                            }
+                            Err(InstanceError::new(guard.endpoint().clone(), source).into())
+                        }
                     });
                 }
             }

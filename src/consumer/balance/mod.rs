@@ -8,6 +8,10 @@
 //!   service inside the response's future.
 //! - A clone costs one reference count and shares everything; a call allocates nothing.
 //! - While there is no instance, a call waits for the first one, up to a bound.
+//! - An instance that no connection can be made to is put aside for a wait, from 1 s to 30 s as failures follow
+//!   one another; after each wait one request tries it again. When all are failing, all are used. What says
+//!   that there was no connection is [`is_connect`](super::classify::is_connect).
+//! - [`Balance::view`] shows what it makes of each instance, and why.
 //! - The body of an answer counts as a call in flight until it is dropped, and an error names its instance.
 //! - Instances that wear our layers are told who calls, with the header
 //!   [`CALLER`](crate::naming::header::CALLER); from requests to others it is removed.
@@ -41,9 +45,11 @@ mod layer;
 mod service;
 #[cfg(test)]
 mod tests;
+mod view;
 
 pub use body::ResponseBody;
 pub use dial::Dial;
 pub use future::ResponseFuture;
 pub use layer::BalanceLayer;
 pub use service::{Balance, Pick};
+pub use view::{InstanceView, State, View};

@@ -2,8 +2,10 @@
 
 use super::dial::{at, authority};
 use super::future::Stage;
+use super::view::{InstanceView, View};
 use super::{BalanceLayer, ResponseBody, ResponseFuture};
-use crate::consumer::endpoints::{Choice, Endpoints, Guard, Tried};
+use crate::consumer::classify::is_connect;
+use crate::consumer::endpoints::{Choice, Endpoint, Endpoints, Guard, Terms, Tried, Verdict};
 use crate::consumer::error::{HeaderTimeout, InstanceError, NeverApplied, NoInstance, Seen};
 use crate::consumer::goodbye;
 use crate::model::Instance;
@@ -13,6 +15,7 @@ use crate::naming::header::{CALLER, CallerTag};
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use std::fmt;
 use std::future::{poll_fn, ready};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -104,7 +107,27 @@ impl<S: Clone> Balance<S> {
 
     fn pick_by(&self, tried: Option<&Tried>) -> Result<Pick<S>, NoInstance> {
         let choice = self.shared.endpoints.choose(tried);
-        choice.map(|choice| Pick { choice }).ok_or_else(|| self.shared.nobody(Duration::ZERO))
+        let picked = choice.map(|choice| Pick { verdict: choice.guard.endpoint().verdict(), choice });
+        picked.ok_or_else(|| self.shared.nobody(Duration::ZERO, tried))
+    }
+
+    /// What the balancer makes of each listed instance now, and why: for a debug page. It takes a look at all
+    /// of them under the lock of whoever renews the weights, so ask for people, not for each request.
+    ///
+    /// ```
+    /// # use tower_graceful::{consumer::Balance, model::Instance, naming::Snapshots};
+    /// use tower_graceful::consumer::balance::State;
+    /// # let off = Instance { enabled: false, ..Instance::new("10.0.0.8:8080".parse()?) };
+    /// # let instances = vec![Instance::new("10.0.0.7:8080".parse()?), off];
+    /// # let orders = Balance::new(Snapshots::fixed("orders".parse()?, instances), |_| ());
+    /// let view = orders.view();
+    /// assert_eq!((view.instances[0].state, view.instances[0].share), (State::Warm, 1.0));
+    /// assert_eq!(view.instances[1].cause, "disabled in the registry");
+    /// println!("{view}"); // A table, one line an instance.
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    pub fn view(&self) -> View {
+        self.shared.view()
     }
 
     /// Looks at the instance that would be chosen now, without counting a call: for a choice that is no
@@ -122,7 +145,7 @@ impl<S: Clone> Balance<S> {
     /// # Errors
     /// When there is no instance; it does not wait for one.
     pub fn sample<R>(&self, look: impl FnOnce(&Instance) -> R) -> Result<R, NoInstance> {
-        self.shared.endpoints.sample(look).ok_or_else(|| self.shared.nobody(Duration::ZERO))
+        self.shared.endpoints.sample(look).ok_or_else(|| self.shared.nobody(Duration::ZERO, None))
     }
 
     /// Says in the headers of a request to a picked instance who calls, if the instance wears our layers; a
@@ -190,63 +213,125 @@ impl<S: Clone> Shared<S> {
         S: Service<Request<B>>,
         S::Error: Into<BoxError>,
     {
+        // One for all instances that are waited for in turn.
+        let deadline = self.header_timeout.and_then(Deadline::after);
         loop {
             let mut choice = match chosen.take() {
                 Some(choice) => choice,
                 None => self.somebody(&mut request).await?,
             };
-            self.ready(&mut choice).await?;
-            // That may have taken long: who has gone meanwhile gets nothing.
-            if self.endpoints.stands(&choice) {
+            if self.ready_and_stands(&mut choice, deadline).await? {
                 return Ok((choice, request));
             }
         }
     }
 
-    /// Chooses as soon as there is somebody, within the bound.
-    async fn somebody<B>(&self, request: &mut Request<B>) -> Result<Choice<S>, NoInstance> {
-        let started = Instant::now();
-        let mut snapshots = self.endpoints.fleet().snapshots().clone();
-        let chosen = async {
-            loop {
-                if let Some(choice) = self.choose(request) {
-                    return choice;
-                }
-                snapshots.changed().await;
-            }
-        };
-        timeout_at(started + self.wait, chosen).await.map_err(|_| self.nobody(started.elapsed()))
-    }
-
-    /// Waits until the chosen service is ready, within the bound.
-    async fn ready<B>(&self, choice: &mut Choice<S>) -> Result<(), InstanceError>
+    /// Waits until the chosen service is ready, but no longer than its instance is there: whoever has gone
+    /// meanwhile gets nothing.
+    async fn ready_and_stands<B>(
+        &self,
+        choice: &mut Choice<S>,
+        deadline: Option<Deadline>,
+    ) -> Result<bool, InstanceError>
     where
         S: Service<Request<B>>,
         S::Error: Into<BoxError>,
     {
-        let ready = poll_fn(|cx| choice.service.poll_ready(cx));
-        let ready = match self.header_timeout {
-            None => ready.await.map_err(Into::into),
-            Some(after) => match timeout(after, ready).await {
-                Ok(ready) => ready.map_err(Into::into),
-                Err(_) => Err(HeaderTimeout { after }.into()),
-            },
-        };
-        ready.map_err(|error| unsent(choice, error))
+        let (endpoint, terms) = (choice.guard.endpoint().clone(), choice.terms);
+        let (mut ready, mut gone) = (pin!(ready_by(choice, deadline)), pin!(self.gone(&endpoint, terms)));
+        let ready = poll_fn(|cx| match ready.as_mut().poll(cx) {
+            Poll::Ready(ready) => Poll::Ready(ready.map(|()| true)),
+            Poll::Pending => gone.as_mut().poll(cx).map(|()| Ok(false)),
+        });
+        Ok(ready.await? && self.endpoints.stands(&endpoint, terms))
     }
 
-    fn nobody(&self, waited: Duration) -> NoInstance {
+    /// Waits until a list makes the choice void.
+    async fn gone(&self, endpoint: &Arc<Endpoint>, terms: Terms) {
+        let mut snapshots = self.endpoints.fleet().snapshots().clone();
+        while self.endpoints.stands(endpoint, terms) {
+            snapshots.changed().await;
+        }
+    }
+
+    /// Chooses as soon as there is somebody, within the bound. Whoever finds nobody asks for the list once:
+    /// it may have changed without anyone having told us.
+    async fn somebody<B>(&self, request: &mut Request<B>) -> Result<Choice<S>, NoInstance> {
+        let started = Instant::now();
+        let mut snapshots = self.endpoints.fleet().snapshots().clone();
+        let chosen = async {
+            let mut asked = false;
+            loop {
+                if let Some(choice) = self.choose(request) {
+                    return choice;
+                }
+                if !std::mem::replace(&mut asked, true) {
+                    snapshots.refresh();
+                }
+                snapshots.changed().await;
+            }
+        };
+        let chosen = timeout(self.wait, chosen).await;
+        chosen.map_err(|_| self.nobody(started.elapsed(), request.extensions().get::<Tried>()))
+    }
+
+    fn view(&self) -> View {
         let snapshots = self.endpoints.fleet().snapshots();
         let (snapshot, published) = snapshots.latest_at();
-        let age = (snapshots.version() > 0).then(|| published.elapsed());
-        let (service, listed) = (snapshot.service().clone(), snapshot.instances().len());
-        NoInstance::new(Seen { service, waited, listed, age })
+        let snapshot_age = (snapshots.version() > 0).then(|| published.elapsed());
+        let now = Instant::now();
+        let known = self.endpoints.known().into_iter();
+        let instances = known.map(|known| InstanceView::new(known, now)).collect();
+        View { service: snapshot.service().clone(), snapshot_age, instances }
     }
+
+    fn nobody(&self, waited: Duration, tried: Option<&Tried>) -> NoInstance {
+        let View { service, snapshot_age: age, instances } = self.view();
+        let tried = tried.map(Tried::addresses).unwrap_or_default();
+        let named = instances.iter().take(Seen::NAMED).map(|it| (it.address().clone(), it.cause.clone()));
+        let (listed, unused) = (instances.len(), named.collect());
+        NoInstance::new(Seen { service, waited, tried, listed, unused, age })
+    }
+}
+
+/// When the wait for a service to get ready ends, and with what.
+#[derive(Clone, Copy)]
+struct Deadline {
+    at: Instant,
+    overdue: HeaderTimeout,
+}
+
+impl Deadline {
+    /// Nothing when it is beyond every clock.
+    fn after(after: Duration) -> Option<Self> {
+        Some(Self { at: Instant::now().checked_add(after)?, overdue: HeaderTimeout { after } })
+    }
+}
+
+/// Waits until the chosen service is ready.
+async fn ready_by<S, B>(choice: &mut Choice<S>, deadline: Option<Deadline>) -> Result<(), InstanceError>
+where
+    S: Service<Request<B>>,
+    S::Error: Into<BoxError>,
+{
+    let ready = poll_fn(|cx| choice.service.poll_ready(cx));
+    let ready = match deadline {
+        None => ready.await.map_err(Into::into),
+        Some(Deadline { at, overdue }) => match timeout_at(at, ready).await {
+            Ok(ready) => ready.map_err(Into::into),
+            Err(_) => Err(overdue.into()),
+        },
+    };
+    ready.map_err(|error| unsent(choice, error))
 }
 
 /// The error of an instance whose service did not even get ready.
 fn unsent<S>(choice: &Choice<S>, error: impl Into<BoxError>) -> InstanceError {
-    InstanceError::new(choice.guard.endpoint().clone(), NeverApplied::new(error).into())
+    let (endpoint, error) = (choice.guard.endpoint(), error.into());
+    if is_connect(&*error) {
+        endpoint.unreachable(endpoint.verdict());
+    }
+    InstanceError::new(endpoint.clone(), NeverApplied::new(error).into())
 }
 
 impl<S, B, R> Service<Request<B>> for Balance<S>
@@ -304,6 +389,7 @@ impl<S> fmt::Debug for Shared<S> {
 /// A chosen instance; counts as a call in flight until it is dropped. Made by [`Balance::pick`].
 pub struct Pick<S> {
     choice: Choice<S>,
+    verdict: Verdict,
 }
 
 impl<S> Pick<S> {
@@ -334,7 +420,14 @@ impl<S> Pick<S> {
     /// [`GoodbyeLayer`](crate::consumer::GoodbyeLayer) does. Keep the pick until the body has been read, and
     /// call this before.
     pub fn finish(&self, headers: &mut HeaderMap) {
+        self.choice.guard.endpoint().answered(self.verdict);
         goodbye::hear(headers, self.choice.guard.endpoint());
+    }
+
+    /// Tells that no connection to the instance could be made: it is put aside for a while, and then tried
+    /// again by one pick. What became of a request that had a connection does not belong here.
+    pub fn unreachable(&self) {
+        self.choice.guard.endpoint().unreachable(self.verdict);
     }
 }
 

@@ -1,6 +1,9 @@
+mod health;
+
 use super::*;
-use crate::consumer::{HeaderTimeout, InstanceError, NoInstance};
-use crate::model::{Instance, Metadata, Snapshot, UnixMillis, key};
+use crate::consumer::{HeaderTimeout, InstanceError, NoConnection, NoInstance};
+use crate::model::{Instance, Metadata, Snapshot, UnixMillis, Weight, key};
+use crate::naming::BoxError;
 use crate::naming::header::{CALLER, CallerTag};
 use crate::naming::{Publisher, Snapshots};
 use bytes::Bytes;
@@ -101,6 +104,46 @@ async fn who_leaves_while_a_call_waits_for_it_does_not_get_it() {
 }
 
 #[tokio::test]
+async fn a_call_does_not_wait_for_an_instance_that_has_gone() {
+    let (publisher, snapshots) = Publisher::new("orders".parse().unwrap());
+    publish(&publisher, 1, &[instance(1, 1)]);
+    let mut balance = Balance::new(snapshots, |instance| {
+        let (port, gate) = (instance.address().port(), Arc::<Gate>::default());
+        gate.open.store(port == 2, Ordering::SeqCst);
+        Gated { port, gate }
+    });
+    let mut call = task::spawn(balance.call(Request::new(())));
+    assert_pending!(call.poll());
+    publish(&publisher, 2, &[instance(1, 1), instance(2, 2)]);
+    assert!(call.is_woken());
+    assert_pending!(call.poll());
+    publish(&publisher, 3, &[instance(2, 2)]);
+    assert!(call.is_woken());
+    assert_eq!(*assert_ready_ok!(call.poll()).body().get_ref(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn instances_that_are_waited_for_in_turn_share_one_bound() {
+    let (publisher, snapshots) = Publisher::new("orders".parse().unwrap());
+    publish(&publisher, 1, &[instance(1, 1)]);
+    let shut = |instance: &Instance| Gated { port: instance.address().port(), gate: Arc::default() };
+    let layer = BalanceLayer::new(snapshots).with_header_timeout(Duration::from_secs(10));
+    let mut balance = layer.over(shut);
+    let mut call = task::spawn(balance.call(Request::new(())));
+    for epoch in 2..=10 {
+        assert_pending!(call.poll());
+        advance(Duration::from_secs(1)).await;
+        publish(&publisher, epoch, &[instance(1, epoch)]);
+    }
+    assert_pending!(call.poll());
+    advance(Duration::from_secs(1)).await;
+    let error = tokio_test::assert_ready_err!(call.poll());
+    let causes = std::iter::successors(error.source(), |&error| error.source());
+    assert_eq!(error.downcast_ref::<InstanceError>().unwrap().epoch(), Some(UnixMillis::new(10)));
+    assert!(causes.into_iter().any(<dyn Error>::is::<HeaderTimeout>), "{error:?}");
+}
+
+#[tokio::test]
 async fn an_error_names_the_instance_and_keeps_its_cause() {
     let mut balance = Balance::new(fixed(&[instance(1, 5)]), |_| {
         service_fn(async |_: Request<()>| Err::<Response<()>, _>(std::io::Error::other("torn")))
@@ -169,6 +212,19 @@ async fn without_an_instance_a_call_waits_for_the_first_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_finds_nobody_asks_for_the_list_once() {
+    let (publisher, snapshots) = Publisher::new("orders".parse().unwrap());
+    let mut balance = health::Net::default().balance(snapshots);
+    let mut call = task::spawn(balance.call(Request::new(())));
+    assert_pending!(call.poll());
+    tokio_test::assert_ready!(task::spawn(publisher.refresh_wanted()).poll());
+    publish(&publisher, 1, &[]);
+    assert!(call.is_woken());
+    assert_pending!(call.poll());
+    assert_pending!(task::spawn(publisher.refresh_wanted()).poll());
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_an_instance_a_call_fails_at_last_and_says_what_it_saw() {
     let (publisher, snapshots) = Publisher::new("orders".parse().unwrap());
     let balance = Balance::new(snapshots, |_| {
@@ -183,12 +239,38 @@ async fn without_an_instance_a_call_fails_at_last_and_says_what_it_saw() {
     assert_eq!(begun.elapsed().as_secs(), 5);
     assert_eq!((error.waited().as_secs(), error.listed(), error.snapshot_age()), (5, 0, None));
 
-    publish(&publisher, 1, &[Instance { enabled: false, ..instance(1, 1) }]);
+    let mut list = vec![Instance { enabled: false, ..instance(1, 1) }, instance(0, 1)];
+    list.extend((2..=6).map(|port| Instance { weight: Weight::NONE, ..instance(port, 1) }));
+    publish(&publisher, 1, &list);
     advance(Duration::from_secs(2)).await;
     let error = nobody().await;
-    assert_eq!((error.listed(), error.snapshot_age().unwrap().as_secs()), (1, 7));
+    assert_eq!((error.listed(), error.snapshot_age().unwrap().as_secs()), (7, 7));
     assert_eq!(error.service().name.as_str(), "orders");
-    assert!(error.to_string().contains("orders") && error.to_string().contains("5s"), "{error}");
+    let said = "no instance of public##DEFAULT_GROUP@@orders takes traffic (waited 5s; the list is 7s \
+                old and names 7, none in use; 10.0.0.7:0 is registered at port 0; 10.0.0.7:1 is disabled in the \
+                registry; 10.0.0.7:2 is registered with weight 0; 10.0.0.7:3 is registered with weight 0; \
+                10.0.0.7:4 is registered with weight 0; and 2 more)";
+    assert_eq!(error.to_string(), said);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_all_have_gone_before_a_retry_the_error_names_whom_it_was_sent_to() {
+    let (publisher, snapshots) = Publisher::new("orders".parse().unwrap());
+    publish(&publisher, 1, &[instance(1, 1)]);
+    let publisher = Arc::new(publisher);
+    let withdraw = move |_: &Instance| {
+        let publisher = publisher.clone();
+        service_fn(move |_: Request<_>| {
+            publish(&publisher, 2, &[]);
+            std::future::ready(Err::<Response<Full<Bytes>>, _>(BoxError::from(NoConnection::new("refused"))))
+        })
+    };
+    let balance = Balance::new(snapshots, withdraw);
+    let mut stack = crate::consumer::FailoverLayer::new().layer(balance);
+    let error = stack.call(Request::new(Full::<Bytes>::default())).await.unwrap_err();
+    let error = error.downcast::<NoInstance>().unwrap();
+    assert_eq!(error.tried(), [instance(1, 1).address().clone()]);
+    assert!(error.to_string().contains("tried 10.0.0.7:1 before; "), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

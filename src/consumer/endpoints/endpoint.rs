@@ -2,7 +2,10 @@
 
 use super::aside::Aside;
 #[cfg(feature = "notice")]
-use super::{fade::Fade, since::Since};
+use super::fade::Fade;
+use super::health::{Health, Verdict};
+#[cfg(feature = "notice")]
+use super::since::Since;
 use crate::model::{Address, Instance, UnixMillis};
 use crate::naming::Snapshots;
 use std::fmt;
@@ -15,13 +18,14 @@ use tokio::time::Instant;
 pub(in crate::consumer) struct Endpoint {
     instance: Instance,
     epoch: Option<UnixMillis>,
+    health: Health,
     fleet: Arc<Fleet>,
 }
 
 impl Endpoint {
     pub(super) fn new(instance: Instance, fleet: Arc<Fleet>) -> Arc<Self> {
-        let epoch = instance.epoch();
-        Arc::new(Self { instance, epoch, fleet })
+        let (epoch, health) = (instance.epoch(), Health::default());
+        Arc::new(Self { instance, epoch, health, fleet })
     }
 
     /// The instance as it was registered when it was first seen.
@@ -42,6 +46,51 @@ impl Endpoint {
     pub(in crate::consumer) fn put_aside(&self, epoch: UnixMillis, fade: Duration) {
         self.fleet.put_aside(self.instance.address(), epoch, fade, "tag");
     }
+
+    pub(super) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// What a call that is sent now speaks of when it ends.
+    #[inline]
+    pub(in crate::consumer) fn verdict(&self) -> Verdict {
+        self.health.verdict()
+    }
+
+    /// A call that was sent under `verdict` was answered: headers came, whatever they say.
+    #[inline]
+    pub(in crate::consumer) fn answered(&self, verdict: Verdict) {
+        if verdict.is_failing() && self.health.answered(verdict) {
+            self.fleet.judged();
+            tracing::info!(instance = %self.instance.address(), "instance answers again: back in use");
+        }
+    }
+
+    /// A call that was sent under `verdict` got no connection. Asks the registry for its list when that is
+    /// news: whoever cannot be reached has most likely gone.
+    pub(in crate::consumer) fn unreachable(&self, verdict: Verdict) {
+        let now = Instant::now();
+        let Some(failing) = self.health.failed(verdict, now, fastrand::f64()) else {
+            return;
+        };
+        self.fleet.judged();
+        let (instance, wait) = (self.instance.address(), failing.trial_at() - now);
+        if failing.failures() == 1 {
+            self.fleet.snapshots.refresh();
+            tracing::warn!(%instance, ?wait, "no connection to instance: put aside for a while");
+        } else {
+            tracing::debug!(%instance, failures = failing.failures(), ?wait, "still no connection to instance");
+        }
+    }
+
+    /// Whether the caller's request is to try this failing instance; then it must be sent there.
+    pub(super) fn claim_trial(&self) -> bool {
+        let claimed = self.health.claim_trial(Instant::now());
+        if claimed {
+            self.fleet.judged();
+        }
+        claimed
+    }
 }
 
 impl fmt::Debug for Endpoint {
@@ -55,7 +104,7 @@ impl fmt::Debug for Endpoint {
 pub(in crate::consumer) struct Fleet {
     snapshots: Snapshots,
     aside: Mutex<Aside>,
-    /// Counts changes of `aside`.
+    /// Counts changes of `aside`, and of the instances' health.
     judgements: AtomicU64,
     /// Offline tags that did not speak of whoever sent them.
     ignored_tags: AtomicU64,
@@ -83,7 +132,7 @@ impl Fleet {
     ) -> bool {
         let news = self.aside().put(address, epoch, fade, Instant::now());
         if news {
-            self.judgements.fetch_add(1, Ordering::Release);
+            self.judged();
             self.snapshots.refresh();
             tracing::info!(instance = %address, %epoch, ?fade, cause, "instance leaves: put aside");
         }
@@ -112,6 +161,11 @@ impl Fleet {
 
     pub(in crate::consumer) fn ignored_tags(&self) -> u64 {
         self.ignored_tags.load(Ordering::Relaxed)
+    }
+
+    /// From now on every pick finds its table outdated.
+    fn judged(&self) {
+        self.judgements.fetch_add(1, Ordering::Release);
     }
 
     pub(super) fn aside(&self) -> MutexGuard<'_, Aside> {

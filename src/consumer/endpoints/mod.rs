@@ -8,11 +8,16 @@
 //! - The list or a judgement has changed: whoever finds that renews the table, and the others wait for it on
 //!   a short lock. A publication or a judgement that has returned therefore counts in every later pick.
 //! - Only weights have changed, because someone warms up or leaves: one renews, the others draw from the old table.
+//!
+//! Whom no connection can be made to is not in the table's live part; when its wait is over, one pick takes the
+//! trial, see [`health`].
 
 mod aside;
 mod bound;
 mod endpoint;
 mod fade;
+mod health;
+mod known;
 mod renewed;
 mod roster;
 mod rules;
@@ -28,6 +33,8 @@ mod tests;
 pub use bound::InvalidAmplification;
 pub(super) use bound::MaxAmplification;
 pub(super) use endpoint::{Endpoint, Fleet};
+pub(super) use health::Verdict;
+pub(super) use known::Known;
 pub(super) use rules::Rules;
 pub(super) use seat::Guard;
 pub(super) use table::Tried;
@@ -37,9 +44,11 @@ use crate::model::Instance;
 use crate::naming::Snapshots;
 use renewed::Renewed;
 use roster::{Make, Roster};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use table::Table;
+use tokio::time::Instant;
 
 /// See the [module docs](self).
 pub(super) struct Endpoints<S> {
@@ -52,7 +61,14 @@ pub(super) struct Endpoints<S> {
 pub(super) struct Choice<S> {
     pub(super) guard: Guard,
     pub(super) service: S,
+    pub(super) terms: Terms,
+}
+
+/// What a choice was made from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
     revision: u64,
+    trial: bool,
 }
 
 impl<S: Clone> Endpoints<S> {
@@ -71,8 +87,11 @@ impl<S: Clone> Endpoints<S> {
     #[inline]
     pub(super) fn choose(&self, tried: Option<&Tried>) -> Option<Choice<S>> {
         let table = self.table();
-        let (guard, service) = table.choose(self.policy, tried)?.take();
-        Some(Choice { guard, service, revision: table.revision })
+        // A request that has failed before is not to be risked once more.
+        let trial = if tried.is_none() { table.claim_trial() } else { None };
+        let terms = Terms { revision: table.revision, trial: trial.is_some() };
+        let (guard, service) = trial.or_else(|| table.choose(self.policy, tried))?.take();
+        Some(Choice { guard, service, terms })
     }
 
     /// Shows whom it would choose.
@@ -83,8 +102,30 @@ impl<S: Clone> Endpoints<S> {
     }
 
     /// Whether what was chosen may still be dispatched to: time may have passed since.
-    pub(super) fn stands(&self, choice: &Choice<S>) -> bool {
-        choice.revision == self.fleet.revision() || self.table().uses(choice.guard.endpoint())
+    pub(super) fn stands(&self, endpoint: &Arc<Endpoint>, terms: Terms) -> bool {
+        if terms.revision == self.fleet.revision() {
+            return true;
+        }
+        let table = self.table();
+        table.uses(endpoint) || (terms.trial && table.tries(endpoint))
+    }
+
+    /// What is known of each listed instance, in the order of the list.
+    pub(super) fn known(&self) -> Vec<Known> {
+        let table = self.table();
+        let shares: HashMap<_, _> =
+            table.shares().map(|(endpoint, share)| (Arc::as_ptr(endpoint), share)).collect();
+        let share =
+            |endpoint: &Arc<Endpoint>| shares.get(&Arc::as_ptr(endpoint)).copied().unwrap_or_default();
+        let mut known: Vec<Known> = {
+            let roster = self.table.lock();
+            let snapshot = self.fleet.snapshots().latest();
+            let outside = snapshot.instances().iter().filter(|instance| !roster.has(instance));
+            let (aside, now) = (self.fleet.aside(), Instant::now());
+            roster.known(&aside, now, share).chain(outside.map(Known::outside)).collect()
+        };
+        known.sort_by(|one, other| one.listed.key.cmp(&other.listed.key));
+        known
     }
 
     /// The table of this moment.

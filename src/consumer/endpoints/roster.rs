@@ -5,13 +5,15 @@ use super::aside::{Aside, Tombstone};
 use super::bound::{Bound, Bounded, Part};
 use super::endpoint::{Endpoint, Fleet};
 use super::fade::Fade;
+use super::health::Failing;
+use super::known::{Known, Leaving, Warming};
 use super::rules::{Rules, Subset};
 use super::seat::Seats;
 use super::since::{News, Since};
-use super::table::{Slot, Table};
+use super::table::{Slot, Table, Trials};
 use crate::Clock;
 use crate::consumer::pick::Weights;
-use crate::model::{Instance, InstanceKey, UnixMillis, WarmUp, WarmUpAge, Weight};
+use crate::model::{Instance, InstanceKey, UnixMillis, WarmUp, WarmUpAge};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +30,11 @@ pub(super) struct Roster<S> {
     make: Make<S>,
     gone: Gone,
     bound: Bound,
+    /// Whether all whom the last table used were failing.
+    outage: bool,
+    /// The revision of the last table, and whether anyone in it was failing.
+    revision: u64,
+    failing: bool,
     /// The slots of the last table and the members they came from: used again while nobody comes or goes.
     slots: (Arc<[Slot<S>]>, Vec<usize>),
 }
@@ -62,7 +69,19 @@ impl<S: Clone> Roster<S> {
     pub(super) fn new(rules: Rules, make: Make<S>) -> Self {
         let Rules { max_amplification, subset, clock, policy: _ } = rules;
         let (bound, slots) = (Bound::new(max_amplification), (Arc::default(), Vec::new()));
-        Self { members: Vec::new(), version: None, subset, clock, make, gone: Gone::default(), bound, slots }
+        Self {
+            members: Vec::new(),
+            version: None,
+            subset,
+            clock,
+            make,
+            gone: Gone::default(),
+            bound,
+            outage: false,
+            revision: 0,
+            failing: false,
+            slots,
+        }
     }
 
     /// The table of this moment.
@@ -80,6 +99,11 @@ impl<S: Clone> Roster<S> {
         self.table(revision, &fleet.aside(), now, tick)
     }
 
+    /// Whether an instance counts at all for this balancer.
+    pub(super) fn has(&self, instance: &Instance) -> bool {
+        self.subset.has(instance)
+    }
+
     /// Brings the members in line with `list`, which is sorted by key. Whoever stays keeps age, service and
     /// calls in flight; another epoch at the same address is a newcomer.
     fn follow(&mut self, list: &[Instance], heard: Heard<'_>) {
@@ -91,14 +115,17 @@ impl<S: Clone> Roster<S> {
             }
             let member = match before.next_if(|member| member.listed.key == listed.key) {
                 Some(member) if member.listed == *listed => member,
-                Some(member) if member.seats.endpoint().epoch() == listed.epoch() => {
-                    member.renewed(listed, heard)
-                }
+                Some(member) if member.endpoint().epoch() == listed.epoch() => member.renewed(listed, heard),
                 replaced => {
                     if let Some(replaced) = replaced {
                         self.gone.remember(replaced, now);
                     }
-                    let (seats, life) = self.gone.recall(listed).unwrap_or_else(|| {
+                    let recalled = self.gone.recall(listed);
+                    if let Some((seats, _)) = &recalled {
+                        // The registry vouches for it anew; without an epoch it may even be another one.
+                        seats.endpoint().health().end_wait(now);
+                    }
+                    let (seats, life) = recalled.unwrap_or_else(|| {
                         tracing::info!(instance = %listed.address(), "instance joins");
                         let endpoint = Endpoint::new(listed.clone(), heard.fleet.clone());
                         (Seats::new(endpoint), Life::default())
@@ -118,7 +145,11 @@ impl<S: Clone> Roster<S> {
     /// The members and their weights at `now`; while someone ramps or fades they change after `tick`, asked
     /// at the end.
     fn table(&mut self, revision: u64, aside: &Aside, now: Instant, tick: impl Fn() -> Duration) -> Table<S> {
-        let Standings { ranked, live, ends, returns } = self.standings(aside, now);
+        // Health changes with the revision only, so while nobody was failing a mere tick need not look.
+        let looking = self.failing || self.revision != revision;
+        let Standings { ranked, live, ends, returns } = self.standings(aside, now, looking);
+        (self.revision, self.failing) = (revision, ranked.iter().any(|it| it.failing.is_some()));
+        let (trials, next_trial) = self.trials(&ranked, now);
         let (mut parts, mut window, mut warm) = (Vec::with_capacity(live), Duration::ZERO, None);
         for standing in &ranked[..live] {
             let member = &self.members[standing.index];
@@ -136,29 +167,79 @@ impl<S: Clone> Roster<S> {
         }
         let weights = Weights::new(&weights);
         let moving = sooner(warm, ends).map(|end| end.min(now + tick()));
-        let next_change = sooner(moving, sooner(returns, eases));
-        Table { slots: slots.clone(), weights, revision, next_change }
+        let next_change = sooner(sooner(moving, next_trial), sooner(returns, eases));
+        Table { slots: slots.clone(), weights, revision, next_change, trials }
     }
 
-    /// Who may be used, at `now`.
-    fn standings(&self, aside: &Aside, now: Instant) -> Standings {
+    /// Whom to try again now, and when to look again. Only whoever would be in use then is worth a request.
+    fn trials(&mut self, ranked: &[Standing], now: Instant) -> (Trials, Option<Instant>) {
+        let Some(best) = ranked.first().map(|it| it.rank) else {
+            return Default::default();
+        };
+        // The first who answers after all have failed must not carry everyone's load until their waits are
+        // over: what had failed was most likely the way to them.
+        let over = std::mem::replace(&mut self.outage, best.failing) && !best.failing;
+        let (mut trials, mut next) = (Trials::default(), None::<Instant>);
+        for (index, it) in ranked.iter().enumerate() {
+            let worth = it.rank > best && Rank { failing: false, ..it.rank } <= best;
+            let Some(failing) = it.failing.filter(|_| worth) else {
+                continue;
+            };
+            if over {
+                self.members[it.index].endpoint().health().end_wait(now);
+            }
+            trials.failing.push(index);
+            if over || failing.trial_at() <= now {
+                trials.due.get_or_insert(index);
+            } else {
+                next = sooner(next, Some(failing.trial_at()));
+            }
+        }
+        (trials, next)
+    }
+
+    /// What is known of each member at `now`, of which `share` tells the part of all requests.
+    pub(super) fn known(
+        &self,
+        aside: &Aside,
+        now: Instant,
+        share: impl Fn(&Arc<Endpoint>) -> f64,
+    ) -> impl Iterator<Item = Known> {
+        self.members.iter().map(move |member| {
+            let fade = member.fade(member.tombstone(aside, now));
+            let Part { full: _, factor } = member.part(1.0, now);
+            let age = member.life.warm_up.map(|begun| begun.age(now));
+            let warming = member.curve.map(|curve| Warming { age, window: curve.window() });
+            Known {
+                listed: member.listed.clone(),
+                in_subset: true,
+                warming: warming.filter(|_| factor < 1.0),
+                leaving: fade.map(|fade| Leaving::new(fade, now)),
+                failing: member.endpoint().health().failing(),
+                factor: factor * fade.map_or(1.0, |fade| fade.factor(now)),
+                share: share(member.endpoint()),
+                in_flight: member.seats.taken(),
+            }
+        })
+    }
+
+    /// Who may be used, at `now`; who is failing only when `looking`.
+    fn standings(&self, aside: &Aside, now: Instant, looking: bool) -> Standings {
         let mut all =
             Standings { ranked: Vec::with_capacity(self.members.len()), live: 0, ends: None, returns: None };
         let judged = !aside.is_empty(); // Hardly ever, and whoever looks at an endpoint waits for memory.
         for (index, member) in self.members.iter().enumerate() {
-            if !member.listed.enabled || member.listed.weight == Weight::NONE {
+            if !member.listed.is_eligible() {
                 continue;
             }
-            let tombstone = if judged { member.held_against(aside, now) } else { None };
-            let fade = match (tombstone.map(|tombstone| tombstone.fade), member.life.leaving) {
-                (Some(said), Some(listed)) => Some(said.sooner(listed)),
-                (said, listed) => said.or(listed),
-            };
+            let tombstone = if judged { member.tombstone(aside, now) } else { None };
+            let fade = member.fade(tombstone);
             let presence = fade.map_or(1.0, |fade| fade.factor(now));
             let out = presence == 0.0;
-            let rank = Rank::of(member.listed.healthy, out);
+            let failing = if looking { member.endpoint().health().failing() } else { None };
+            let rank = Rank { unhealthy: !member.listed.healthy, failing: failing.is_some(), aside: out };
             // The last ones standing do not fade: of several, each takes its part.
-            all.ranked.push(Standing { rank, index, presence: if out { 1.0 } else { presence } });
+            all.ranked.push(Standing { rank, index, presence: if out { 1.0 } else { presence }, failing });
             all.ends = sooner(all.ends, fade.filter(|_| !out).map(Fade::end));
             all.returns = sooner(all.returns, tombstone.map(|tombstone| tombstone.until));
         }
@@ -200,27 +281,18 @@ struct Standing {
     index: usize,
     /// The part of its weight that it has not faded.
     presence: f64,
+    failing: Option<Failing>,
 }
 
-/// Only the best rank that anyone holds takes traffic; the others are a reserve for retries. Someone who
-/// leaves still answers for a while; someone unhealthy has most likely stopped.
+/// Only the best rank that anyone holds takes traffic; the others are a reserve for retries. What weighs most
+/// comes first. Someone whose heartbeats stopped has most likely stopped too, and may hang rather than refuse.
+/// Someone who could not be connected to says so quickly, and may be back at any moment. Someone who leaves
+/// still answers for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    Good,
-    Aside,
-    Unhealthy,
-    UnhealthyAside,
-}
-
-impl Rank {
-    const fn of(healthy: bool, aside: bool) -> Self {
-        match (healthy, aside) {
-            (true, false) => Self::Good,
-            (true, true) => Self::Aside,
-            (false, false) => Self::Unhealthy,
-            (false, true) => Self::UnhealthyAside,
-        }
-    }
+struct Rank {
+    unhealthy: bool,
+    failing: bool,
+    aside: bool,
 }
 
 impl<S: Clone> Member<S> {
@@ -241,8 +313,21 @@ impl<S: Clone> Member<S> {
         self
     }
 
-    fn held_against(&self, aside: &Aside, now: Instant) -> Option<Tombstone> {
-        aside.against(self.listed.address(), self.seats.endpoint().epoch(), now)
+    fn endpoint(&self) -> &Arc<Endpoint> {
+        self.seats.endpoint()
+    }
+
+    fn tombstone(&self, aside: &Aside, now: Instant) -> Option<Tombstone> {
+        aside.against(self.listed.address(), self.endpoint().epoch(), now)
+    }
+
+    /// Its way out, by its own answers or by its registration.
+    fn fade(&self, tombstone: Option<Tombstone>) -> Option<Fade> {
+        let told = tombstone.map(|tombstone| tombstone.fade);
+        match (told, self.life.leaving) {
+            (Some(said), Some(listed)) => Some(said.sooner(listed)),
+            (said, listed) => said.or(listed),
+        }
     }
 
     fn slot(&self) -> Slot<S> {

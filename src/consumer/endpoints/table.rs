@@ -4,6 +4,7 @@ use super::endpoint::{Endpoint, Fleet};
 use super::renewed::Age;
 use super::seat::{Guard, Seats};
 use crate::consumer::pick::{Policy, Weights};
+use crate::model::Address;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -16,6 +17,15 @@ pub(super) struct Table<S> {
     pub(super) revision: u64,
     /// From then on the weights are others. Nothing while nobody ramps: then no pick reads a clock.
     pub(super) next_change: Option<Instant>,
+    pub(super) trials: Trials,
+}
+
+/// Those in the reserve who would be in use if connections to them had not failed, by their slots.
+#[derive(Debug, Default)]
+pub(super) struct Trials {
+    pub(super) failing: Vec<usize>,
+    /// The one whose wait is over.
+    pub(super) due: Option<usize>,
 }
 
 pub(super) struct Slot<S> {
@@ -28,6 +38,10 @@ pub(super) struct Slot<S> {
 pub(in crate::consumer) struct Tried(pub(in crate::consumer) Vec<Arc<Endpoint>>);
 
 impl Tried {
+    pub(in crate::consumer) fn addresses(&self) -> Vec<Address> {
+        self.0.iter().map(|tried| tried.instance().address().clone()).collect()
+    }
+
     fn has(&self, endpoint: &Arc<Endpoint>) -> bool {
         self.0.iter().any(|tried| Arc::ptr_eq(tried, endpoint))
     }
@@ -64,6 +78,26 @@ impl<S> Table<S> {
         let (live, reserve) = self.slots.split_at(self.weights.len());
         let index = self.weights.choose_among(fastrand::u64(..), |index| fresh(&live[index]));
         index.map(|index| &live[index]).or_else(|| reserve.iter().find(|slot| fresh(slot)))
+    }
+
+    /// Whom this request is to try, because no connection could be made there before; nearly always nobody.
+    #[inline]
+    pub(super) fn claim_trial(&self) -> Option<&Slot<S>> {
+        let slot = &self.slots[self.trials.due?];
+        slot.endpoint().claim_trial().then_some(slot)
+    }
+
+    /// Whether a request that was to try `endpoint` may still do so.
+    pub(super) fn tries(&self, endpoint: &Arc<Endpoint>) -> bool {
+        self.trials.failing.iter().any(|&index| Arc::ptr_eq(self.slots[index].endpoint(), endpoint))
+    }
+
+    /// Who takes traffic, with the parts of it that fall to them.
+    pub(super) fn shares(&self) -> impl Iterator<Item = (&Arc<Endpoint>, f64)> {
+        let live = self.weights.len();
+        let total: f64 = (0..live).map(|index| self.weights.of(index)).sum();
+        let share = move |index| if total > 0.0 { self.weights.of(index) / total } else { 1.0 / live as f64 };
+        self.slots[..live].iter().enumerate().map(move |(index, slot)| (slot.endpoint(), share(index)))
     }
 
     /// Whether `endpoint` takes traffic.

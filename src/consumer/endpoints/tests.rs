@@ -1,3 +1,5 @@
+mod health;
+
 use super::*;
 use crate::Clock;
 use crate::model::{Address, Metadata, Snapshot, UnixMillis, Weight, key};
@@ -99,13 +101,21 @@ fn who_must_not_take_traffic_gets_none() {
     let sick = Instance { healthy: false, ..instance(1) };
     let disabled = Instance { enabled: false, ..instance(2) };
     let light = Instance { weight: Weight::NONE, ..instance(3) };
-    fixture.publish([sick.clone(), disabled.clone(), light.clone(), instance(4), instance(5)]);
+    let nowhere = instance(0);
+    fixture.publish([
+        sick.clone(),
+        disabled.clone(),
+        light.clone(),
+        nowhere.clone(),
+        instance(4),
+        instance(5),
+    ]);
     let endpoints = fixture.endpoints(Policy::default());
     assert_eq!(in_use(&endpoints), [4, 5]);
 
     fixture.publish([sick, disabled.clone(), light.clone()]);
     assert_eq!(in_use(&endpoints), [1], "all that are left are unhealthy");
-    fixture.publish([disabled, light]);
+    fixture.publish([disabled, light, nowhere]);
     assert!(endpoints.choose(None).is_none());
 }
 
@@ -414,9 +424,10 @@ async fn a_choice_stands_until_its_instance_goes() {
     let one = endpoints.choose(Some(&Tried(vec![second.clone()]))).unwrap();
     let two = endpoints.choose(Some(&Tried(vec![first.clone()]))).unwrap();
     first.put_aside(UnixMillis::new(1), AT_ONCE);
-    assert!(!endpoints.stands(&one) && endpoints.stands(&two));
+    let stands = |choice: &Choice<u16>| endpoints.stands(choice.guard.endpoint(), choice.terms);
+    assert!(!stands(&one) && stands(&two));
     fixture.publish([of_epoch(1, 1)]);
-    assert!(endpoints.stands(&one) && !endpoints.stands(&two));
+    assert!(stands(&one) && !stands(&two));
 }
 
 #[tokio::test(start_paused = true)]

@@ -77,11 +77,11 @@ impl Service<Request<ReplayBody<Full<Bytes>>>> for Scripted {
 fn fleet(manners: &[Manner]) -> (Log, Balance<Scripted>) {
     let log = Log::default();
     let instances =
-        (0..).zip(manners).map(|(port, _)| Instance::new(format!("10.0.0.7:{port}").parse().unwrap()));
+        (1..).zip(manners).map(|(port, _)| Instance::new(format!("10.0.0.7:{port}").parse().unwrap()));
     let snapshots = Snapshots::fixed("orders".parse().unwrap(), instances.collect());
     let (manners, shared) = (manners.to_vec(), log.clone());
     let balance = Balance::new(snapshots, move |instance| {
-        let port = instance.address().port();
+        let port = instance.address().port() - 1; // At port 0 nobody is chosen.
         Scripted { port, manner: manners[usize::from(port)], log: shared.clone() }
     });
     (log, balance)
@@ -106,7 +106,7 @@ async fn what_was_never_applied_is_applied_once_by_another() {
             fastrand::seed(seed);
             let (log, balance) = fleet(&[failing, failing, Manner::Answers]);
             let answer = FailoverLayer::new().layer(balance).oneshot(post("one book")).await.unwrap();
-            assert_eq!(answer.body().instance().address().port(), 2);
+            assert_eq!(answer.body().instance().address().port(), 3);
             let log = log.lock().unwrap();
             assert_eq!(log.last(), Some(&(2, "one book".into())));
             let mut met: Vec<u16> = log.iter().map(|(port, _)| *port).collect();
