@@ -68,6 +68,11 @@ struct FullBeat {
 }
 
 impl InvalidForm {
+    /// Whether a parameter is not there, rather than wrong.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing(_))
+    }
+
     /// What was given for `name`, cut to a length that can be answered, and what is accepted.
     pub(crate) fn value(name: &'static str, given: &str, accepted: &'static str) -> Self {
         Self::Value { name, given: given.chars().take(64).collect(), accepted }
@@ -156,15 +161,27 @@ impl Form {
 
     /// A whole registration.
     pub(crate) fn instance(&self) -> Result<Instance, InvalidForm> {
-        let enabled = self.flag("enabled")?.or(self.flag("enable")?); // The second is Node's and Python's.
         Ok(Instance {
             key: self.instance_key()?,
-            weight: self.weight()?,
+            weight: self.weight()?.unwrap_or(Weight::FULL),
             healthy: self.flag("healthy")?.unwrap_or(true),
-            enabled: enabled.unwrap_or(true),
+            enabled: self.enabled()?.unwrap_or(true),
             ephemeral: self.ephemeral()?,
             metadata: self.metadata()?.unwrap_or_default(),
         })
+    }
+
+    /// `enabled`, if given, or `enable`, which is Node's and Python's word.
+    pub(crate) fn enabled(&self) -> Result<Option<bool>, InvalidForm> {
+        Ok(self.flag("enabled")?.or(self.flag("enable")?))
+    }
+
+    /// `protectThreshold`, if given: a number, brought into 0 to 1.
+    pub(crate) fn protect_threshold(&self) -> Result<Option<f64>, InvalidForm> {
+        let Some(text) = self.text("protectThreshold") else { return Ok(None) };
+        let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
+        let number = number.ok_or_else(|| invalid("protectThreshold", text, "a number from 0 to 1"))?;
+        Ok(Some(number.clamp(0.0, 1.0)))
     }
 
     /// `ephemeral`, by default true.
@@ -212,11 +229,12 @@ impl Form {
         Ok(Cluster::new(name.unwrap_or_default())?)
     }
 
-    fn weight(&self) -> Result<Weight, InvalidForm> {
-        let Some(text) = self.text("weight") else { return Ok(Weight::FULL) };
+    /// `weight`, if given.
+    pub(crate) fn weight(&self) -> Result<Option<Weight>, InvalidForm> {
+        let Some(text) = self.text("weight") else { return Ok(None) };
         let number = text.parse().ok().filter(|weight| *weight <= WEIGHT_MAX);
         let weight = number.and_then(|weight| Weight::new(weight).ok());
-        weight.ok_or_else(|| invalid("weight", text, "a number from 0 to 10000"))
+        weight.map(Some).ok_or_else(|| invalid("weight", text, "a number from 0 to 10000"))
     }
 
     /// `metadata`, as a JSON object or as `k=v,k=v`, if given.

@@ -54,6 +54,41 @@ impl ServiceNames {
     }
 }
 
+/// One page of the names of a group's services, in version 2.
+#[derive(Debug, Serialize)]
+pub(crate) struct ServiceNamesV2 {
+    /// How many there are in all.
+    count: usize,
+    services: Vec<String>,
+}
+
+impl ServiceNamesV2 {
+    pub(crate) fn new(count: usize, names: &[ServiceName]) -> Self {
+        Self { count, services: names.iter().map(ToString::to_string).collect() }
+    }
+}
+
+/// A page of version 3.
+#[derive(Debug, Serialize)]
+pub(crate) struct Page<T> {
+    #[serde(rename = "totalCount")]
+    total: usize,
+    /// From 1 on.
+    #[serde(rename = "pageNumber")]
+    number: usize,
+    #[serde(rename = "pagesAvailable")]
+    available: usize,
+    #[serde(rename = "pageItems")]
+    items: Vec<T>,
+}
+
+impl<T> Page<T> {
+    /// The page `number` of pages with `size` items.
+    pub(crate) fn new(total: usize, (number, size): (usize, usize), items: Vec<T>) -> Self {
+        Self { total, number, available: total.div_ceil(size.max(1)), items }
+    }
+}
+
 /// Answer to a heartbeat: always an object with these three, or some clients fail.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

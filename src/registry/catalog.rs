@@ -123,6 +123,29 @@ impl Catalog {
         of_record.or_else(|| Some(Kind::of(&instances.values().next()?.last()?.instance)))
     }
 
+    /// What is said of a service.
+    pub(crate) fn said_of(&self, service: &ServiceKey) -> Option<&Arc<ServiceRecord>> {
+        self.services.get(service)?.record.as_ref()
+    }
+
+    /// Whether a service has instances, whoever sees them.
+    pub(crate) fn has_instances(&self, service: &ServiceKey) -> bool {
+        self.services.get(service).is_some_and(|state| !state.instances.is_empty())
+    }
+
+    /// The services of a namespace that have instances or were created by name, sorted.
+    pub(crate) fn of_namespace(&self, namespace: &Namespace) -> impl Iterator<Item = ServiceKey> {
+        let groups = self.names.iter().filter(move |((of, _), _)| of == namespace);
+        groups.flat_map(|((namespace, group), names)| {
+            let key = |name: &ServiceName| ServiceKey {
+                namespace: namespace.clone(),
+                group: group.clone(),
+                name: name.clone(),
+            };
+            names.iter().map(key)
+        })
+    }
+
     /// The services of a group that have instances or were created by name, sorted.
     pub(crate) fn names(&self, namespace: &Namespace, group: &Group) -> Option<&BTreeSet<ServiceName>> {
         self.names.get(&(namespace.clone(), group.clone()))

@@ -98,6 +98,10 @@ pub(crate) enum Refusal {
     /// Nacos' words, as the next one's.
     #[error("service not found, namespace: {}, serviceName: {}", .0.namespace, .0.grouped())]
     NoService(ServiceKey),
+    #[error("specified service {} already exists!", .0.grouped())]
+    ServiceExists(ServiceKey),
+    #[error("Service {} is not empty, can't be delete. Please unregister instance first", .0.grouped())]
+    NotEmpty(ServiceKey),
     #[error("health check is still working, service: {}, cluster: {cluster}", service.grouped())]
     Probed { service: ServiceKey, cluster: Cluster },
     #[error("the connection is not set up")]

@@ -13,11 +13,11 @@ use super::clerk::Queue;
 use super::command::{Change, Client, Command, ConnectionId, Event, Limits};
 use super::error::Refusal;
 use super::expiry::{Expiry, LeaseKey};
-use super::fact::Kind;
+use super::fact::{Kind, ServiceRecord};
 use super::health::Health;
 use super::ledger::Ledger;
 use super::push::Subscriber;
-use super::query::{Clusters, Page, View};
+use super::query::{Clusters, Described, Page, View};
 use super::write::Present;
 use crate::Clock;
 use crate::model::{
@@ -160,6 +160,30 @@ impl Hub {
         let state = self.state();
         let names = state.catalog.names(namespace, group);
         names.map_or((0, Vec::new()), |names| (names.len(), page.of(names.iter().cloned())))
+    }
+
+    /// What is known of a service.
+    ///
+    /// # Errors
+    /// When it has no instances and was not created.
+    pub(crate) fn described(&self, service: &ServiceKey) -> Result<Described, Refusal> {
+        self.state().described(service).ok_or_else(|| Refusal::NoService(service.clone()))
+    }
+
+    /// How many services of a namespace are `wanted`, and one page of them.
+    pub(crate) fn find(
+        &self,
+        namespace: &Namespace,
+        wanted: impl Fn(&ServiceKey) -> bool,
+        ignore_empty: bool,
+        page: Page,
+    ) -> (usize, Vec<Described>) {
+        let mut state = self.state();
+        let found = state.catalog.of_namespace(namespace);
+        let found = found.filter(|key| wanted(key) && (!ignore_empty || state.catalog.has_instances(key)));
+        let found: Vec<ServiceKey> = found.collect();
+        let shown = page.of(found.iter());
+        (found.len(), shown.into_iter().filter_map(|key| state.described(key)).collect())
     }
 
     /// How much of everything there is.
@@ -324,11 +348,19 @@ impl State {
     fn view(&mut self, service: &ServiceKey, now: UnixMillis) -> View {
         let snapshot = self.catalog.snapshot(service);
         let removed = self.catalog.removed_from(&snapshot, now);
-        View { snapshot, removed }
+        let protect_threshold = self.catalog.said_of(service).map(|record| record.protect_threshold);
+        View { snapshot, removed, protect_threshold }
     }
 
     fn present(&self) -> Present<'_> {
         Present { ledger: &self.ledger, catalog: &self.catalog, instances_max: self.instances_max }
+    }
+
+    fn described(&mut self, service: &ServiceKey) -> Option<Described> {
+        let kind = self.catalog.kind(service)?;
+        let record = self.catalog.said_of(service).cloned();
+        let record = record.unwrap_or_else(|| Arc::new(ServiceRecord::new(kind)));
+        Some(Described { snapshot: self.catalog.snapshot(service), record })
     }
 
     fn admit(&self, command: &Command) -> Result<(), Refusal> {

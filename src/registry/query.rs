@@ -1,6 +1,7 @@
 //! The read side: which instances of a list, and which page of the names, a reader asked for.
 
 use super::error::Refusal;
+use super::fact::ServiceRecord;
 use crate::model::{Cluster, Instance, Removal, Snapshot};
 use crate::protocol::entity::ServiceInfo;
 use std::sync::Arc;
@@ -10,15 +11,42 @@ use std::sync::Arc;
 pub(crate) struct View {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) removed: Vec<Removal>,
+    /// When no greater a share of the instances than this is healthy, all are given as healthy; nothing where
+    /// nobody has said anything of the service.
+    pub(crate) protect_threshold: Option<f64>,
 }
 
 impl View {
     /// The list for a reader of some clusters, in its wire form.
     pub(crate) fn service_info(&self, clusters: &Clusters, healthy_only: bool) -> ServiceInfo {
-        let hosts = listed(&self.snapshot, clusters, healthy_only);
         let (service, revision) = (self.snapshot.service(), self.snapshot.revision());
-        ServiceInfo::new(service, revision, clusters.asked(), hosts).explained(&self.removed)
+        let info = |hosts: &mut dyn Iterator<Item = &Instance>| {
+            ServiceInfo::new(service, revision, clusters.asked(), hosts).explained(&self.removed)
+        };
+        if !self.is_protected(clusters) {
+            return info(&mut listed(&self.snapshot, clusters, healthy_only));
+        }
+        let all: Vec<_> = listed(&self.snapshot, clusters, false).cloned().collect();
+        let all: Vec<_> = all.into_iter().map(|host| Instance { healthy: true, ..host }).collect();
+        ServiceInfo { reach_protection_threshold: true, ..info(&mut all.iter()) }
     }
+
+    /// Whether so few of the instances are healthy that sending everyone there would break them too.
+    ///
+    /// A threshold of 0 protects as well: when nobody is healthy.
+    fn is_protected(&self, clusters: &Clusters) -> bool {
+        let Some(threshold) = self.protect_threshold else { return false };
+        let all = listed(&self.snapshot, clusters, false).count();
+        let healthy = listed(&self.snapshot, clusters, true).count();
+        all > 0 && healthy as f64 / all as f64 <= threshold
+    }
+}
+
+/// A service as operators see it: everyone who is registered, and what is said of the service.
+#[derive(Clone, Debug)]
+pub(crate) struct Described {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) record: Arc<ServiceRecord>,
 }
 
 /// The clusters that a reader wants to see, in its own words: a comma list, where nothing means all.
@@ -109,6 +137,28 @@ mod tests {
         assert_eq!(ports("a, b", false), [2, 4]);
         assert_eq!(ports("DEFAULT", false), [1]);
         assert_eq!(ports("c", false), [] as [u16; 0]);
+    }
+
+    #[test]
+    fn when_too_few_are_healthy_all_are_given_and_as_healthy() {
+        let mut sick = instance(1, "DEFAULT");
+        sick.healthy = false;
+        let mut hidden = instance(9, "DEFAULT");
+        hidden.enabled = false;
+        let given = |healthy: u16, protect_threshold, healthy_only| {
+            let well = (2..2 + healthy).map(|port| instance(port, "DEFAULT"));
+            let all = well.chain([sick.clone(), hidden.clone()]).collect();
+            let snapshot = Arc::new(Snapshot::new("orders".parse().unwrap(), 1, all));
+            let view = View { snapshot, removed: Vec::new(), protect_threshold };
+            let info = view.service_info(&Clusters::default(), healthy_only);
+            let healthy = info.hosts.iter().filter(|host| host.healthy).count();
+            (info.reach_protection_threshold, info.hosts.len(), healthy)
+        };
+        assert_eq!(given(1, Some(0.5), false), (true, 2, 2), "half of them");
+        assert_eq!(given(1, Some(0.5), true), (true, 2, 2), "also to whoever wants the healthy ones only");
+        assert_eq!(given(2, Some(0.5), false), (false, 3, 2));
+        assert_eq!(given(0, Some(0.0), false), (true, 1, 1), "none is not more than none");
+        assert_eq!(given(0, None, false), (false, 1, 0), "nobody has said anything");
     }
 
     #[test]

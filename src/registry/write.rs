@@ -4,10 +4,10 @@
 
 use super::catalog::Catalog;
 use super::error::Refusal;
-use super::fact::{Fact, Kind, ServiceRecord};
+use super::fact::{Fact, Kind, Selector, ServiceRecord};
 use super::health::ClusterRecord;
 use super::ledger::Ledger;
-use crate::model::{Cluster, Instance, InstanceKey, ServiceKey};
+use crate::model::{Cluster, Instance, InstanceKey, Metadata, ServiceKey};
 use std::sync::Arc;
 
 /// A change to be stored.
@@ -17,6 +17,10 @@ pub(crate) enum Write {
     Register { service: ServiceKey, instance: Instance },
     /// Takes a persistent instance off; that there is none is a success.
     Deregister { service: ServiceKey, key: InstanceKey },
+    /// Creates a service by name: it stays without instances.
+    Create { service: ServiceKey, kind: Kind, said: Said },
+    /// Takes off a service that has no instances.
+    Delete { service: ServiceKey },
     /// Changes what is said of a service, which must be there.
     Describe { service: ServiceKey, edit: Edit },
 }
@@ -26,6 +30,16 @@ pub(crate) enum Write {
 pub(crate) enum Edit {
     /// How a cluster of it is probed.
     Cluster(Cluster, ClusterRecord),
+    /// What else is said; what is not given stays as it is.
+    Said(Said),
+}
+
+/// What may be said of a service.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Said {
+    pub(crate) protect_threshold: Option<f64>,
+    pub(crate) metadata: Option<Metadata>,
+    pub(crate) selector: Option<Selector>,
 }
 
 /// Clusters of one service of which something may be said: more than there are data centres.
@@ -64,6 +78,21 @@ impl Write {
                 let known = ledger.instance(&service, &key).is_some();
                 Ok(known.then_some(Fact::Instance { service, key, instance: None }).into_iter().collect())
             }
+            Self::Create { service, kind, said } => {
+                if present.kind(&service).is_some() {
+                    return Err(Refusal::ServiceExists(service));
+                }
+                let record = ServiceRecord { lasting: true, ..ServiceRecord::new(kind) };
+                Ok(vec![Fact::Service { service, record: Some(Arc::new(Edit::Said(said).of(record)?)) }])
+            }
+            Self::Delete { service } => {
+                if ledger.has_instances(&service) || present.catalog.has_instances(&service) {
+                    return Err(Refusal::NotEmpty(service));
+                }
+                let known = ledger.record(&service).is_some();
+                let gone = Fact::Service { service: service.clone(), record: None };
+                known.then_some(vec![gone]).ok_or(Refusal::NoService(service))
+            }
             Self::Describe { service, edit } => {
                 let kind = present.kind(&service).ok_or_else(|| Refusal::NoService(service.clone()))?;
                 let said =
@@ -82,6 +111,11 @@ impl Edit {
                 if record.clusters.len() > CLUSTERS_MAX {
                     return Err(Refusal::TooMany { what: "clusters of one service", max: CLUSTERS_MAX });
                 }
+            }
+            Self::Said(Said { protect_threshold, metadata, selector }) => {
+                record.protect_threshold = protect_threshold.unwrap_or(record.protect_threshold);
+                record.metadata = metadata.unwrap_or(record.metadata);
+                record.selector = selector.unwrap_or(record.selector);
             }
         }
         Ok(record)

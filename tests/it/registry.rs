@@ -66,7 +66,7 @@ impl Running {
         assert!(self.served.await.unwrap_err().is_cancelled());
     }
 
-    /// One request as it stands on the wire; status and body of the answer.
+    /// One request as it stands on the wire, of version 1 unless its path says otherwise; status and body of the answer.
     pub(crate) async fn send(&self, method: &str, path: &str, form: &str) -> (u16, String) {
         let (head, body) = exchange(self.http, method, path, form).await;
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
@@ -77,8 +77,9 @@ impl Running {
 async fn exchange(addr: SocketAddr, method: &str, path: &str, form: &str) -> (String, String) {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     let length = form.len();
+    let prefix = if path.starts_with("/nacos") { "" } else { "/nacos/v1/ns" };
     let request = format!(
-        "{method} /nacos/v1/ns{path} HTTP/1.1\r\nhost: registry\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{form}"
+        "{method} {prefix}{path} HTTP/1.1\r\nhost: registry\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{form}"
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();

@@ -190,6 +190,8 @@ fn error_code(refusal: &Refusal) -> i32 {
         | Refusal::MetadataTooLong { .. }
         | Refusal::Persistent
         | Refusal::NoService(_)
+        | Refusal::ServiceExists(_)
+        | Refusal::NotEmpty(_)
         | Refusal::Probed { .. }
         | Refusal::OtherKind { .. }
         | Refusal::RequestType { .. }

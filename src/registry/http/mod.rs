@@ -1,18 +1,22 @@
-//! Nacos' HTTP API, version 1: for clients without gRPC, for scripts and for curious people.
+//! Nacos' HTTP API: for clients without gRPC, for scripts and for curious people. Versions 2 and 3 have the
+//! handlers of version 1 where they can, and put the answers into an envelope.
 //!
 //! Parameters come in the query or in a form body. A success is `ok` or a JSON body, a failure plain text
 //! that says what is wrong and what is accepted.
 
 mod cluster;
+mod described;
 mod extract;
 mod instance;
 mod operator;
 mod respond;
 mod service;
+mod wrap;
 
 use super::hub::Hub;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::map_response;
 use axum::routing::{get, post, put};
 use std::sync::Arc;
 use tower_http::limit::RequestBodyLimitLayer;
@@ -23,20 +27,52 @@ const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// The API over `hub`.
 pub(super) fn routes(hub: Arc<Hub>) -> Router {
     Router::new()
-        .route(
-            "/nacos/v1/ns/instance",
-            post(instance::register).delete(instance::deregister).get(instance::detail),
-        )
-        .route("/nacos/v1/ns/instance/list", get(instance::list))
-        .route("/nacos/v1/ns/instance/beat", put(instance::beat))
-        .route("/nacos/v1/ns/service/list", get(service::list))
-        .route("/nacos/v1/ns/cluster", put(cluster::update))
-        .route("/nacos/v1/ns/health", put(cluster::set_health))
-        .route("/nacos/v1/ns/health/instance", put(cluster::set_health))
-        .route("/nacos/v1/ns/operator/metrics", get(operator::metrics))
+        .nest("/nacos/v1/ns", v1())
+        .nest("/nacos/v2/ns", v2().layer(map_response(wrap::wrap)))
+        .nest("/nacos/v3/admin/ns", v3_admin().layer(map_response(wrap::wrap)))
         .fallback(respond::no_such_path)
         .method_not_allowed_fallback(respond::no_such_method)
         .layer(DefaultBodyLimit::disable()) // The next one holds for every way of reading a body.
         .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
         .with_state(hub)
+}
+
+fn v1() -> Router<Arc<Hub>> {
+    Router::new()
+        .route("/instance", post(instance::register).delete(instance::deregister).get(instance::detail))
+        .route("/instance/list", get(instance::list))
+        .route("/instance/beat", put(instance::beat))
+        .route(
+            "/service",
+            post(service::create).delete(service::delete).put(service::update).get(service::detail_v1),
+        )
+        .route("/service/list", get(service::list_v1))
+        .route("/service/selector/types", get(service::selector_types))
+        .route("/cluster", put(cluster::update))
+        .route("/health", put(cluster::set_health))
+        .route("/health/instance", put(cluster::set_health))
+        .route("/operator/metrics", get(operator::metrics))
+}
+
+fn v2() -> Router<Arc<Hub>> {
+    Router::new()
+        .route(
+            "/service",
+            post(service::create).delete(service::delete).put(service::update).get(service::detail_v2),
+        )
+        .route("/service/list", get(service::list_v2))
+        .route("/health", put(cluster::set_health))
+        .route("/health/instance", put(cluster::set_health))
+}
+
+fn v3_admin() -> Router<Arc<Hub>> {
+    Router::new()
+        .route(
+            "/service",
+            post(service::create).delete(service::delete).put(service::update).get(service::detail_v3),
+        )
+        .route("/service/list", get(service::list_v3))
+        .route("/service/selector/types", get(service::selector_types))
+        .route("/cluster", put(cluster::update))
+        .route("/health/instance", put(cluster::set_health))
 }

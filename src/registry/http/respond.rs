@@ -1,19 +1,24 @@
 //! Answers out of results.
 
 use super::super::error::Refusal;
+use super::wrap::ErrorCode;
 use crate::naming::Causes;
+use axum::Extension;
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode, Uri};
 use serde::Serialize;
 
-/// A JSON body, with the content type that clients compare to the letter.
+/// The content type of JSON, which clients compare to the letter.
+pub(super) const JSON: &str = "application/json;charset=UTF-8";
+
+/// A JSON body.
 pub(super) struct Json<T>(pub(super) T);
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         match serde_json::to_vec(&self.0) {
-            Ok(body) => ([(CONTENT_TYPE, "application/json;charset=UTF-8")], body).into_response(),
+            Ok(body) => ([(CONTENT_TYPE, JSON)], body).into_response(),
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
         }
     }
@@ -21,7 +26,8 @@ impl<T: Serialize> IntoResponse for Json<T> {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        (status(&self), Causes(&self).to_string()).into_response()
+        let code = Extension(ErrorCode::of(&self)); // For versions 2 and 3.
+        (status(&self), code, Causes(&self).to_string()).into_response()
     }
 }
 
@@ -34,6 +40,8 @@ fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::MetadataTooLong { .. }
         | Refusal::Persistent
         | Refusal::NoService(_)
+        | Refusal::ServiceExists(_)
+        | Refusal::NotEmpty(_)
         | Refusal::Probed { .. }
         | Refusal::OtherKind { .. }
         | Refusal::RequestType { .. }
@@ -48,7 +56,12 @@ fn status(refusal: &Refusal) -> StatusCode {
 
 pub(super) async fn no_such_path(uri: Uri) -> (StatusCode, String) {
     let path = uri.path();
-    (StatusCode::NOT_FOUND, format!("there is nothing at {path}: the API begins with /nacos/v1/ns"))
+    (
+        StatusCode::NOT_FOUND,
+        format!(
+            "there is nothing at {path}: the API begins with /nacos/v1/ns, /nacos/v2/ns or /nacos/v3/admin/ns"
+        ),
+    )
 }
 
 pub(super) async fn no_such_method(method: Method, uri: Uri) -> (StatusCode, String) {

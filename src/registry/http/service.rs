@@ -1,19 +1,139 @@
-//! `/service`: which services there are.
+//! `/service`: which services there are, and what is said of them.
 
 use super::extract::Parameters;
 use super::respond::Json;
-use crate::protocol::reply::ServiceNames;
+use crate::protocol::form::{Form, InvalidForm};
+use crate::protocol::reply::{OK, Page as ReplyPage, ServiceNames, ServiceNamesV2};
 use crate::registry::error::Refusal;
+use crate::registry::fact::{Kind, Selector};
+use crate::registry::http::described::{DetailV1, DetailV2, DetailV3, Summary};
 use crate::registry::hub::Hub;
 use crate::registry::query::Page;
+use crate::registry::write::{Edit, Said, Write};
 use axum::extract::State;
+use serde::Deserialize;
 use std::sync::Arc;
 
-pub(super) async fn list(
+/// Services on a page of version 2, when nobody says how many; Nacos' number.
+const PAGE_SIZE_V2: usize = 20;
+/// The same of version 3.
+const PAGE_SIZE_V3: usize = 100;
+
+/// A selector as Nacos writes it: `{"type":"label","expression":".."}`.
+#[derive(Deserialize)]
+struct WireSelector {
+    r#type: String,
+    #[serde(default)]
+    expression: String,
+}
+
+/// Creates a service, by default a persistent one, as Nacos does in all versions.
+pub(super) async fn create(
+    State(hub): State<Arc<Hub>>,
+    Parameters(form): Parameters,
+) -> Result<&'static str, Refusal> {
+    let ephemeral = form.flag("ephemeral")?.unwrap_or(false);
+    let kind = if ephemeral { Kind::Ephemeral } else { Kind::Persistent };
+    hub.write(Write::Create { service: form.service()?, kind, said: said(&form)? }).await?;
+    Ok(OK)
+}
+
+pub(super) async fn update(
+    State(hub): State<Arc<Hub>>,
+    Parameters(form): Parameters,
+) -> Result<&'static str, Refusal> {
+    let edit = Edit::Said(said(&form)?);
+    hub.write(Write::Describe { service: form.service()?, edit }).await?;
+    Ok(OK)
+}
+
+pub(super) async fn delete(
+    State(hub): State<Arc<Hub>>,
+    Parameters(form): Parameters,
+) -> Result<&'static str, Refusal> {
+    hub.write(Write::Delete { service: form.service()? }).await?;
+    Ok(OK)
+}
+
+pub(super) async fn detail_v1(
+    State(hub): State<Arc<Hub>>,
+    Parameters(form): Parameters,
+) -> Result<Json<DetailV1>, Refusal> {
+    Ok(Json(DetailV1::new(&hub.described(&form.service()?)?)))
+}
+
+pub(super) async fn detail_v2(
+    State(hub): State<Arc<Hub>>,
+    Parameters(form): Parameters,
+) -> Result<Json<DetailV2>, Refusal> {
+    Ok(Json(DetailV2::new(&hub.described(&form.service()?)?)))
+}
+
+pub(super) async fn detail_v3(
+    State(hub): State<Arc<Hub>>,
+    Parameters(form): Parameters,
+) -> Result<Json<DetailV3>, Refusal> {
+    Ok(Json(DetailV3::new(&hub.described(&form.service()?)?)))
+}
+
+pub(super) async fn list_v1(
     State(hub): State<Arc<Hub>>,
     Parameters(form): Parameters,
 ) -> Result<Json<ServiceNames>, Refusal> {
     let page = Page::new(form.required_count("pageNo")?, form.required_count("pageSize")?);
     let (count, names) = hub.names(&form.namespace()?, &form.group()?, page);
     Ok(Json(ServiceNames::new(count, &names)))
+}
+
+pub(super) async fn list_v2(
+    State(hub): State<Arc<Hub>>,
+    Parameters(form): Parameters,
+) -> Result<Json<ServiceNamesV2>, Refusal> {
+    let (_, page) = page(&form, PAGE_SIZE_V2)?;
+    let (count, names) = hub.names(&form.namespace()?, &form.group()?, page);
+    Ok(Json(ServiceNamesV2::new(count, &names)))
+}
+
+/// Services of a namespace whose names and groups contain what is asked for.
+pub(super) async fn list_v3(
+    State(hub): State<Arc<Hub>>,
+    Parameters(form): Parameters,
+) -> Result<Json<ReplyPage<Summary>>, Refusal> {
+    let ((number, size), page) = page(&form, PAGE_SIZE_V3)?;
+    let [name, group] =
+        ["serviceNameParam", "groupNameParam"].map(|part| form.text(part).unwrap_or_default());
+    let ignore_empty = form.flag("ignoreEmptyService")?.unwrap_or(false);
+    let wanted = |key: &crate::model::ServiceKey| {
+        key.name.as_str().contains(name) && key.group.as_str().contains(group)
+    };
+    let (count, found) = hub.find(&form.namespace()?, wanted, ignore_empty, page);
+    Ok(Json(ReplyPage::new(count, (number, size), found.iter().map(Summary::new).collect())))
+}
+
+pub(super) async fn selector_types() -> Json<[&'static str; 2]> {
+    Json(["none", "label"])
+}
+
+/// Number and size of the page that is asked for, and the page.
+fn page(form: &Form, size: usize) -> Result<((usize, usize), Page), InvalidForm> {
+    let number = form.count("pageNo")?.unwrap_or(1).max(1);
+    let size = form.count("pageSize")?.unwrap_or(size).max(1);
+    Ok(((number, size), Page::new(number, size)))
+}
+
+fn said(form: &Form) -> Result<Said, InvalidForm> {
+    let (protect_threshold, metadata) = (form.protect_threshold()?, form.metadata()?);
+    Ok(Said { protect_threshold, metadata, selector: selector(form)? })
+}
+
+fn selector(form: &Form) -> Result<Option<Selector>, InvalidForm> {
+    let name = "selector";
+    let Some(text) = form.text(name) else { return Ok(None) };
+    let wire: WireSelector =
+        serde_json::from_str(text).map_err(|source| InvalidForm::Json { name, source })?;
+    match wire.r#type.as_str() {
+        "none" => Ok(Some(Selector::None)),
+        "label" => Ok(Some(Selector::Label { expression: wire.expression })),
+        _ => Err(InvalidForm::value(name, text, r#"{"type":"none"} or {"type":"label","expression":".."}"#)),
+    }
 }
