@@ -39,6 +39,8 @@ struct Service {
     instances: BTreeMap<InstanceKey, Claims>,
     record: Option<Arc<ServiceRecord>>,
     overlay: Overlay,
+    /// Since when it has no instances.
+    empty_since: Option<UnixMillis>,
     /// The list at `revision`, once somebody has read it.
     snapshot: Option<Arc<Snapshot>>,
 }
@@ -128,6 +130,21 @@ impl Catalog {
         self.services.get(service)?.record.as_ref()
     }
 
+    /// Since when a service of which something is said has no instances.
+    pub(crate) fn empty_since(&self, service: &ServiceKey) -> Option<UnixMillis> {
+        self.services.get(service)?.empty_since
+    }
+
+    /// Since when an instance on which something is set is not there.
+    pub(crate) fn missing_since(&self, service: &ServiceKey, key: &InstanceKey) -> Option<UnixMillis> {
+        self.services.get(service)?.overlay.missing_since(key)
+    }
+
+    /// Whether somebody publishes an instance.
+    pub(crate) fn has_instance(&self, service: &ServiceKey, key: &InstanceKey) -> bool {
+        self.services.get(service).is_some_and(|state| state.instances.contains_key(key))
+    }
+
     /// Whether a service has instances, whoever sees them.
     pub(crate) fn has_instances(&self, service: &ServiceKey) -> bool {
         self.services.get(service).is_some_and(|state| !state.instances.is_empty())
@@ -193,6 +210,7 @@ impl Catalog {
                 let reason = if state.instances.contains_key(&key) { Reason::Disabled } else { reason };
                 self.removals.record(service, Removal::new(&gone, reason), now);
             }
+            state.note(&key, now);
             changes.extend(change.map(|change| (key, change)));
         }
         self.instances = self.instances + state.instances.len() - len_before;
@@ -257,6 +275,7 @@ impl Catalog {
         let metadata = record.as_ref().map(|record| record.metadata.clone());
         state.overlay.lay_over_all(&metadata.unwrap_or_default());
         state.record = record;
+        state.note_empty(now);
         let keys: Vec<InstanceKey> = state.instances.keys().cloned().collect();
         if !keys.is_empty() {
             state.touch(now);
@@ -275,6 +294,7 @@ impl Catalog {
         let state = self.service(service);
         let listed = state.listed(key);
         state.overlay.lay_over(key, overrides);
+        state.note(key, now);
         let there = state.instances.contains_key(key);
         let hidden = listed.filter(|_| state.listed(key).is_none());
         if there {
@@ -311,6 +331,7 @@ impl Service {
             instances: BTreeMap::new(),
             record: None,
             overlay: Overlay::default(),
+            empty_since: None,
             snapshot,
         }
     }
@@ -318,6 +339,17 @@ impl Service {
     /// Whether readers of names find it.
     fn is_found(&self) -> bool {
         !self.instances.is_empty() || self.record.as_ref().is_some_and(|record| record.lasting)
+    }
+
+    /// Notes whether an instance is there, and with it anybody at all.
+    fn note(&mut self, key: &InstanceKey, now: UnixMillis) {
+        self.overlay.note(key, self.instances.contains_key(key), now);
+        self.note_empty(now);
+    }
+
+    fn note_empty(&mut self, now: UnixMillis) {
+        let since = self.empty_since.unwrap_or(now);
+        self.empty_since = self.instances.is_empty().then_some(since);
     }
 
     fn snapshot(&mut self, service: &ServiceKey) -> Arc<Snapshot> {

@@ -10,6 +10,7 @@
 //! it is on the disk nobody can know, so what it was to replace is written again before anything else is.
 
 use super::catalog::Catalog;
+use super::command::Limits;
 use super::error::Refusal;
 use super::fact::Fact;
 use super::hub::Hub;
@@ -81,11 +82,11 @@ impl Group {
         waiting: VecDeque<Waiting>,
         ledger: &mut Ledger,
         catalog: &Catalog,
-        instances_max: usize,
+        limits: Limits,
     ) -> Self {
         let mut group = Self::default();
         for Waiting { write, answer } in waiting {
-            match write.decide(Present { ledger, catalog, instances_max }) {
+            match write.decide(Present { ledger, catalog, limits }) {
                 Ok(facts) => {
                     group.undo.extend(facts.iter().map(|fact| ledger.enter(fact.clone())));
                     group.facts.extend(facts);

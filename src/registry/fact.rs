@@ -99,6 +99,15 @@ impl Kind {
 }
 
 impl Fact {
+    /// That there is nothing to be said of its subject any more.
+    pub(crate) fn gone(self) -> Self {
+        match self {
+            Self::Instance { service, key, .. } => Self::Instance { service, key, instance: None },
+            Self::Service { service, .. } => Self::Service { service, record: None },
+            Self::Overrides { service, key, .. } => Self::Overrides { service, key, overrides: None },
+        }
+    }
+
     pub(crate) fn service(&self) -> &ServiceKey {
         match self {
             Self::Instance { service, .. }

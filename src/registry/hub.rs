@@ -60,7 +60,7 @@ struct State {
     last_connection: u64,
     /// Who follows a service; the reverse of each subscriber's own notes.
     followers: HashMap<ServiceKey, HashMap<ConnectionId, Arc<Subscriber>>>,
-    instances_max: usize,
+    limits: Limits,
     /// Nothing changes any more.
     frozen: bool,
 }
@@ -87,7 +87,7 @@ impl Hub {
             connections: HashMap::new(),
             last_connection: 0,
             followers: HashMap::new(),
-            instances_max: limits.instances_max,
+            limits,
             frozen: false,
         };
         let [earlier, asked, probed_earlier] = [(); 3].map(|()| Notify::new());
@@ -353,7 +353,7 @@ impl State {
     }
 
     fn present(&self) -> Present<'_> {
-        Present { ledger: &self.ledger, catalog: &self.catalog, instances_max: self.instances_max }
+        Present { ledger: &self.ledger, catalog: &self.catalog, limits: self.limits }
     }
 
     fn described(&mut self, service: &ServiceKey) -> Option<Described> {
@@ -383,8 +383,10 @@ impl State {
             self.present().admits(service, Kind::Ephemeral)?;
         }
         let replaced = self.catalog.published(client, service);
-        if instances > replaced && self.catalog.published_len() - replaced + instances > self.instances_max {
-            return Err(Refusal::Full { max: self.instances_max });
+        if instances > replaced
+            && self.catalog.published_len() - replaced + instances > self.limits.instances_max
+        {
+            return Err(Refusal::Full { max: self.limits.instances_max });
         }
         if instances > 0 && replaced == 0 && self.catalog.publications(client) >= SERVICES_PER_CLIENT_MAX {
             return Err(Refusal::TooMany { what: "services of one client", max: SERVICES_PER_CLIENT_MAX });

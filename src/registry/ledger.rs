@@ -4,8 +4,9 @@
 //! the catalog, so nobody is told of what may yet fail; a change that comes next is decided on the ledger, so
 //! it cannot contradict what is under way.
 
+use super::catalog::Catalog;
 use super::fact::{Fact, Overrides, ServiceRecord};
-use crate::model::{Instance, InstanceKey, ServiceKey};
+use crate::model::{Instance, InstanceKey, ServiceKey, UnixMillis};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -52,6 +53,45 @@ impl Ledger {
     /// A persistent instance as it was registered.
     pub(crate) fn instance(&self, service: &ServiceKey, key: &InstanceKey) -> Option<&Instance> {
         self.services.get(service)?.instances.get(key)
+    }
+
+    /// What is set on an instance.
+    pub(crate) fn overrides(&self, service: &ServiceKey, key: &InstanceKey) -> Option<&Overrides> {
+        self.services.get(service)?.overrides.get(key)
+    }
+
+    /// Whether this is still the newest fact about its subject.
+    pub(crate) fn holds(&self, fact: &Fact) -> bool {
+        match fact {
+            Fact::Instance { service, key, instance } => self.instance(service, key) == instance.as_ref(),
+            Fact::Service { service, record } => self.record(service) == record.as_ref(),
+            Fact::Overrides { service, key, overrides } => self.overrides(service, key) == overrides.as_ref(),
+        }
+    }
+
+    /// Up to `max` facts about instances and services that are gone since a moment that is `long_ago`: what
+    /// operators have set, and what is said of services that nobody created by name.
+    pub(crate) fn leftovers(
+        &self,
+        catalog: &Catalog,
+        long_ago: impl Fn(UnixMillis) -> bool,
+        max: usize,
+    ) -> Vec<Fact> {
+        let gone = |since: Option<UnixMillis>| since.is_some_and(&long_ago);
+        let of_service = |(service, entries): (&ServiceKey, &Entries)| {
+            let records = entries.record.iter().filter(|record| !record.lasting);
+            let records = records.filter(|_| gone(catalog.empty_since(service)));
+            let records = records
+                .map(|record| Fact::Service { service: service.clone(), record: Some(record.clone()) });
+            let set = entries.overrides.iter().filter(|(key, _)| gone(catalog.missing_since(service, key)));
+            let set = set.map(|(key, overrides)| Fact::Overrides {
+                service: service.clone(),
+                key: key.clone(),
+                overrides: Some(overrides.clone()),
+            });
+            records.chain(set).collect::<Vec<_>>()
+        };
+        self.services.iter().flat_map(of_service).take(max).collect()
     }
 
     /// Whether a service has persistent instances.

@@ -5,7 +5,7 @@
 //! one process would make all instances the same one.
 
 use super::fact::Overrides;
-use crate::model::{Instance, InstanceKey, Metadata, key};
+use crate::model::{Instance, InstanceKey, Metadata, UnixMillis, key};
 use std::collections::BTreeMap;
 
 /// Keys of a service's metadata with this prefix hold for each of its instances.
@@ -18,7 +18,14 @@ const OF_ONE_PROCESS: [&str; 5] =
 #[derive(Debug, Default)]
 pub(super) struct Overlay {
     of_all: Metadata,
-    of_one: BTreeMap<InstanceKey, Overrides>,
+    of_one: BTreeMap<InstanceKey, Laid>,
+}
+
+#[derive(Debug)]
+struct Laid {
+    overrides: Overrides,
+    /// Since when the instance is not there.
+    missing_since: Option<UnixMillis>,
 }
 
 impl Overlay {
@@ -31,9 +38,22 @@ impl Overlay {
     /// Takes what operators have set on one instance, in the place of what they had set before.
     pub(super) fn lay_over(&mut self, key: &InstanceKey, overrides: Option<Overrides>) {
         match overrides {
-            Some(overrides) => self.of_one.insert(key.clone(), overrides),
+            Some(overrides) => self.of_one.insert(key.clone(), Laid { overrides, missing_since: None }),
             None => self.of_one.remove(key),
         };
+    }
+
+    /// Notes whether an instance is there.
+    pub(super) fn note(&mut self, key: &InstanceKey, is_there: bool, now: UnixMillis) {
+        if let Some(laid) = self.of_one.get_mut(key) {
+            let since = laid.missing_since.unwrap_or(now);
+            laid.missing_since = (!is_there).then_some(since);
+        }
+    }
+
+    /// Since when an instance on which something is set is not there.
+    pub(super) fn missing_since(&self, key: &InstanceKey) -> Option<UnixMillis> {
+        self.of_one.get(key)?.missing_since
     }
 
     /// Whether nothing is laid over one instance or another.
@@ -43,7 +63,7 @@ impl Overlay {
 
     /// Whether readers are given an instance with this registration.
     pub(super) fn gives(&self, registered: &Instance) -> bool {
-        let set = self.of_one.get(&registered.key).and_then(|overrides| overrides.enabled);
+        let set = self.of_one.get(&registered.key).and_then(|laid| laid.overrides.enabled);
         set.unwrap_or(registered.enabled)
     }
 
@@ -53,7 +73,7 @@ impl Overlay {
         if !self.of_all.is_empty() {
             shown.metadata = shown.metadata.iter().chain(self.of_all.iter()).collect();
         }
-        let Some(set) = self.of_one.get(&registered.key) else { return shown };
+        let Some(Laid { overrides: set, .. }) = self.of_one.get(&registered.key) else { return shown };
         shown.enabled = set.enabled.unwrap_or(shown.enabled);
         shown.weight = set.weight.unwrap_or(shown.weight);
         if !set.metadata.is_empty() {

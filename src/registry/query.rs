@@ -70,7 +70,8 @@ impl Clusters {
         &self.0
     }
 
-    fn admit(&self, cluster: &Cluster) -> bool {
+    /// Whether instances of `cluster` are wanted.
+    pub(crate) fn admit(&self, cluster: &Cluster) -> bool {
         let mut wanted = self.0.split(',').map(str::trim).filter(|name| !name.is_empty()).peekable();
         wanted.peek().is_none() || wanted.any(|name| name == cluster.as_str())
     }

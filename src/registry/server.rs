@@ -41,6 +41,7 @@ pub struct Registry {
     grpc_addr: SocketAddr,
     hub: Arc<Hub>,
     connections_max: usize,
+    metadata_kept_for: Duration,
     storage: Box<dyn Storage>,
     /// Held until the end.
     _data_dir: Option<DataDir>,
@@ -57,8 +58,18 @@ impl Registry {
         let ((http, http_addr), (grpc, grpc_addr)) = listen_both(&settings).await?;
         let hub = Arc::new(Hub::new(Clock::system(), settings.limits()));
         let storage = open(settings.data_dir.as_deref(), &hub)?;
-        let connections_max = settings.connections_max;
-        Ok(Self { http, grpc, http_addr, grpc_addr, hub, connections_max, storage, _data_dir: data_dir })
+        let (connections_max, metadata_kept_for) = (settings.connections_max, settings.metadata_kept_for);
+        Ok(Self {
+            metadata_kept_for,
+            http,
+            grpc,
+            http_addr,
+            grpc_addr,
+            hub,
+            connections_max,
+            storage,
+            _data_dir: data_dir,
+        })
     }
 
     /// Where the HTTP API is.
@@ -78,7 +89,7 @@ impl Registry {
     /// Dropping this cuts all connections.
     #[expect(clippy::missing_panics_doc, reason = "a TCP connection has an address at its other end")]
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
-        let Self { _data_dir, storage, http, grpc, hub, connections_max, .. } = self; // Dropped from the right to the left.
+        let Self { _data_dir, storage, http, grpc, hub, connections_max, metadata_kept_for, .. } = self; // Dropped from the right to the left.
         let (close, closing) = watch::channel(false);
         let closed = || {
             let mut closing = closing.clone();
@@ -97,6 +108,7 @@ impl Registry {
             tokio::select! {
                 () = hub.expire() => {}
                 () = hub.check() => {}
+                () = hub.clean(metadata_kept_for) => {}
                 () = shutdown => {}
             }
             hub.freeze();

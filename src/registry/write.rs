@@ -3,11 +3,12 @@
 //! Pure: a change, the ledger and the catalog go in; facts, or a refusal, come out.
 
 use super::catalog::Catalog;
+use super::command::Limits;
 use super::error::Refusal;
-use super::fact::{Fact, Kind, Selector, ServiceRecord};
+use super::fact::{Fact, Kind, Overrides, Selector, ServiceRecord};
 use super::health::ClusterRecord;
 use super::ledger::Ledger;
-use crate::model::{Cluster, Instance, InstanceKey, Metadata, ServiceKey};
+use crate::model::{Cluster, Instance, InstanceKey, Metadata, ServiceKey, Weight};
 use std::sync::Arc;
 
 /// A change to be stored.
@@ -17,12 +18,27 @@ pub(crate) enum Write {
     Register { service: ServiceKey, instance: Instance },
     /// Takes a persistent instance off; that there is none is a success.
     Deregister { service: ServiceKey, key: InstanceKey },
+    /// Sets something on an instance over what it registers.
+    Override { service: ServiceKey, key: InstanceKey, set: Set },
+    /// Lays `metadata` over what is set on these instances key by key, or removes its keys from that.
+    Metadata { service: ServiceKey, keys: Vec<InstanceKey>, metadata: Metadata, remove: bool },
+    /// Drops what is said of services and instances that are gone for good.
+    Drop { leftovers: Vec<Fact> },
     /// Creates a service by name: it stays without instances.
     Create { service: ServiceKey, kind: Kind, said: Said },
     /// Takes off a service that has no instances.
     Delete { service: ServiceKey },
     /// Changes what is said of a service, which must be there.
     Describe { service: ServiceKey, edit: Edit },
+}
+
+/// What an operator sets on an instance.
+#[derive(Clone, Debug)]
+pub(crate) enum Set {
+    /// This and nothing else, in a service that is there.
+    All(Overrides),
+    /// What is given, on an instance that is there; the rest stays.
+    Given { enabled: Option<bool>, weight: Option<Weight>, metadata: Option<Metadata> },
 }
 
 /// A change of what is said of a service.
@@ -50,8 +66,7 @@ const CLUSTERS_MAX: usize = 1000;
 pub(crate) struct Present<'a> {
     pub(crate) ledger: &'a Ledger,
     pub(crate) catalog: &'a Catalog,
-    /// Instances in all.
-    pub(crate) instances_max: usize,
+    pub(crate) limits: Limits,
 }
 
 impl Write {
@@ -78,12 +93,34 @@ impl Write {
                 let known = ledger.instance(&service, &key).is_some();
                 Ok(known.then_some(Fact::Instance { service, key, instance: None }).into_iter().collect())
             }
+            Self::Override { service, key, set } => {
+                let overrides = set.of(&service, &key, present)?;
+                Ok(vec![present.overriding(service, key, overrides)?])
+            }
+            Self::Metadata { service, keys, metadata, remove } => {
+                let fact = |key: InstanceKey| {
+                    let mut overrides = ledger.overrides(&service, &key).cloned().unwrap_or_default();
+                    let before = overrides.metadata.iter();
+                    overrides.metadata = if remove {
+                        before.filter(|(key, _)| metadata.get(key).is_none()).collect()
+                    } else {
+                        before.chain(metadata.iter()).collect()
+                    };
+                    present.overriding(service.clone(), key, overrides)
+                };
+                keys.into_iter().map(fact).collect()
+            }
+            Self::Drop { leftovers } => {
+                // Of those that nobody has spoken of since.
+                let same = leftovers.into_iter().filter(|fact| ledger.holds(fact));
+                Ok(same.map(Fact::gone).collect())
+            }
             Self::Create { service, kind, said } => {
                 if present.kind(&service).is_some() {
                     return Err(Refusal::ServiceExists(service));
                 }
                 let record = ServiceRecord { lasting: true, ..ServiceRecord::new(kind) };
-                Ok(vec![Fact::Service { service, record: Some(Arc::new(Edit::Said(said).of(record)?)) }])
+                Ok(vec![present.saying(service, Edit::Said(said).of(record)?)?])
             }
             Self::Delete { service } => {
                 if ledger.has_instances(&service) || present.catalog.has_instances(&service) {
@@ -97,7 +134,30 @@ impl Write {
                 let kind = present.kind(&service).ok_or_else(|| Refusal::NoService(service.clone()))?;
                 let said =
                     ledger.record(&service).map_or_else(|| ServiceRecord::new(kind), |said| (**said).clone());
-                Ok(vec![Fact::Service { service, record: Some(Arc::new(edit.of(said)?)) }])
+                Ok(vec![present.saying(service, edit.of(said)?)?])
+            }
+        }
+    }
+}
+
+impl Set {
+    fn of(self, service: &ServiceKey, key: &InstanceKey, present: Present<'_>) -> Result<Overrides, Refusal> {
+        match self {
+            Self::All(overrides) => {
+                let known = present.kind(service).map(|_| overrides);
+                known.ok_or_else(|| Refusal::NoService(service.clone()))
+            }
+            Self::Given { enabled, weight, metadata } => {
+                let kept = present.ledger.instance(service, key).is_some();
+                if !kept && !present.catalog.has_instance(service, key) {
+                    return Err(Refusal::NotFound);
+                }
+                let before = present.ledger.overrides(service, key).cloned().unwrap_or_default();
+                Ok(Overrides {
+                    enabled: enabled.or(before.enabled),
+                    weight: weight.or(before.weight),
+                    metadata: metadata.unwrap_or(before.metadata),
+                })
             }
         }
     }
@@ -145,11 +205,37 @@ impl Present<'_> {
         }
     }
 
+    /// The fact that this is set on an instance, or nothing any more.
+    fn overriding(
+        self,
+        service: ServiceKey,
+        key: InstanceKey,
+        overrides: Overrides,
+    ) -> Result<Fact, Refusal> {
+        self.takes(&overrides.metadata)?;
+        let overrides = Some(overrides).filter(|overrides| *overrides != Overrides::default());
+        Ok(Fact::Overrides { service, key, overrides })
+    }
+
+    /// The fact that this is said of a service.
+    fn saying(self, service: ServiceKey, record: ServiceRecord) -> Result<Fact, Refusal> {
+        self.takes(&record.metadata)?;
+        Ok(Fact::Service { service, record: Some(Arc::new(record)) })
+    }
+
+    fn takes(self, metadata: &Metadata) -> Result<(), Refusal> {
+        let (chars, max) = (metadata.chars(), self.limits.metadata_chars_max);
+        if chars > max {
+            return Err(Refusal::MetadataTooLong { chars, max });
+        }
+        Ok(())
+    }
+
     fn has_room(self) -> Result<(), Refusal> {
         // What is being stored is in the ledger and not in the catalog yet, and so counts once at least.
         let held = self.catalog.published_len().max(self.ledger.instances_len());
-        if held >= self.instances_max {
-            return Err(Refusal::Full { max: self.instances_max });
+        if held >= self.limits.instances_max {
+            return Err(Refusal::Full { max: self.limits.instances_max });
         }
         Ok(())
     }

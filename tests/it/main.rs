@@ -12,6 +12,7 @@ mod notice;
 mod provider;
 mod registry;
 mod registry_kept;
+mod registry_operator;
 mod registry_services;
 mod release_matrix;
 mod shop;

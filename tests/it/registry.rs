@@ -199,7 +199,9 @@ async fn wrong_input_is_answered_with_what_is_wrong_and_what_is_accepted() {
         ("PUT", "/instance/beat?serviceName=orders", 400, "parameter ip is missing"),
         ("GET", "/service/list?pageSize=1", 400, "parameter pageNo is missing"),
         ("GET", "/service/list?pageNo=-1&pageSize=1", 400, "a whole number"),
-        ("PUT", one, 405, "PUT is not supported"),
+        ("PUT", one, 400, "service not found"),
+        ("PATCH", one, 404, "no such instance"),
+        ("PUT", "/instance/list", 405, "PUT is not supported"),
         ("GET", "/nowhere", 404, "there is nothing at /nacos/v1/ns/nowhere"),
     ] {
         let (got, body) = registry.send(method, path, "").await;

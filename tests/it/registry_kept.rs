@@ -92,7 +92,9 @@ async fn a_persistent_instance_is_probed_and_what_is_not_probed_is_set_by_hand()
     let cluster = r#"/cluster?serviceName=orders&clusterName=DEFAULT&checkPort=80&useInstancePort4Check=true&healthChecker={"type":"NONE"}"#;
     assert_eq!(registry.send("PUT", &cluster.replace('"', "%22"), "").await.1, "ok");
     assert_eq!(registry.send("PUT", &by_hand.replace("&healthy=false", "&healthy=true"), "").await.1, "ok");
-    timeout(SOON, until(r#""healthy":true"#)).await.unwrap();
+    // Consumers are given it as healthy either way, now that the service has a record: it protects.
+    let (_, seen) = registry.send("GET", "/nacos/v3/admin/ns/instance/list?serviceName=orders", "").await;
+    assert!(seen.contains(r#""healthy":true"#), "{seen}");
     let (status, said) =
         registry.send("PUT", &cluster.replace('"', "%22").replace("orders", "none"), "").await;
     assert_eq!(
@@ -151,10 +153,8 @@ impl Victim {
         head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
     }
 
-    fn ports(&self) -> BTreeSet<u16> {
-        let list = self.send("GET", LIST).expect("a registry that has started answers");
-        let ports = list.split(r#""port":"#).skip(1);
-        ports.map(|rest| rest.split(',').next().unwrap().parse().unwrap()).collect()
+    fn list(&self) -> String {
+        self.send("GET", LIST).expect("a registry that has started answers")
     }
 }
 
@@ -172,42 +172,83 @@ struct Known {
     in_doubt: Option<u16>,
 }
 
+/// An instance that is always there, on which an operator sets a number again and again.
+const OPERATED: u16 = 9_999;
+
+/// The number that the operator knows is set, and the one that may be.
+#[derive(Default)]
+struct Numbers {
+    set: u64,
+    in_doubt: Option<u64>,
+}
+
 #[test]
 fn nothing_acknowledged_is_lost_however_often_the_registry_is_killed() {
     let directory = Directory::new("killed");
     let (mut known, mut chance, mut acknowledged) = (Vec::new(), fastrand::Rng::with_seed(11), 0);
     known.resize_with(usize::from(WRITERS), Known::default);
+    let mut numbers = Numbers::default();
     for round in 0..rounds() {
         let mut victim = Victim::start(&directory.0);
-        let mut found = victim.ports();
-        for Known { there, in_doubt } in &mut known {
-            if let Some(port) = in_doubt.take() {
-                there.remove(&port);
-                there.extend(found.contains(&port).then_some(port));
-            }
-            for port in &*there {
-                assert!(found.remove(port), "round {round}: {port} was acknowledged and is lost");
-            }
+        if round == 0 {
+            victim.send("POST", &one(OPERATED)).unwrap();
         }
-        assert!(found.is_empty(), "round {round}: {found:?} were taken off, or never acknowledged as there");
+        let list = victim.list();
+        compare(round, &list, &mut known, &mut numbers);
         let (enough, seeds) = (chance.u16(1..40), (0..WRITERS).map(|_| chance.u64(..)).collect::<Vec<_>>());
         let written = AtomicU16::new(0);
         thread::scope(|scope| {
+            let (running, written) = (&victim, &written);
             for (writer, (known, seed)) in known.iter_mut().zip(seeds).enumerate() {
-                let (victim, written) = (&victim, &written);
-                scope.spawn(move || write_until_killed(victim, writer, known, seed, written));
+                scope.spawn(move || write_until_killed(running, writer, known, seed, written));
             }
+            scope.spawn(|| operate_until_killed(running, &mut numbers, written));
             // The moment is that of some number of answers: other groups are under way then.
             while written.load(Ordering::Relaxed) < enough {
                 thread::yield_now();
             }
-            let id = victim.child.id().to_string();
+            let id = running.child.id().to_string();
             assert!(Command::new("kill").args(["-KILL", &id]).status().unwrap().success());
         });
         victim.child.wait().unwrap();
         acknowledged += written.into_inner();
     }
-    assert!(acknowledged > rounds(), "{acknowledged} changes say little");
+    assert!(acknowledged > rounds() && numbers.set > 0, "{acknowledged} changes say little");
+}
+
+/// Holds what a registry lists after its start against what its writers know, who learn of what was in doubt.
+fn compare(round: u16, list: &str, known: &mut [Known], numbers: &mut Numbers) {
+    let ports = list.split(r#""port":"#).skip(1);
+    let mut found: BTreeSet<u16> =
+        ports.map(|rest| rest.split(',').next().unwrap().parse().unwrap()).collect();
+    assert!(found.remove(&OPERATED), "round {round}: {list}");
+    for Known { there, in_doubt } in known {
+        if let Some(port) = in_doubt.take() {
+            there.remove(&port);
+            there.extend(found.contains(&port).then_some(port));
+        }
+        for port in &*there {
+            assert!(found.remove(port), "round {round}: {port} was acknowledged and is lost");
+        }
+    }
+    assert!(found.is_empty(), "round {round}: {found:?} were taken off, or never acknowledged as there");
+    let number = list.split(r#""number":""#).nth(1).and_then(|rest| rest.split('"').next());
+    let number = number.map_or(0, |number| number.parse().unwrap());
+    let Numbers { set, in_doubt } = std::mem::replace(numbers, Numbers { set: number, in_doubt: None });
+    assert!(number == set || Some(number) == in_doubt, "round {round}: {number} is not {set}");
+}
+
+fn operate_until_killed(victim: &Victim, numbers: &mut Numbers, written: &AtomicU16) {
+    loop {
+        let next = numbers.set + 1;
+        let set = format!("{}&metadata=number={next}", one(OPERATED));
+        if victim.send("PUT", &set).is_none() {
+            numbers.in_doubt = Some(next);
+            return;
+        }
+        numbers.set = next;
+        written.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 fn write_until_killed(victim: &Victim, writer: usize, known: &mut Known, seed: u64, written: &AtomicU16) {

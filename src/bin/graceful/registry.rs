@@ -5,6 +5,7 @@ use clap::Args;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tower_graceful::registry::{Error, Registry, Settings};
@@ -42,6 +43,11 @@ pub(super) struct Arguments {
         env = "GRACEFUL_REGISTRY_METADATA_CHARS_MAX")]
     metadata_chars_max: usize,
 
+    /// Seconds for which what operators set on an instance is kept after the instance is gone.
+    #[arg(long, value_name = "S", default_value_t = Settings::default().metadata_kept_for.as_secs(),
+        env = "GRACEFUL_REGISTRY_METADATA_KEPT_SECONDS")]
+    metadata_kept_seconds: u64,
+
     /// Connections that each port serves at once.
     #[arg(long, value_name = "N", default_value_t = Settings::default().connections_max,
         env = "GRACEFUL_REGISTRY_CONNECTIONS_MAX")]
@@ -56,6 +62,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         data_dir: arguments.data_dir,
         no_auth: arguments.no_auth,
         metadata_chars_max: arguments.metadata_chars_max,
+        metadata_kept_for: Duration::from_secs(arguments.metadata_kept_seconds),
         connections_max: arguments.connections_max,
     };
     let runtime = runtime::Builder::new_multi_thread().enable_all().build().map_err(could_not)?;

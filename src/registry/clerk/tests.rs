@@ -3,9 +3,12 @@ use crate::Clock;
 use crate::model::{Address, Instance, InstanceKey, ServiceKey, UnixMillis};
 use crate::naming::BoxFuture;
 use crate::registry::command::{Client, Limits};
+use crate::registry::write::Set;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::time::sleep;
 
 fn orders() -> ServiceKey {
     "orders".parse().unwrap()
@@ -190,6 +193,44 @@ async fn a_service_has_instances_of_one_kind_also_while_the_first_is_being_store
         assert!(said.ends_with("is ephemeral service, can't register persistent instance."), "{said}");
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_operators_set_is_kept_a_while_after_the_instance_is_gone_and_no_longer() {
+    let (clock, hand) = Clock::manual(UnixMillis::new(1_000));
+    let limits = Limits { metadata_chars_max: 100, instances_max: 1000 };
+    let (hub, restarted) = (Hub::new(clock, limits), hub());
+    let (gate, kept_for) = (Gate::open(), Duration::from_secs(60));
+    let disabled = |hub: &Hub| hub.snapshot(&orders()).instances().iter().all(|instance| !instance.enabled);
+    let pass = async |seconds| {
+        for _ in 0..seconds {
+            hand.advance(Duration::from_secs(1));
+            sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let deregister = || hub.write(Write::Deregister { service: orders(), key: instance(1).key });
+    let story = async {
+        hub.write(register(instance(1))).await.unwrap();
+        let set = Set::Given { enabled: Some(false), weight: None, metadata: None };
+        hub.write(Write::Override { service: orders(), key: instance(1).key, set }).await.unwrap();
+        assert!(disabled(&hub));
+        deregister().await.unwrap();
+        pass(58).await;
+        hub.write(register(instance(1))).await.unwrap();
+        assert!(disabled(&hub), "it came back in time");
+        pass(200).await;
+        assert!(disabled(&hub), "nothing is forgotten of those who are there");
+        deregister().await.unwrap();
+        pass(70).await;
+        hub.write(register(instance(1))).await.unwrap();
+        assert!(!disabled(&hub));
+    };
+    tokio::select! {
+        () = hub.clean(kept_for) => unreachable!(),
+        () = with_clerk(&hub, &gate, story) => {}
+    }
+    restarted.restore(gate.replay().unwrap());
+    assert!(!disabled(&restarted));
 }
 
 #[tokio::test]

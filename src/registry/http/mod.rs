@@ -9,6 +9,7 @@ mod described;
 mod extract;
 mod instance;
 mod operator;
+mod overrides;
 mod respond;
 mod service;
 mod wrap;
@@ -17,7 +18,7 @@ use super::hub::Hub;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::map_response;
-use axum::routing::{get, post, put};
+use axum::routing::{get, patch, post, put};
 use std::sync::Arc;
 use tower_http::limit::RequestBodyLimitLayer;
 
@@ -28,7 +29,7 @@ const BODY_BYTES_MAX: usize = 1024 * 1024;
 pub(super) fn routes(hub: Arc<Hub>) -> Router {
     Router::new()
         .nest("/nacos/v1/ns", v1())
-        .nest("/nacos/v2/ns", v2().layer(map_response(wrap::wrap)))
+        .nest("/nacos/v2/ns", v2().layer(map_response(wrap::wrap)).merge(v2_bare()))
         .nest("/nacos/v3/admin/ns", v3_admin().layer(map_response(wrap::wrap)))
         .fallback(respond::no_such_path)
         .method_not_allowed_fallback(respond::no_such_method)
@@ -38,8 +39,11 @@ pub(super) fn routes(hub: Arc<Hub>) -> Router {
 }
 
 fn v1() -> Router<Arc<Hub>> {
+    let instance = post(instance::register).delete(instance::deregister).get(instance::detail);
     Router::new()
-        .route("/instance", post(instance::register).delete(instance::deregister).get(instance::detail))
+        .route("/instance", instance.put(overrides::replace).patch(overrides::change))
+        .route("/instance/metadata/batch", put(overrides::merge_metadata).delete(overrides::remove_metadata))
+        .route("/catalog/instances", get(overrides::list_v1))
         .route("/instance/list", get(instance::list))
         .route("/instance/beat", put(instance::beat))
         .route(
@@ -56,6 +60,9 @@ fn v1() -> Router<Arc<Hub>> {
 
 fn v2() -> Router<Arc<Hub>> {
     Router::new()
+        .route("/instance", post(instance::register).delete(instance::deregister).put(overrides::replace))
+        .route("/instance/metadata/batch", put(overrides::merge_metadata).delete(overrides::remove_metadata))
+        .route("/catalog/instances", get(overrides::list_v2))
         .route(
             "/service",
             post(service::create).delete(service::delete).put(service::update).get(service::detail_v2),
@@ -65,8 +72,17 @@ fn v2() -> Router<Arc<Hub>> {
         .route("/health/instance", put(cluster::set_health))
 }
 
+/// What version 2 answers without an envelope.
+fn v2_bare() -> Router<Arc<Hub>> {
+    Router::new().route("/instance", patch(overrides::change))
+}
+
 fn v3_admin() -> Router<Arc<Hub>> {
     Router::new()
+        .route("/instance", post(instance::register).delete(instance::deregister).put(overrides::replace))
+        .route("/instance/partial", put(overrides::change))
+        .route("/instance/list", get(overrides::list_v3))
+        .route("/instance/metadata/batch", put(overrides::merge_metadata).delete(overrides::remove_metadata))
         .route(
             "/service",
             post(service::create).delete(service::delete).put(service::update).get(service::detail_v3),

@@ -2,13 +2,20 @@
 //! them when they are stored.
 
 use super::{Event, Hub};
+use crate::naming::Causes;
 use crate::registry::clerk::{Group, Queue, Waiting};
 use crate::registry::command::Command;
 use crate::registry::error::Refusal;
 use crate::registry::fact::Fact;
 use crate::registry::write::Write;
 use std::collections::VecDeque;
-use tokio::time::Instant;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How often leftovers are looked for. Nacos' value.
+const CLEANED_EVERY: Duration = Duration::from_secs(5);
+/// Leftovers that are dropped in one group.
+const LEFTOVERS_MAX: usize = 1000;
 
 impl Hub {
     /// Makes a change that is stored by the time this returns.
@@ -32,6 +39,26 @@ impl Hub {
         };
         self.asked.notify_one();
         answered.await.unwrap_or(Err(Refusal::Closing))
+    }
+
+    /// Drops what is said of instances and services that have been gone for `kept_for`, for ever.
+    pub(crate) async fn clean(&self, kept_for: Duration) {
+        loop {
+            sleep(CLEANED_EVERY).await;
+            let leftovers = {
+                let state = self.state();
+                let gone_for = |since| self.now().since(since) >= kept_for;
+                state.ledger.leftovers(&state.catalog, gone_for, LEFTOVERS_MAX)
+            };
+            if leftovers.is_empty() {
+                continue;
+            }
+            let dropped = leftovers.len();
+            match self.write(Write::Drop { leftovers }).await {
+                Ok(()) => tracing::info!(dropped, "forgot what was set on those who are gone"),
+                Err(error) => tracing::warn!(error = %Causes(&error), "will be forgotten later"),
+            }
+        }
     }
 
     /// Takes over what a storage has told, before anyone is served.
@@ -64,7 +91,7 @@ impl Hub {
     pub(crate) fn decide(&self) -> Group {
         let mut state = self.state();
         let state = &mut *state;
-        Group::decide(state.queue.take(), &mut state.ledger, &state.catalog, state.instances_max)
+        Group::decide(state.queue.take(), &mut state.ledger, &state.catalog, state.limits)
     }
 
     /// Shows readers what is stored, also while the registry ends.
