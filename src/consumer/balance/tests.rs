@@ -9,6 +9,7 @@ use crate::naming::{Publisher, Snapshots};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
+use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -141,6 +142,96 @@ async fn instances_that_are_waited_for_in_turn_share_one_bound() {
     let causes = std::iter::successors(error.source(), |&error| error.source());
     assert_eq!(error.downcast_ref::<InstanceError>().unwrap().epoch(), Some(UnixMillis::new(10)));
     assert!(causes.into_iter().any(<dyn Error>::is::<HeaderTimeout>), "{error:?}");
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A list with these: 0 is nobody at the address, otherwise the epoch.
+    List([u64; 3]),
+    Call,
+    /// Lets the services at this port get ready, or none of them any more.
+    Gate(u16, bool),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        prop::array::uniform3(0u64..=3).prop_map(Step::List),
+        Just(Step::Call),
+        (1u16..=3, any::<bool>()).prop_map(|(port, open)| Step::Gate(port, open)),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+/// Ports and epochs, in the order in which calls were dispatched to them.
+type Dispatched = Arc<Mutex<Vec<(u16, u64)>>>;
+
+/// One incarnation's service, that all calls are written down of.
+#[derive(Clone)]
+struct Logged {
+    gated: Gated,
+    epoch: u64,
+    log: Dispatched,
+}
+
+impl Service<Request<()>> for Logged {
+    type Response = Response<(u16, u64)>;
+    type Error = std::io::Error;
+    type Future = std::future::Ready<Result<Self::Response, std::io::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), std::io::Error>> {
+        self.gated.poll_ready(cx)
+    }
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        let who = (self.gated.port, self.epoch);
+        self.log.lock().unwrap().push(who);
+        std::future::ready(Ok(Response::new(who)))
+    }
+}
+
+proptest! {
+    /// However lists and readiness change between choice and dispatch.
+    #[test]
+    fn nobody_is_dispatched_to_who_has_gone_nor_under_the_name_of_another(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let (publisher, snapshots) = Publisher::new("orders".parse().unwrap());
+            let (gates, log) = ([(); 3].map(|()| Arc::<Gate>::default()), Dispatched::default());
+            let (inner, shared) = (gates.clone(), log.clone());
+            let mut balance = Balance::new(snapshots, move |instance| {
+                let (port, epoch) = (instance.address().port(), instance.epoch().unwrap().as_u64());
+                let gate = inner[usize::from(port) - 1].clone();
+                Logged { gated: Gated { port, gate }, epoch, log: shared.clone() }
+            });
+            let (mut listed, mut revision, mut calls) = (Vec::new(), 0, Vec::new());
+            for step in steps {
+                match step {
+                    Step::List(epochs) => {
+                        listed = (1..).zip(epochs).filter(|(_, epoch)| *epoch > 0).collect();
+                        let list: Vec<_> = listed.iter().map(|&(port, epoch)| instance(port, epoch)).collect();
+                        revision += 1;
+                        publish(&publisher, revision, &list);
+                    }
+                    Step::Call => calls.push(Some(task::spawn(balance.call(Request::new(()))))),
+                    Step::Gate(port, true) => gates[usize::from(port) - 1].open(),
+                    Step::Gate(port, false) => gates[usize::from(port) - 1].open.store(false, Ordering::SeqCst),
+                }
+                for place in &mut calls {
+                    let Some(Poll::Ready(answer)) = place.as_mut().map(task::Spawn::poll) else {
+                        continue;
+                    };
+                    *place = None;
+                    let body = answer.unwrap().into_body();
+                    let named = (body.instance().address().port(), body.instance().epoch().unwrap().as_u64());
+                    prop_assert_eq!(&named, body.get_ref());
+                }
+                for dispatched in log.lock().unwrap().drain(..) {
+                    prop_assert!(listed.contains(&dispatched), "{dispatched:?} of {listed:?}");
+                }
+            }
+            Ok(())
+        })?;
+    }
 }
 
 #[tokio::test]

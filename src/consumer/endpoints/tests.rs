@@ -5,7 +5,7 @@ use crate::Clock;
 use crate::model::{Address, Metadata, Snapshot, UnixMillis, Weight, key};
 use crate::naming::{Publisher, Snapshots};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, advance};
@@ -488,8 +488,12 @@ fn whoever_is_gone_is_not_picked_again() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// An answer of this incarnation, called before, says that it leaves.
-    Tag(Incarnation),
+    /// An answer of this incarnation, called before, says that it leaves over so many seconds.
+    Tag(Incarnation, u64),
+    /// A call to this incarnation gets no connection.
+    Refuse(Incarnation),
+    /// One is answered.
+    Answer(Incarnation),
     /// A list with these: 0 is nobody at the address, otherwise the epoch.
     List([u64; 2]),
     Pass(Duration),
@@ -499,7 +503,9 @@ type Incarnation = (u16, u64);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        (1u16..=2, 1u64..=2).prop_map(Step::Tag),
+        ((1u16..=2, 1u64..=2), prop_oneof![Just(0), 1u64..30]).prop_map(|(who, fade)| Step::Tag(who, fade)),
+        (1u16..=2, 1u64..=2).prop_map(Step::Refuse),
+        (1u16..=2, 1u64..=2).prop_map(Step::Answer),
         prop::array::uniform2(0u64..=2).prop_map(Step::List),
         (0u64..70).prop_map(|seconds| Step::Pass(Duration::from_secs(seconds))),
     ];
@@ -507,22 +513,41 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// In any order of tags, stale lists, restarts at the same address and flaps.
+    /// In any order of tags, failed connects, stale lists, restarts at the same address and flaps: a tombstone
+    /// holds until the registry is seen without its incarnation or a minute has passed, a failed connect until
+    /// an answer; another incarnation is none of their business, and the best of the last ones are used.
     #[test]
-    fn a_tombstone_holds_until_the_registry_is_seen_without_it_or_a_minute_has_passed(steps in steps()) {
+    fn whoever_said_goodbye_or_cannot_be_reached_is_used_only_as_the_last_one_standing(steps in steps()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let fixture = Fixture::new();
             let endpoints = fixture.endpoints(Policy::default());
             let mut listed: Vec<Incarnation> = Vec::new();
             let mut met: BTreeMap<Incarnation, Arc<Endpoint>> = BTreeMap::new();
-            let mut aside: BTreeMap<Incarnation, Instant> = BTreeMap::new();
+            // When each takes nothing any more, and when that is forgotten.
+            let mut aside: BTreeMap<Incarnation, [Instant; 2]> = BTreeMap::new();
+            let mut failing: BTreeSet<Incarnation> = BTreeSet::new();
             for step in steps {
                 match step {
-                    Step::Tag(who) => {
+                    Step::Tag(who, fade) => {
                         if let Some(endpoint) = met.get(&who) {
-                            endpoint.put_aside(UnixMillis::new(who.1), AT_ONCE);
-                            aside.insert(who, Instant::now() + Duration::from_secs(60));
+                            let (now, fade) = (Instant::now(), Duration::from_secs(fade));
+                            endpoint.put_aside(UnixMillis::new(who.1), fade);
+                            let before = aside.get(&who).filter(|[_, until]| *until > now);
+                            let end = before.map_or(now + fade, |[end, _]| (*end).min(now + fade));
+                            aside.insert(who, [end, end.max(now) + Duration::from_secs(60)]);
+                        }
+                    }
+                    Step::Refuse(who) => {
+                        if let Some(endpoint) = met.get(&who) {
+                            endpoint.unreachable(endpoint.verdict());
+                            failing.insert(who);
+                        }
+                    }
+                    Step::Answer(who) => {
+                        if let Some(endpoint) = met.get(&who) {
+                            endpoint.answered(endpoint.verdict());
+                            failing.remove(&who);
                         }
                     }
                     Step::List(epochs) => {
@@ -533,11 +558,11 @@ proptest! {
                     Step::Pass(time) => advance(time).await,
                 }
                 let now = Instant::now();
-                let free = |who: &&Incarnation| aside.get(who).is_none_or(|until| *until <= now);
-                let mut expected: Vec<Incarnation> = listed.iter().filter(free).copied().collect();
-                if expected.is_empty() {
-                    expected.clone_from(&listed);
-                }
+                let gone = |who: &Incarnation| aside.get(who).is_some_and(|[end, until]| *end <= now && now < *until);
+                let rank = |who: &Incarnation| (failing.contains(who), gone(who));
+                let best = listed.iter().map(rank).min();
+                let expected: Vec<Incarnation> =
+                    listed.iter().filter(|who| Some(rank(who)) == best).copied().collect();
                 let table = endpoints.table();
                 let mut used = Vec::new();
                 for slot in &table.slots[..table.weights.len()] {

@@ -5,4 +5,5 @@
 mod fit;
 mod ramps;
 mod surges;
+mod times;
 mod world;

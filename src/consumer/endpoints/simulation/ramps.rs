@@ -7,8 +7,8 @@ use crate::consumer::pick::Policy;
 use crate::model::{WarmUp, WarmUpAge, WarmUpClock};
 use std::time::Duration;
 
-const WINDOW_S: u32 = 120;
-const LATENCY: Duration = Duration::from_millis(20);
+pub(super) const WINDOW_S: u32 = 120;
+pub(super) const LATENCY: Duration = Duration::from_millis(20);
 
 /// `warm` old instances are joined by `new` ones, of which the first has the port 1001.
 async fn scale_out(
@@ -37,13 +37,13 @@ fn fit(world: &World, warm: u16, new: u16, curve: WarmUp, rate: f64) -> Fit {
 }
 
 /// The part that one of the new ones ought to get of all requests.
-fn share(curve: WarmUp, age: f64, warm: u16, new: u16) -> f64 {
+pub(super) fn share(curve: WarmUp, age: f64, warm: u16, new: u16) -> f64 {
     let weight = curve.factor(WarmUpAge::Running(Duration::from_secs_f64(age)));
     weight / (f64::from(warm) + f64::from(new) * weight)
 }
 
 #[track_caller]
-fn assert_follows(fit: &Fit, what: &str) {
+pub(super) fn assert_follows(fit: &Fit, what: &str) {
     let (rmse, floor) = (fit.rmse(), fit.floor());
     assert!(rmse <= 1.15 * floor, "{what}: root mean square of {rmse}, where chance alone gives {floor}");
     let (bias, sigma) = (fit.bias(), fit.sigma());

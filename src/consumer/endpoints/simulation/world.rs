@@ -2,7 +2,7 @@
 //! servers take their time.
 
 use crate::consumer::endpoints::{Choice, Endpoints, Guard, Rules};
-use crate::model::{Address, Instance, Metadata, Snapshot, WarmUp, key};
+use crate::model::{Address, Instance, Metadata, Snapshot, UnixMillis, WarmUp, key};
 use crate::naming::{Publisher, Snapshots};
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap};
@@ -94,6 +94,26 @@ impl World {
         self.listed.insert(port, instance(port).with_metadata(begun));
     }
 
+    /// The same for one of an epoch whose warm-up began at `begun` by its own clock.
+    pub(super) fn join_begun(
+        &mut self,
+        port: u16,
+        epoch: u64,
+        begun: UnixMillis,
+        curve: WarmUp,
+        server: Server,
+    ) {
+        self.join(port, server);
+        let metadata: Metadata = curve.to_metadata().into_iter().collect();
+        let metadata = metadata.with(key::EPOCH, epoch).with(key::WARM_UP_START, begun);
+        self.listed.insert(port, instance(port).with_metadata(metadata));
+    }
+
+    /// Lists an instance again as it was when it was removed.
+    pub(super) fn list(&mut self, instance: Instance) {
+        self.listed.insert(instance.address().port(), instance);
+    }
+
     /// Lets a server say that it leaves, and over what time its weight falls.
     pub(super) fn fade(&mut self, port: u16, over: Duration) {
         let listed = self.listed.get_mut(&port).unwrap();
@@ -101,8 +121,8 @@ impl World {
     }
 
     /// Takes a server off the list; it finishes what it has.
-    pub(super) fn remove(&mut self, port: u16) {
-        self.listed.remove(&port);
+    pub(super) fn remove(&mut self, port: u16) -> Option<Instance> {
+        self.listed.remove(&port)
     }
 
     /// Makes all changes known.
