@@ -20,7 +20,7 @@ use reqwest::StatusCode;
 use std::error::Error;
 use tokio::net::TcpListener;
 use tower_graceful::consumer::balance::{Balance, Pick};
-use tower_graceful::consumer::classify::{Applied, applied};
+use tower_graceful::consumer::classify::{Applied, applied, is_connect};
 use tower_graceful::model::{Instance, UnixMillis, key};
 use tower_graceful::naming::header::{OfflineTag, REFUSED, REFUSED_TRUE};
 use tower_graceful::naming::{InProcess, Register, Subscribe};
@@ -73,8 +73,15 @@ async fn order(client: &reqwest::Client, orders: &Balance<()>, number: u32) -> R
                     return Ok(body);
                 }
             }
-            Err(error) if last || applied(&error) != Applied::Never => return Err(error.into()),
-            Err(_) => println!("{} could not be reached: another one is tried", pick.instance().address()),
+            Err(error) => {
+                if is_connect(&error) {
+                    pick.unreachable(); // Whoever picks now picks another, until a trial succeeds.
+                }
+                if last || applied(&error) != Applied::Never {
+                    return Err(error.into());
+                }
+                println!("{} could not be reached: another one is tried", pick.instance().address());
+            }
         }
         tried.push(pick);
     }
