@@ -14,8 +14,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -30,9 +30,11 @@ use tower_graceful::naming::header::{OFFLINE, REFUSED, REFUSED_TRUE};
 use tower_graceful::naming::{InProcess, Register, Subscribe};
 
 mod bodies;
+mod ending;
 mod failover_http1;
 mod failover_http2;
 mod fleet;
+mod goaway;
 mod grpc;
 mod raw;
 
@@ -120,4 +122,26 @@ async fn echoed(client: &Http<String>, body: &str) -> Result<String, BoxError> {
     let answer = client.clone().oneshot(request).await?;
     assert_eq!(answer.status(), StatusCode::OK);
     Ok(String::from_utf8(answer.into_body().collect().await?.to_bytes().to_vec())?)
+}
+
+/// Waits until it is so, 10 s at most.
+async fn until(so: impl Fn() -> bool) {
+    let waiting = async {
+        while !so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("within 10 s");
+}
+
+/// The pieces of an answer, as they are made.
+type Pieces = tokio::sync::mpsc::Sender<Result<Frame<Bytes>, Infallible>>;
+
+/// A provider whose one answer consists of the pieces that it is given.
+async fn held(naming: &InProcess) -> (Running, Pieces) {
+    let (pieces, receiver) = tokio::sync::mpsc::channel(1);
+    let body = axum::body::Body::new(StreamBody::new(ReceiverStream::new(receiver)));
+    let body = Arc::new(Mutex::new(Some(body)));
+    let answer = any(async move || body.lock().unwrap().take().unwrap());
+    (Running::start(naming, ANY, 1, Router::new().route("/held", answer)).await, pieces)
 }

@@ -20,7 +20,7 @@ pub(super) type Each = BoxCloneSyncService<http::Request<Body>, http::Response<I
 
 /// An instance that fails, and the client that meets it.
 pub(super) struct Broken {
-    addr: SocketAddr,
+    pub(super) addr: SocketAddr,
     client: Each,
     taken: Arc<AtomicU64>,
     header_timeout: Duration,
@@ -297,7 +297,8 @@ pub(super) async fn row(broken: impl AsyncFn() -> Broken) -> Row {
     Row { failure, post, get }
 }
 
-async fn send(
+/// Sends to a fleet of `broken` and one that works, which echoes.
+pub(super) async fn send(
     broken: Broken,
     failover: FailoverLayer,
     request: http::Request<Full<Bytes>>,
