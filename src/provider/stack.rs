@@ -39,6 +39,7 @@ pub struct GracefulLayer {
     in_flight: InFlight,
     first_request: FirstRequest,
     probes: ProbePaths,
+    warm_up_ignored: Option<ProbePaths>,
     gated: bool,
 }
 
@@ -51,6 +52,7 @@ impl GracefulLayer {
             in_flight: InFlight::new(),
             first_request: FirstRequest::new(Clock::system()),
             probes: ProbePaths::default(),
+            warm_up_ignored: None,
             gated: true,
         }
     }
@@ -65,6 +67,12 @@ impl GracefulLayer {
     #[must_use]
     pub fn with_probes(self, probes: ProbePaths) -> Self {
         Self { probes, ..self }
+    }
+
+    /// The same stack with other paths that do not start the warm-up. Default: the probes.
+    #[must_use]
+    pub fn with_warm_up_ignored(self, paths: ProbePaths) -> Self {
+        Self { warm_up_ignored: Some(paths), ..self }
     }
 
     /// The same stack counting into `in_flight`. Default a count of its own.
@@ -94,8 +102,10 @@ impl<S> Layer<S> for GracefulLayer {
     type Service = Drain<Offline<Gate<WarmUp<S>>>>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let Self { lifecycle, offline, in_flight, first_request, probes, gated } = self.clone();
-        let warm_up = WarmUpLayer::new(lifecycle.clone(), first_request).with_probes(probes.clone());
+        let Self { lifecycle, offline, in_flight, first_request, probes, warm_up_ignored, gated } =
+            self.clone();
+        let warm_up = WarmUpLayer::new(lifecycle.clone(), first_request)
+            .with_probes(warm_up_ignored.unwrap_or_else(|| probes.clone()));
         let gate = if gated { GateLayer::new(lifecycle) } else { GateLayer::open() };
         let gate = gate.with_probes(probes.clone());
         DrainLayer::new(in_flight).with_probes(probes).layer(offline.layer(gate.layer(warm_up.layer(inner))))
@@ -132,6 +142,21 @@ mod tests {
         assert!(layer.first_request().moment().is_some());
         lifecycle.leave();
         assert_eq!(call().await.unwrap().headers()[OFFLINE], tag().to_value());
+    }
+
+    #[tokio::test]
+    async fn what_only_the_warm_up_ignores_is_traffic_and_stands_behind_the_gate() {
+        let lifecycle = Lifecycle::new();
+        let layer = GracefulLayer::new(lifecycle.clone(), &tag())
+            .with_warm_up_ignored(ProbePaths::default().with("/ping"));
+        let service = layer.layer(service_fn(async |_| Ok::<_, Infallible>(Response::new(()))));
+        let call = |path: &str| service.clone().oneshot(Request::get(path).body(()).unwrap());
+        assert_eq!(call("/ping").await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+        lifecycle.serve();
+        assert_eq!(call("/ping").await.unwrap().status(), StatusCode::OK);
+        assert_eq!((layer.in_flight().begun(), layer.first_request().moment()), (2, None));
+        call("/pong").await.unwrap();
+        assert!(layer.first_request().moment().is_some());
     }
 
     #[tokio::test]

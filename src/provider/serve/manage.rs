@@ -171,7 +171,7 @@ mod tests {
     }
 
     fn orders() -> ProviderBuilder {
-        ProviderBuilder::new("orders")
+        ProviderBuilder::new(Some("orders"))
     }
 
     async fn ask(routes: Router, method: &str, path: &str, token: Option<&str>) -> (StatusCode, String) {

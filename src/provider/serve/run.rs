@@ -57,7 +57,13 @@ pub struct Provider {
 impl Provider {
     /// Settings for a provider of `service`: a name, or `group@@name`.
     pub fn builder(service: &str) -> ProviderBuilder {
-        ProviderBuilder::new(service)
+        ProviderBuilder::new(Some(service))
+    }
+
+    /// Settings for a provider whose service the environment names: `GRACEFUL_SERVICE`, a name or
+    /// `group@@name`.
+    pub fn builder_from_env() -> ProviderBuilder {
+        ProviderBuilder::new(None)
     }
 
     pub(super) fn new(settings: Settings) -> Self {
@@ -129,6 +135,7 @@ pub(super) async fn run(provider: Provider, doors: Doors, hooks: Vec<Hook>) -> R
         .with_in_flight(process.in_flight.clone())
         .with_gate(process.settings.gated)
         .with_probes(process.settings.probes.clone())
+        .with_warm_up_ignored(process.settings.warm_up_ignored.clone())
         .with_clock(process.settings.clock.clone());
     ports.announce(process, addresses, instance.clone());
 

@@ -1,28 +1,16 @@
 //! What a provider can be told, checked once before anything starts.
 
+mod check;
+mod environment;
+
 use super::error::InvalidSetting;
 use super::{ProbePaths, Provider};
 use crate::Clock;
-use crate::model::{Address, Cluster, Group, Metadata, Namespace, ServiceKey, WarmUp, Weight};
+use crate::model::{Address, Cluster, Metadata, ServiceKey, WarmUp, Weight};
 use crate::naming::Naming;
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::ops::RangeInclusive;
-use std::str::FromStr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Default port of readiness, on the address of the application.
-const READINESS_PORT: u16 = 55199;
-/// Default address of `/offline`: who can reach it can take this instance out.
-const OFFLINE_BIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 54199);
-/// A shorter token is guessed in a day over a fast network.
-const TOKEN_CHARS_MIN: usize = 16;
-
-const QUIET_PERIODS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
-const LAME_DUCKS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(600);
-const DRAINS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
-const CACHE_TIMES: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(600);
 
 /// How a [`Provider`] is told what to do; made by [`Provider::builder`].
 ///
@@ -42,11 +30,11 @@ const CACHE_TIMES: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_se
 #[derive(Clone, Debug)]
 #[must_use = "`build` makes the provider"]
 pub struct ProviderBuilder {
-    service: String,
+    service: Option<String>,
     namespace: Option<String>,
     group: Option<String>,
     cluster: Option<String>,
-    weight: f64,
+    weight: Option<f64>,
     metadata: Vec<(String, String)>,
     warm_up: Option<WarmUp>,
     registry: Option<Arc<dyn Naming>>,
@@ -55,11 +43,15 @@ pub struct ProviderBuilder {
     readiness: Option<Port>,
     offline: Option<Port>,
     offline_token: Option<String>,
-    exit_after_offline: bool,
+    exit_after_offline: Option<bool>,
     signals: bool,
-    gated: bool,
+    gated: Option<bool>,
     probes: ProbePaths,
-    pace: Pace,
+    warm_up_ignored: Vec<String>,
+    quiet_period: Option<Duration>,
+    lame_duck_max: Option<Duration>,
+    drain_timeout: Option<Duration>,
+    cache_time: Option<Duration>,
     clock: Clock,
 }
 
@@ -103,18 +95,20 @@ pub(super) struct Settings {
     pub(super) signals: bool,
     pub(super) gated: bool,
     pub(super) probes: ProbePaths,
+    /// These and what is ignored by the warm-up alone.
+    pub(super) warm_up_ignored: ProbePaths,
     pub(super) pace: Pace,
     pub(super) clock: Clock,
 }
 
 impl ProviderBuilder {
-    pub(super) fn new(service: &str) -> Self {
+    pub(super) fn new(service: Option<&str>) -> Self {
         Self {
-            service: service.to_owned(),
+            service: service.map(str::to_owned),
             namespace: None,
             group: None,
             cluster: None,
-            weight: 1.0,
+            weight: None,
             metadata: Vec::new(),
             warm_up: None,
             registry: None,
@@ -123,11 +117,15 @@ impl ProviderBuilder {
             readiness: None,
             offline: None,
             offline_token: None,
-            exit_after_offline: false,
+            exit_after_offline: None,
             signals: true,
-            gated: true,
+            gated: None,
             probes: ProbePaths::default(),
-            pace: Pace::default(),
+            warm_up_ignored: Vec::new(),
+            quiet_period: None,
+            lame_duck_max: None,
+            drain_timeout: None,
+            cache_time: None,
             clock: Clock::system(),
         }
     }
@@ -151,24 +149,24 @@ impl ProviderBuilder {
         Self { advertise: Some(address.into()), ..self }
     }
 
-    /// Namespace of the service. Default `public`.
+    /// Namespace of the service. Default `GRACEFUL_NAMESPACE`, else `public`.
     pub fn namespace(self, namespace: &str) -> Self {
         Self { namespace: Some(namespace.to_owned()), ..self }
     }
 
-    /// Group of the service. Default `DEFAULT_GROUP`.
+    /// Group of the service. Default `GRACEFUL_GROUP`, else that of the service's name, else `DEFAULT_GROUP`.
     pub fn group(self, group: &str) -> Self {
         Self { group: Some(group.to_owned()), ..self }
     }
 
-    /// Cluster of this instance. Default `DEFAULT`.
+    /// Cluster of this instance. Default `GRACEFUL_CLUSTER`, else `DEFAULT`.
     pub fn cluster(self, cluster: &str) -> Self {
         Self { cluster: Some(cluster.to_owned()), ..self }
     }
 
-    /// Registered weight, finite and not negative. Default 1.
+    /// Registered weight, finite and not negative. Default `GRACEFUL_WEIGHT`, else 1.
     pub fn weight(self, weight: f64) -> Self {
-        Self { weight, ..self }
+        Self { weight: Some(weight), ..self }
     }
 
     /// One more word of the registration; keys that begin with `graceful.` are ours.
@@ -177,15 +175,15 @@ impl ProviderBuilder {
         self
     }
 
-    /// How consumers ramp this instance. Default: [`WarmUp::default`], with the window of
-    /// `GRACEFUL_WARMUP_SECONDS` where that is set.
+    /// How consumers ramp this instance. Default: [`WarmUp::default`], with what `GRACEFUL_WARMUP_SECONDS`,
+    /// `GRACEFUL_WARMUP_EXPONENT`, `GRACEFUL_WARMUP_FLOOR` and `GRACEFUL_WARMUP_CLOCK` say.
     pub fn warm_up(self, warm_up: WarmUp) -> Self {
         Self { warm_up: Some(warm_up), ..self }
     }
 
-    /// Whether requests are refused until this instance is listed. Default true.
+    /// Whether requests are refused until this instance is listed. Default `GRACEFUL_GATE`, else true.
     pub fn gate(self, gated: bool) -> Self {
-        Self { gated, ..self }
+        Self { gated: Some(gated), ..self }
     }
 
     /// The paths on the application's own port that are no real requests. Default [`ProbePaths::default`].
@@ -193,8 +191,17 @@ impl ProviderBuilder {
         Self { probes, ..self }
     }
 
+    /// One more path that does not start the warm-up, compared exactly; in everything else it is a request
+    /// like any other. The [`probes`](Self::probes) never do. Those of `GRACEFUL_WARMUP_IGNORED_PATHS` come
+    /// on top: a list with commas, or where that is not set, of
+    /// `profile_micro_service_record_warmup_ignored_path`.
+    pub fn warm_up_ignores(mut self, path: &str) -> Self {
+        self.warm_up_ignored.push(path.to_owned());
+        self
+    }
+
     /// Where `/readiness`, `/health` and `/livez` are; port 0 takes any. Default:
-    /// `GRACEFUL_READINESS_BIND`, else port 55199 on the application's address, because probes come from
+    /// `GRACEFUL_READINESS_BIND` (or `off`), else port 55199 on the application's address, because probes come from
     /// outside.
     pub fn readiness_bind(self, address: SocketAddr) -> Self {
         Self { readiness: Some(Port::At(address)), ..self }
@@ -205,7 +212,8 @@ impl ProviderBuilder {
         Self { readiness: Some(Port::Off), ..self }
     }
 
-    /// Where `/offline` is; port 0 takes any. Default: `GRACEFUL_OFFLINE_BIND`, else 127.0.0.1:54199.
+    /// Where `/offline` is; port 0 takes any. Default: `GRACEFUL_OFFLINE_BIND` (or `off`), else
+    /// 127.0.0.1:54199.
     /// Anything but loopback needs an [`offline_token`](Self::offline_token).
     pub fn offline_bind(self, address: SocketAddr) -> Self {
         Self { offline: Some(Port::At(address)), ..self }
@@ -216,15 +224,16 @@ impl ProviderBuilder {
         Self { offline: Some(Port::Off), ..self }
     }
 
-    /// What `/offline` asks for as `Authorization: Bearer TOKEN`: at least 16 characters. Default none.
+    /// What `/offline` asks for as `Authorization: Bearer TOKEN`: at least 16 characters. Default
+    /// `GRACEFUL_OFFLINE_TOKEN`, else none.
     pub fn offline_token(self, token: &str) -> Self {
         Self { offline_token: Some(token.to_owned()), ..self }
     }
 
-    /// Whether `/offline` ends the process once it has drained. Default false: it stays until a signal,
-    /// because what watches processes would start it again.
+    /// Whether `/offline` ends the process once it has drained. Default `GRACEFUL_EXIT_AFTER_OFFLINE`, else
+    /// false: it stays until a signal, because what watches processes would start it again.
     pub fn exit_after_offline(self, exits: bool) -> Self {
-        Self { exit_after_offline: exits, ..self }
+        Self { exit_after_offline: Some(exits), ..self }
     }
 
     /// Leaves signals alone, for a process that has other things to end: only `/offline` and a
@@ -233,31 +242,29 @@ impl ProviderBuilder {
         Self { signals: false, ..self }
     }
 
-    /// How long no request may have begun before traffic counts as gone. 10 ms to 60 s, default 500 ms.
-    pub fn quiet_period(mut self, period: Duration) -> Self {
-        self.pace.quiet_period = period;
-        self
+    /// How long no request may have begun before traffic counts as gone. 10 ms to 60 s; default
+    /// `GRACEFUL_QUIET_PERIOD` (seconds), else 500 ms.
+    pub fn quiet_period(self, period: Duration) -> Self {
+        Self { quiet_period: Some(period), ..self }
     }
 
     /// How long to go on serving while consumers learn that this instance leaves. 0 s to 10 min and less
-    /// than [`drain_timeout`](Self::drain_timeout), default 10 s.
-    pub fn lame_duck_max(mut self, limit: Duration) -> Self {
-        self.pace.lame_duck_max = limit;
-        self
+    /// than [`drain_timeout`](Self::drain_timeout); default `GRACEFUL_LAME_DUCK_MAX` (seconds), else 10 s.
+    pub fn lame_duck_max(self, limit: Duration) -> Self {
+        Self { lame_duck_max: Some(limit), ..self }
     }
 
     /// When all is over, counted from the first signal. 100 ms to 1 h, and less than
-    /// `GRACEFUL_GRACE_PERIOD` (seconds) where that is set; default 25 s, Kubernetes giving 30.
-    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
-        self.pace.drain_timeout = timeout;
-        self
+    /// `GRACEFUL_GRACE_PERIOD` (seconds) where that is set; default `GRACEFUL_DRAIN_TIMEOUT` (seconds), else
+    /// 25 s, Kubernetes giving 30.
+    pub fn drain_timeout(self, timeout: Duration) -> Self {
+        Self { drain_timeout: Some(timeout), ..self }
     }
 
     /// For how long a consumer may use an old list: callers of this last while must have been told before
-    /// the process goes. 0 s to 10 min, default 30 s.
-    pub fn cache_time(mut self, time: Duration) -> Self {
-        self.pace.cache_time = time;
-        self
+    /// the process goes. 0 s to 10 min; default `GRACEFUL_CACHE_TIME` (seconds), else 30 s.
+    pub fn cache_time(self, time: Duration) -> Self {
+        Self { cache_time: Some(time), ..self }
     }
 
     /// The wall clock, for tests. Default the system's.
@@ -270,271 +277,11 @@ impl ProviderBuilder {
     /// # Errors
     /// When a setting is not valid; the error names it and says what is accepted.
     pub fn build(self) -> Result<Provider, InvalidSetting> {
-        let settings = self.check(|name| std::env::var(name).ok())?;
-        Ok(Provider::new(settings))
-    }
-
-    fn check(self, environment: impl Fn(&str) -> Option<String>) -> Result<Settings, InvalidSetting> {
-        let environment = Environment(environment);
-        let pace = self.pace.checked(environment.seconds("GRACEFUL_GRACE_PERIOD")?)?;
-        let offline_token = self.offline_token.as_deref().map(Token::new).transpose()?;
-        let offline = match self.offline {
-            Some(port) => port,
-            None => environment.port("GRACEFUL_OFFLINE_BIND")?.unwrap_or(Port::At(OFFLINE_BIND)),
-        };
-        if let Port::At(address) = offline
-            && !address.ip().to_canonical().is_loopback()
-            && offline_token.is_none()
-        {
-            let accepted = "a loopback address, or any with an `offline_token`";
-            return Err(InvalidSetting::new("offline_bind", address, accepted));
-        }
-        let readiness = match self.readiness {
-            Some(port) => port,
-            None => environment.port("GRACEFUL_READINESS_BIND")?.unwrap_or(Port::Beside(READINESS_PORT)),
-        };
-        let advertise = match self.advertise {
-            Some(address) => Some(address),
-            None => environment.parse("GRACEFUL_ADVERTISE", "HOST:PORT")?,
-        };
-        if let Some(address) = advertise.as_ref().filter(|address| address.port() == 0) {
-            return Err(InvalidSetting::new("advertise", address, "HOST:PORT with a port from 1 on"));
-        }
-        let warm_up = match (self.warm_up, environment.seconds("GRACEFUL_WARMUP_SECONDS")?) {
-            (Some(curve), _) => curve,
-            (None, Some(window)) => WarmUp::new(window)
-                .map_err(|error| InvalidSetting::because("GRACEFUL_WARMUP_SECONDS", &error))?,
-            (None, None) => WarmUp::default(),
-        };
-        Ok(Settings {
-            service: service_key(&self.service, self.namespace.as_deref(), self.group.as_deref())?,
-            cluster: named("cluster", self.cluster.as_deref())?.unwrap_or_default(),
-            weight: Weight::new(self.weight).map_err(|error| InvalidSetting::because("weight", &error))?,
-            metadata: own_words(self.metadata)?,
-            warm_up,
-            registry: self.registry,
-            registry_addr: self.registry_addr,
-            advertise,
-            readiness,
-            offline,
-            offline_token,
-            exit_after_offline: self.exit_after_offline,
-            signals: self.signals,
-            gated: self.gated,
-            probes: self.probes,
-            pace,
-            clock: self.clock,
-        })
-    }
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            quiet_period: Duration::from_millis(500),
-            lame_duck_max: Duration::from_secs(10),
-            drain_timeout: Duration::from_secs(25),
-            cache_time: Duration::from_secs(30),
-        }
-    }
-}
-
-impl Pace {
-    fn checked(self, grace_period: Option<Duration>) -> Result<Self, InvalidSetting> {
-        within("quiet_period", self.quiet_period, &QUIET_PERIODS)?;
-        within("lame_duck_max", self.lame_duck_max, &LAME_DUCKS)?;
-        within("drain_timeout", self.drain_timeout, &DRAINS)?;
-        within("cache_time", self.cache_time, &CACHE_TIMES)?;
-        below("lame_duck_max", self.lame_duck_max, "the drain_timeout", self.drain_timeout)?;
-        if let Some(grace_period) = grace_period {
-            below("drain_timeout", self.drain_timeout, "GRACEFUL_GRACE_PERIOD", grace_period)?;
-        }
-        Ok(self)
-    }
-}
-
-fn within(
-    setting: &'static str,
-    given: Duration,
-    accepted: &RangeInclusive<Duration>,
-) -> Result<(), InvalidSetting> {
-    if accepted.contains(&given) {
-        return Ok(());
-    }
-    let accepted = format!("{:?} to {:?}", accepted.start(), accepted.end());
-    Err(InvalidSetting::new(setting, format_args!("{given:?}"), accepted))
-}
-
-fn below(setting: &'static str, given: Duration, name: &str, limit: Duration) -> Result<(), InvalidSetting> {
-    if given < limit {
-        return Ok(());
-    }
-    Err(InvalidSetting::new(setting, format_args!("{given:?}"), format!("less than {name}, {limit:?}")))
-}
-
-fn named<T: FromStr<Err: fmt::Display>>(
-    setting: &'static str,
-    name: Option<&str>,
-) -> Result<Option<T>, InvalidSetting> {
-    name.map(str::parse).transpose().map_err(|error| InvalidSetting::because(setting, &error))
-}
-
-fn service_key(
-    service: &str,
-    namespace: Option<&str>,
-    group: Option<&str>,
-) -> Result<ServiceKey, InvalidSetting> {
-    let key: ServiceKey = service.parse().map_err(|error| InvalidSetting::because("service", &error))?;
-    Ok(ServiceKey {
-        namespace: named::<Namespace>("namespace", namespace)?.unwrap_or(key.namespace),
-        group: named::<Group>("group", group)?.unwrap_or(key.group),
-        name: key.name,
-    })
-}
-
-fn own_words(words: Vec<(String, String)>) -> Result<Metadata, InvalidSetting> {
-    match words.iter().find(|(key, _)| key.starts_with("graceful.")) {
-        Some((ours, _)) => {
-            Err(InvalidSetting::new("metadata", ours, "any key that does not begin with `graceful.`"))
-        }
-        None => Ok(words.into_iter().collect()),
-    }
-}
-
-/// The variables of the process, or those of a test.
-struct Environment<F>(F);
-
-impl<F: Fn(&str) -> Option<String>> Environment<F> {
-    fn parse<T: FromStr>(
-        &self,
-        name: &'static str,
-        accepted: &'static str,
-    ) -> Result<Option<T>, InvalidSetting> {
-        let Some(text) = (self.0)(name).filter(|text| !text.trim().is_empty()) else { return Ok(None) };
-        let parsed = text.trim().parse();
-        parsed.map(Some).map_err(|_| InvalidSetting::new(name, &text, accepted))
-    }
-
-    fn port(&self, name: &'static str) -> Result<Option<Port>, InvalidSetting> {
-        Ok(self.parse(name, "IP:PORT")?.map(Port::At))
-    }
-
-    fn seconds(&self, name: &'static str) -> Result<Option<Duration>, InvalidSetting> {
-        const ACCEPTED: &str = "a number of seconds from 0 on";
-        let Some(seconds) = self.parse::<f64>(name, ACCEPTED)? else { return Ok(None) };
-        let span = Duration::try_from_secs_f64(seconds);
-        span.map(Some).map_err(|_| InvalidSetting::new(name, seconds, ACCEPTED))
-    }
-}
-
-impl Token {
-    fn new(token: &str) -> Result<Self, InvalidSetting> {
-        let chars = token.chars().count();
-        if chars < TOKEN_CHARS_MIN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let given = format_args!("{chars} characters");
-            return Err(InvalidSetting::new("offline_token", given, "16 or more visible ASCII characters"));
-        }
-        Ok(Self(token.into()))
-    }
-
-    /// Takes the same time wherever the first difference lies.
-    pub(super) fn is(&self, given: &str) -> bool {
-        let differences = self.0.bytes().zip(given.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
-        self.0.len() == given.len() && differences == 0
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(..)")
+        // What is not Unicode is refused by its name, not passed over.
+        let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        Ok(Provider::new(self.check(variable)?))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::WarmUpClock;
-
-    fn check(builder: ProviderBuilder) -> Result<Settings, InvalidSetting> {
-        builder.check(|_| None)
-    }
-
-    fn check_with(variable: &str, value: &str) -> Result<Settings, InvalidSetting> {
-        ProviderBuilder::new("orders").check(|name| (name == variable).then(|| value.to_owned()))
-    }
-
-    #[test]
-    fn a_setting_that_is_out_of_range_is_refused_with_the_range() {
-        let orders = || ProviderBuilder::new("orders");
-        let seconds = Duration::from_secs;
-        for (builder, setting, accepted) in [
-            (ProviderBuilder::new("a b"), "service", "visible ASCII"),
-            (orders().group("a/b"), "group", "A-Z"),
-            (orders().weight(-1.0), "weight", "from 0 on"),
-            (orders().metadata("graceful.epoch", "1"), "metadata", "does not begin"),
-            (orders().quiet_period(seconds(0)), "quiet_period", "10ms to 60s"),
-            (orders().lame_duck_max(seconds(601)), "lame_duck_max", "0ns to 600s"),
-            (orders().lame_duck_max(seconds(25)), "lame_duck_max", "less than the drain_timeout"),
-            (orders().drain_timeout(seconds(3601)), "drain_timeout", "100ms to 3600s"),
-            (orders().cache_time(seconds(601)), "cache_time", "0ns to 600s"),
-            (orders().offline_token("secret"), "offline_token", "16 or more"),
-            (orders().offline_bind(([0, 0, 0, 0], 0).into()), "offline_bind", "loopback"),
-            (orders().advertise(Address::new("orders", 0).unwrap()), "advertise", "HOST:PORT"),
-        ] {
-            let error = check(builder).unwrap_err();
-            assert_eq!(error.setting(), setting);
-            assert!(error.to_string().contains(accepted), "{error}");
-            assert!(!error.to_string().contains("secret"), "{error}");
-        }
-    }
-
-    #[test]
-    fn the_environment_speaks_where_the_code_does_not() {
-        let settings = check_with("GRACEFUL_WARMUP_SECONDS", "1.5").unwrap();
-        assert_eq!(settings.warm_up.window(), Duration::from_millis(1_500));
-        let settings = check_with("GRACEFUL_READINESS_BIND", "127.0.0.1:0").unwrap();
-        assert_eq!(settings.readiness, Port::At(([127, 0, 0, 1], 0).into()));
-        assert!(check_with("GRACEFUL_OFFLINE_BIND", "10.0.0.7:54199").is_err());
-        assert_eq!(check_with("GRACEFUL_ADVERTISE", "orders:80").unwrap().advertise.unwrap().port(), 80);
-        assert!(check_with("GRACEFUL_GRACE_PERIOD", "25").is_err());
-        assert!(check_with("GRACEFUL_GRACE_PERIOD", "30").is_ok());
-
-        let curve = WarmUp::default().with_clock(WarmUpClock::Registration).unwrap();
-        let told =
-            ProviderBuilder::new("orders").warm_up(curve).advertise(SocketAddr::from(([10, 0, 0, 7], 1)));
-        let settings = told.check(|_| Some("127.0.0.1:9".to_owned()));
-        assert_eq!(settings.unwrap_err().setting(), "GRACEFUL_GRACE_PERIOD");
-    }
-
-    #[test]
-    fn a_variable_that_does_not_read_is_refused_by_its_name() {
-        for (name, value) in [
-            ("GRACEFUL_ADVERTISE", "10.0.0.7"),
-            ("GRACEFUL_READINESS_BIND", "55199"),
-            ("GRACEFUL_WARMUP_SECONDS", "-1"),
-            ("GRACEFUL_WARMUP_SECONDS", "100000"),
-            ("GRACEFUL_GRACE_PERIOD", "half a minute"),
-        ] {
-            assert_eq!(check_with(name, value).unwrap_err().setting(), name);
-        }
-        assert!(check_with("GRACEFUL_ADVERTISE", " ").unwrap().advertise.is_none());
-    }
-
-    #[test]
-    fn a_token_is_compared_whole_and_never_shown() {
-        let token = Token::new("0123456789abcdef").unwrap();
-        assert!(token.is("0123456789abcdef"));
-        for wrong in ["", "0123456789abcdeF", "0123456789abcde", "0123456789abcdef0"] {
-            assert!(!token.is(wrong), "{wrong}");
-        }
-        assert_eq!(format!("{token:?}"), "Token(..)");
-    }
-
-    #[test]
-    fn a_service_may_name_its_group_and_the_setting_wins() {
-        let settings = check(ProviderBuilder::new("shop@@orders").namespace("test")).unwrap();
-        assert_eq!(settings.service.to_string(), "test##shop@@orders");
-        let settings = check(ProviderBuilder::new("shop@@orders").group("market")).unwrap();
-        assert_eq!(settings.service.group.as_str(), "market");
-    }
-}
+mod tests;

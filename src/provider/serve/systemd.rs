@@ -91,7 +91,7 @@ mod tests {
 
     /// A process, and what systemd is told of it.
     fn told() -> (Arc<Process>, Arc<Mutex<Vec<String>>>) {
-        let builder = ProviderBuilder::new("orders").drain_timeout(Duration::from_secs(20));
+        let builder = ProviderBuilder::new(Some("orders")).drain_timeout(Duration::from_secs(20));
         let (process, states) = (builder.build().unwrap().into_process(), Arc::<Mutex<Vec<_>>>::default());
         let (of, said) = (process.clone(), states.clone());
         tokio::spawn(async move { keep_telling(&of, |state| said.lock().unwrap().push(state)).await });
