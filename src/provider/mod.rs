@@ -65,7 +65,7 @@ pub use offline::OfflineLayer;
 pub use probes::ProbePaths;
 #[cfg(feature = "serve")]
 pub use serve::{
-    Accepted, App, Bound, InvalidSetting, Listen, Provider, ProviderBuilder, ProviderHandle, Report,
+    Accepted, App, Bound, InvalidSetting, Listen, Oneself, Provider, ProviderBuilder, ProviderHandle, Report,
     ServeError, Server, ShutdownHandle,
 };
 pub use stack::GracefulLayer;

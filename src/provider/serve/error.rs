@@ -1,6 +1,6 @@
 //! What can be wrong with a provider before it serves.
 
-use crate::naming;
+use crate::naming::{self, BoxError};
 use std::net::SocketAddr;
 use std::{fmt, io};
 
@@ -54,6 +54,8 @@ pub enum ServeError {
     Listener(io::Error),
     /// The system gives no notice of signals.
     Signals(io::Error),
+    /// What [`register_when`](super::ProviderBuilder::register_when) waits for failed, or panicked.
+    Preparation(BoxError),
     /// The registry will never take this registration.
     Registration(naming::Error),
 }
@@ -70,6 +72,7 @@ impl fmt::Display for ServeError {
             ),
             Self::Listener(_) => f.write_str("the listener does not know its address"),
             Self::Signals(_) => f.write_str("no notice of signals"),
+            Self::Preparation(_) => f.write_str("the application could not be prepared"),
             Self::Registration(_) => f.write_str("this instance cannot be registered"),
         }
     }
@@ -80,6 +83,7 @@ impl std::error::Error for ServeError {
         match self {
             Self::Setting(_) => None,
             Self::Bind { source, .. } | Self::Listener(source) | Self::Signals(source) => Some(source),
+            Self::Preparation(source) => Some(&**source),
             Self::Registration(source) => Some(source),
         }
     }

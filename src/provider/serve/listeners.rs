@@ -5,10 +5,11 @@ use super::app::App;
 use super::error::ServeError;
 use super::hooks::Hook;
 use super::listen::Listen;
+use super::oneself::Inside;
 use super::process::Process;
 use super::report::Report;
 use super::run::{self, Provider};
-use super::server::{Bounds, no_handshake, serve_through};
+use super::server::{self, Bounds, no_handshake, serve_through};
 use super::wire::{Accepted, Wire};
 use crate::naming::BoxFuture;
 use std::borrow::Cow;
@@ -190,9 +191,17 @@ impl Doors {
     }
 
     /// Serves them all until the process is draining and every connection has ended, or was cut; says how
-    /// many were.
-    pub(super) async fn serve(self, process: &Arc<Process>, layer: &GracefulLayer) -> usize {
+    /// many were. The first one serves those `inside` as well.
+    pub(super) async fn serve(
+        mut self,
+        process: &Arc<Process>,
+        layer: &GracefulLayer,
+        inside: Option<Inside>,
+    ) -> usize {
         let mut open = JoinSet::new();
+        if let (Some(inside), Some(first)) = (inside, self.0.first_mut()) {
+            open.spawn(first.serve_inside(inside, process.clone()));
+        }
         for door in self.0 {
             open.spawn(door.serve(process.clone(), layer.clone()));
         }
@@ -216,6 +225,9 @@ trait Door: Send {
     fn address(&self) -> io::Result<Option<SocketAddr>>;
 
     fn serve(self: Box<Self>, process: Arc<Process>, layer: GracefulLayer) -> BoxFuture<'static, usize>;
+
+    /// Serves calls of the process itself, past all layers. None of them is cut: they end with the start.
+    fn serve_inside(&mut self, inside: Inside, process: Arc<Process>) -> BoxFuture<'static, usize>;
 }
 
 struct Opening<L, F, M> {
@@ -249,6 +261,16 @@ where
             let handshake = move |io| handshake(io);
             serve_through(listener, Bounds::default(), handshake, make, process.drains(), process.cuts())
                 .await
+        })
+    }
+
+    fn serve_inside(&mut self, inside: Inside, process: Arc<Process>) -> BoxFuture<'static, usize> {
+        // An app that wants to know who calls is told the address at which it is called itself.
+        let service = (self.app)(self.listener.local_addr().ok().flatten()).into_service();
+        Box::pin(async move {
+            let make = move |_: &Arc<Wire>| service.clone();
+            server::serve(inside, Bounds::default(), make, process.drains(), process.cuts()).await;
+            0
         })
     }
 }

@@ -1,7 +1,8 @@
 //! The two ports beside the application's: what probes ask, and what operators order.
 //!
 //! - `GET /readiness`, `GET /health`: 200 `{"ready":true,"phase":"serving"}` while requests are welcome,
-//!   500 `{"ready":false,"phase":"starting","waiting_for":"..","error":null}` before and after.
+//!   500 `{"ready":false,"phase":"starting","waiting_for":"..","error":null}` before and after; while it
+//!   warms up too, where readiness waits for that.
 //! - `GET /livez`: 200 while the process runs.
 //! - `GET` or `POST /offline`: leaves the registry's list, and says how far that has come:
 //!   `{"phase":"leaving","in_flight":3,"left_ms":9800,"untold":1}`. With `?wait=30s` the answer comes when
@@ -85,7 +86,7 @@ fn with_fallbacks(routes: Router<Arc<Process>>, here: &'static str) -> Router<Ar
 
 async fn readiness(State(process): State<Arc<Process>>) -> Response {
     let phase = process.lifecycle.phase();
-    let ready = phase == Phase::Serving;
+    let ready = process.is_ready();
     let unready = (!ready).then(|| {
         let progress = process.progress.borrow();
         let registry = process.settings.registry.as_ref().filter(|_| progress.waiting_for.is_some());

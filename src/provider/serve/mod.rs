@@ -1,7 +1,7 @@
 //! The process around the layers, from bind to stop.
 //!
-//! [`run`] is the whole of it as one function: it binds, serves behind the gate, has [`register`] put the
-//! instance on the list, waits until asked to go, is a lame duck ([`leave`]) until every recent caller has
+//! [`run`] is the whole of it as one function: it binds, serves behind the gate, lets the application
+//! [`prepare`] (calling [`oneself`], for instance), has [`register`] put the instance on the list, waits until asked to go, is a lame duck ([`leave`]) until every recent caller has
 //! been [`told`], and lets [`server`] end the connections of each of its [`listeners`]. [`ports`] are the two
 //! beside the application's, [`manage`] what they answer, [`settings`] what a provider can be told.
 
@@ -14,7 +14,9 @@ mod leave;
 mod listen;
 mod listeners;
 mod manage;
+mod oneself;
 mod ports;
+mod prepare;
 mod process;
 mod register;
 mod report;
@@ -30,6 +32,7 @@ pub use app::App;
 pub use error::{InvalidSetting, ServeError};
 pub use listen::Listen;
 pub use listeners::Server;
+pub use oneself::Oneself;
 pub use process::{Bound, ProviderHandle, ShutdownHandle};
 pub use report::Report;
 pub use run::Provider;

@@ -36,6 +36,8 @@ pub(super) struct Progress {
     pub(super) error: Option<String>,
     /// Absent until everything is bound.
     pub(super) bound: Option<Bound>,
+    /// Whether readiness waits for the warm-up, which is not over.
+    pub(super) warming: bool,
     /// Whether consumers have had their time to turn away.
     pub(super) lame_duck_is_over: bool,
 }
@@ -92,6 +94,20 @@ impl Process {
         } else {
             *self.asked.shutdown.wait().await
         }
+    }
+
+    /// Says what the start waits for from here on.
+    pub(super) fn wait_for(&self, what: &'static str) {
+        tracing::debug!("waiting for {what}");
+        self.progress.send_modify(|progress| {
+            progress.waiting_for = Some(what);
+            progress.error = None;
+        });
+    }
+
+    /// Whether whoever asks for readiness may send requests.
+    pub(super) fn is_ready(&self) -> bool {
+        self.lifecycle.phase() == Phase::Serving && !self.progress.borrow().warming
     }
 
     /// Resolves when connections are to end.

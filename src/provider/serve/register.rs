@@ -8,6 +8,7 @@ use crate::naming::Causes;
 use crate::naming::{self, Naming, backoff};
 use std::future::pending;
 use std::time::Duration;
+use tokio::sync::SetOnce;
 use tokio::time;
 
 /// How often the registry is asked for its list while this instance is not on it.
@@ -30,11 +31,13 @@ pub(super) fn describe(settings: &Settings, address: Address, epoch: UnixMillis)
 pub(super) struct Registration<'a> {
     process: &'a Process,
     instance: Instance,
+    /// The start of the warm-up that is published; it never moves.
+    start: SetOnce<UnixMillis>,
 }
 
 impl<'a> Registration<'a> {
     pub(super) fn new(process: &'a Process, instance: Instance) -> Self {
-        Self { process, instance }
+        Self { process, instance, start: SetOnce::new() }
     }
 
     fn registry(&self) -> Option<&dyn Naming> {
@@ -49,9 +52,9 @@ impl<'a> Registration<'a> {
     pub(super) async fn enter(&self) -> Result<(), naming::Error> {
         let Some(registry) = self.registry() else { return Ok(()) };
         let service = &self.process.settings.service;
-        self.wait_for("the registry to take the registration");
+        self.process.wait_for("the registry to take the registration");
         self.again_until_ok(|| self.register(registry)).await?;
-        self.wait_for("the registry to list this instance");
+        self.process.wait_for("the registry to list this instance");
         let mut list = self.again_until_ok(|| registry.subscribe(service)).await?;
         while time::timeout(LIST_EVERY, list.wait_for(|list| is_listed(list, &self.instance))).await.is_err()
         {
@@ -65,17 +68,39 @@ impl<'a> Registration<'a> {
         let settings = &self.process.settings;
         let now = || settings.clock.now();
         let start = (settings.warm_up.clock() == WarmUpClock::Registration).then(now);
-        registry.register(&settings.service, &self.warming_since(start)).await
+        registry.register(&settings.service, &self.warming_since(start)).await?;
+        if let Some(start) = start {
+            let _ = self.start.set(start); // Registered once.
+        }
+        Ok(())
     }
 
-    /// Writes the start of the warm-up into the registration when the first request has come. Never
-    /// resolves: it is dropped when this instance leaves, so that nothing registers it again.
-    pub(super) async fn announce_warm_up(&self, first: &FirstRequest) {
-        let start = first.comes().await;
-        let settings = &self.process.settings;
-        if let Some(registry) = self.registry()
-            && settings.warm_up.clock() == WarmUpClock::FirstRequest
-        {
+    /// Sees the warm-up through: writes its start into the registration when the first request has come, and
+    /// has the instance ready when it is over, where readiness waits for that. Never resolves: it is dropped
+    /// when this instance leaves, so that nothing registers it again.
+    pub(super) async fn warm_up(&self, first: &FirstRequest) {
+        let curve = self.process.settings.warm_up;
+        if curve.clock() == WarmUpClock::FirstRequest {
+            if self.process.progress.borrow().warming {
+                self.process.wait_for("the first request, which starts the warm-up");
+            }
+            self.announce_start(first.comes().await).await;
+        }
+        if self.process.progress.borrow().warming {
+            self.process.wait_for("the warm-up to end");
+            time::sleep(curve.window()).await;
+            self.process.progress.send_modify(|progress| {
+                (progress.warming, progress.waiting_for) = (false, None);
+            });
+            tracing::info!("warm, and ready");
+        }
+        pending::<()>().await;
+    }
+
+    async fn announce_start(&self, start: UnixMillis) {
+        let _ = self.start.set(start); // There is one first request.
+        if let Some(registry) = self.registry() {
+            let settings = &self.process.settings;
             let warming = self.warming_since(Some(start));
             match self.again_until_ok(|| registry.register(&settings.service, &warming)).await {
                 Ok(()) => tracing::info!(start = start.as_u64(), "the first request came: warming up"),
@@ -84,7 +109,6 @@ impl<'a> Registration<'a> {
                 }
             }
         }
-        pending::<()>().await;
     }
 
     /// Takes this instance off the list, or gives up: both end within a bound.
@@ -107,14 +131,6 @@ impl<'a> Registration<'a> {
             }
             None => instance,
         }
-    }
-
-    fn wait_for(&self, what: &'static str) {
-        tracing::debug!("waiting for {what}");
-        self.process.progress.send_modify(|progress| {
-            progress.waiting_for = Some(what);
-            progress.error = None;
-        });
     }
 
     async fn again_until_ok<T, F>(&self, ask: impl Fn() -> F) -> Result<T, naming::Error>

@@ -6,15 +6,16 @@ use super::hooks::{self, Hook};
 use super::leave::lame_duck;
 use super::listen::Listen;
 use super::listeners::{Doors, Server};
+use super::oneself::Oneself;
 use super::ports::Ports;
+use super::prepare::{Preparation, prepare};
 use super::process::{Process, ProviderHandle, ShutdownHandle};
 use super::register::{Registration, describe};
 use super::report::{Cut, Marks, Report};
-use super::settings::{ProviderBuilder, Settings};
+use super::settings::{Once, ProviderBuilder, Settings};
 use super::signal::Signals;
 use super::{GracefulLayer, advertise, systemd, told};
 use crate::model::{Instance, Phase, UnixMillis};
-use crate::naming;
 use crate::naming::header::OfflineTag;
 use std::future::pending;
 use std::net::SocketAddr;
@@ -24,7 +25,8 @@ use tokio::time::{self, Instant, MissedTickBehavior};
 /// An application that starts and leaves gracefully.
 ///
 /// It serves at once, but refuses requests (503 with `graceful-refused` and `Retry-After`) until the
-/// registry's own list shows it; only then is it ready. When asked to leave, by SIGTERM, SIGINT, `/offline`
+/// application is [prepared](ProviderBuilder::register_when) and the registry's own list shows it; only then
+/// is it ready. When asked to leave, by SIGTERM, SIGINT, `/offline`
 /// or a [`ShutdownHandle`], it
 ///
 /// 1. says so in every answer (`graceful-offline`, on HTTP/1 also `connection: close`), and is not ready;
@@ -52,6 +54,7 @@ use tokio::time::{self, Instant, MissedTickBehavior};
 pub struct Provider {
     process: Arc<Process>,
     epoch: UnixMillis,
+    preparation: Option<Preparation>,
 }
 
 impl Provider {
@@ -66,9 +69,9 @@ impl Provider {
         ProviderBuilder::new(None)
     }
 
-    pub(super) fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: Settings, preparation: Option<Preparation>) -> Self {
         let epoch = settings.clock.now();
-        Self { process: Arc::new(Process::new(settings)), epoch }
+        Self { process: Arc::new(Process::new(settings)), epoch, preparation }
     }
 
     #[cfg(test)]
@@ -102,26 +105,11 @@ impl Provider {
     pub fn server(self) -> Server {
         Server::new(self)
     }
-
-    async fn instance(&self, listener: Option<SocketAddr>) -> Result<Instance, ServeError> {
-        let settings = &self.process.settings;
-        let registry = settings.registry.as_ref().and_then(|registry| registry.address());
-        let place = advertise::Place {
-            given: settings.advertise.as_ref(),
-            listener,
-            registry: match (settings.registry_addr, registry) {
-                (None, Some(address)) => advertise::resolve(&address).await,
-                (given, _) => given,
-            },
-            registers: settings.registry.is_some(),
-        };
-        Ok(describe(settings, advertise::address(place)?, self.epoch))
-    }
 }
 
 /// The process of `provider` behind `doors`, from the first step to the last.
 pub(super) async fn run(provider: Provider, doors: Doors, hooks: Vec<Hook>) -> Result<Report, ServeError> {
-    let Provider { process, epoch } = &provider;
+    let Provider { ref process, epoch, preparation } = provider;
     let _ends = Ends(process); // However this ends, who waits for the provider learns of it.
     // Before anything that takes time: as process 1 it would not be heard at all until then.
     let signals = process.settings.signals.then(Signals::install).transpose();
@@ -129,8 +117,8 @@ pub(super) async fn run(provider: Provider, doors: Doors, hooks: Vec<Hook>) -> R
     let addresses = doors.addresses().map_err(ServeError::Listener)?;
     let first = addresses.first().copied();
     let ports = Ports::bind(&process.settings, first).await?;
-    let instance = provider.instance(first).await?;
-    let tag = OfflineTag::new(instance.address().clone(), *epoch);
+    let instance = instance(&process.settings, first, epoch).await?;
+    let tag = OfflineTag::new(instance.address().clone(), epoch);
     let layer = GracefulLayer::new(process.lifecycle.clone(), &tag)
         .with_in_flight(process.in_flight.clone())
         .with_gate(process.settings.gated)
@@ -140,20 +128,45 @@ pub(super) async fn run(provider: Provider, doors: Doors, hooks: Vec<Hook>) -> R
     ports.announce(process, addresses, instance.clone());
 
     let registration = Registration::new(process, instance);
+    let (oneself, inside) = Oneself::new();
+    let inside = preparation.is_some().then_some(inside);
     let life = async {
         let marks = async {
-            let marks = live(process, &registration, &layer).await;
+            let start = async {
+                prepare(process, preparation, oneself).await?;
+                registration.enter().await.map_err(ServeError::Registration)
+            };
+            let marks = live(process, &registration, &layer, start).await;
             let _ = process.draining.set(()); // Nobody else sets it.
             marks
         };
-        let (connections, marks) = tokio::join!(doors.serve(process, &layer), marks);
+        let (connections, marks) = tokio::join!(doors.serve(process, &layer, inside), marks);
         let tasks = unfinished_tasks(process).await;
         let hooks = hooks::run(hooks, process).await;
         process.lifecycle.stop();
         marks.map(|marks| marks.report(process, Cut { connections, tasks, hooks }))
     };
     let (report, (), ()) = tokio::join!(life, ports.serve(process), look_after(process, signals));
-    report.map_err(ServeError::Registration)
+    report
+}
+
+/// What this process is to consumers.
+async fn instance(
+    settings: &Settings,
+    listener: Option<SocketAddr>,
+    epoch: UnixMillis,
+) -> Result<Instance, ServeError> {
+    let registry = settings.registry.as_ref().and_then(|registry| registry.address());
+    let place = advertise::Place {
+        given: settings.advertise.as_ref(),
+        listener,
+        registry: match (settings.registry_addr, registry) {
+            (None, Some(address)) => advertise::resolve(&address).await,
+            (given, _) => given,
+        },
+        registers: settings.registry.is_some(),
+    };
+    Ok(describe(settings, advertise::address(place)?, epoch))
 }
 
 /// From the start to the moment when connections may be told to end.
@@ -161,14 +174,18 @@ async fn live(
     process: &Process,
     registration: &Registration<'_>,
     layer: &GracefulLayer,
-) -> Result<Marks, naming::Error> {
+    start: impl Future<Output = Result<(), ServeError>>,
+) -> Result<Marks, ServeError> {
     let mut marks = Marks::begin();
     let asked = &process.asked;
     tokio::select! {
         biased;
         _ = asked.to_leave() => tracing::info!("asked to leave during the start"),
-        entered = registration.enter() => {
-            entered.inspect_err(|_| _ = asked.shut_down())?;
+        started = start => {
+            started.inspect_err(|_| _ = asked.shut_down())?;
+            let settings = &process.settings;
+            let warming = settings.ready_once == Once::Warm && !settings.warm_up.window().is_zero();
+            process.progress.send_modify(|progress| progress.warming = warming);
             process.lifecycle.serve();
             tracing::info!(service.name = %process.settings.service, "serving");
         }
@@ -177,7 +194,7 @@ async fn live(
     tokio::select! {
         biased;
         _ = asked.to_leave() => {}
-        () = registration.announce_warm_up(layer.first_request()) => {}
+        () = registration.warm_up(layer.first_request()) => {}
     }
 
     marks.left = Instant::now();

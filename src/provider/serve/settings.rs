@@ -4,10 +4,12 @@ mod check;
 mod environment;
 
 use super::error::InvalidSetting;
+use super::oneself::Oneself;
+use super::prepare::Preparation;
 use super::{ProbePaths, Provider};
 use crate::Clock;
 use crate::model::{Address, Cluster, Metadata, ServiceKey, WarmUp, Weight};
-use crate::naming::Naming;
+use crate::naming::{BoxError, Naming};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +29,7 @@ use std::time::Duration;
 ///     .build()?;
 /// # Ok::<(), tower_graceful::provider::InvalidSetting>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[must_use = "`build` makes the provider"]
 pub struct ProviderBuilder {
     service: Option<String>,
@@ -46,6 +48,9 @@ pub struct ProviderBuilder {
     exit_after_offline: Option<bool>,
     signals: bool,
     gated: Option<bool>,
+    register_after: Option<Duration>,
+    preparation: Option<Preparation>,
+    ready_after_warm_up: Option<bool>,
     probes: ProbePaths,
     warm_up_ignored: Vec<String>,
     quiet_period: Option<Duration>,
@@ -73,6 +78,13 @@ pub(super) enum Port {
     Beside(u16),
 }
 
+/// What an instance has to be to count as ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Once {
+    Listed,
+    Warm,
+}
+
 /// A secret that never shows in logs.
 #[derive(Clone)]
 pub(super) struct Token(Box<str>);
@@ -94,6 +106,8 @@ pub(super) struct Settings {
     pub(super) exit_after_offline: bool,
     pub(super) signals: bool,
     pub(super) gated: bool,
+    pub(super) register_after: Duration,
+    pub(super) ready_once: Once,
     pub(super) probes: ProbePaths,
     /// These and what is ignored by the warm-up alone.
     pub(super) warm_up_ignored: ProbePaths,
@@ -120,6 +134,9 @@ impl ProviderBuilder {
             exit_after_offline: None,
             signals: true,
             gated: None,
+            register_after: None,
+            preparation: None,
+            ready_after_warm_up: None,
             probes: ProbePaths::default(),
             warm_up_ignored: Vec::new(),
             quiet_period: None,
@@ -184,6 +201,47 @@ impl ProviderBuilder {
     /// Whether requests are refused until this instance is listed. Default `GRACEFUL_GATE`, else true.
     pub fn gate(self, gated: bool) -> Self {
         Self { gated: Some(gated), ..self }
+    }
+
+    /// How long to wait before the registration, counted from the start. 0 s to 10 min; default
+    /// `GRACEFUL_REGISTER_AFTER` (seconds), else 0 s.
+    pub fn register_after(self, delay: Duration) -> Self {
+        Self { register_after: Some(delay), ..self }
+    }
+
+    /// What must have been done before the registration: load caches, or call [`Oneself`] until warm, which
+    /// is the best cure for a cold start. It begins once everything is bound; meanwhile requests are refused
+    /// and readiness says what it waits for. When it fails, or panics, the provider does not serve; when the
+    /// process is asked to leave meanwhile, it is dropped. With
+    /// [`register_after`](Self::register_after) both must be over. Given again, the last one counts.
+    ///
+    /// ```
+    /// use tower_graceful::provider::{Oneself, Provider};
+    /// # async fn load_caches() -> std::io::Result<()> { Ok(()) }
+    /// // Calls itself until answers come no faster:
+    /// let provider = Provider::builder("orders")
+    ///     .register_when(async |oneself: Oneself| oneself.until_warm("/orders/7").await)
+    ///     .build()?;
+    /// // Or any future of the application's:
+    /// let provider = Provider::builder("orders").register_when(|_| load_caches()).build()?;
+    /// let (loaded, has_loaded) = tokio::sync::oneshot::channel::<()>();
+    /// let provider = Provider::builder("orders").register_when(|_| has_loaded).build()?;
+    /// # Ok::<(), tower_graceful::provider::InvalidSetting>(())
+    /// ```
+    pub fn register_when<F, T, E>(self, prepare: impl FnOnce(Oneself) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        Self { preparation: Some(Preparation::new(prepare)), ..self }
+    }
+
+    /// Whether this instance is ready once its warm-up is over; default `GRACEFUL_READY_AFTER_WARMUP`, else
+    /// false: it is ready once it is listed. Consumers that follow the registry call it all the same, which
+    /// is what warms it; a rollout that waits for readiness then waits for warm instances. An instance that
+    /// nobody calls warms up only by the clock [`WarmUpClock::Registration`](crate::model::WarmUpClock).
+    pub fn ready_after_warm_up(self, waits: bool) -> Self {
+        Self { ready_after_warm_up: Some(waits), ..self }
     }
 
     /// The paths on the application's own port that are no real requests. Default [`ProbePaths::default`].
@@ -276,10 +334,11 @@ impl ProviderBuilder {
     ///
     /// # Errors
     /// When a setting is not valid; the error names it and says what is accepted.
-    pub fn build(self) -> Result<Provider, InvalidSetting> {
+    pub fn build(mut self) -> Result<Provider, InvalidSetting> {
+        let preparation = self.preparation.take();
         // What is not Unicode is refused by its name, not passed over.
         let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-        Ok(Provider::new(self.check(variable)?))
+        Ok(Provider::new(self.check(variable)?, preparation))
     }
 }
 

@@ -8,6 +8,7 @@ mod greeter;
 mod grpc_health;
 mod leave;
 mod moody;
+mod prepare;
 mod shapes;
 mod start;
 

@@ -18,6 +18,7 @@ pub(super) enum Mood {
     Well,
     Away,
     NeverAgain,
+    Refusing,
     Deaf,
 }
 
@@ -41,6 +42,9 @@ impl Moody {
                 source: Arc::new(std::io::Error::other("connection refused")),
             }),
             Mood::NeverAgain => Err(naming::Error::Invalid { message: "metadata too long".to_owned() }),
+            Mood::Refusing => {
+                Err(naming::Error::Refused { code: 500, message: "no such namespace".to_owned() })
+            }
             Mood::Deaf => pending().await,
         }
     }

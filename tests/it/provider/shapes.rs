@@ -6,6 +6,9 @@ use http_body_util::Full;
 use std::io;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio_rustls::rustls::pki_types::{PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tonic::Code;
 use tonic::service::Routes;
 use tower::service_fn;
@@ -184,6 +187,48 @@ async fn a_handshake_comes_before_http_and_one_that_fails_or_hangs_harms_nobody_
     let report = serving.await.unwrap().unwrap();
     assert!(report.is_clean(), "{report}");
     assert!(report.drain_time < 5_000 * MS, "a handshake that never comes holds up the end: {report}");
+}
+
+#[tokio::test]
+async fn tls_is_a_handshake_like_any_other_and_speaks_both_versions_of_http() {
+    let names = vec!["orders".to_owned()];
+    let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(names).unwrap();
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let server = ServerConfig::builder().with_no_client_auth();
+    let mut server = server.with_single_cert(vec![cert.der().clone()], key).unwrap();
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(server));
+    let mut roots = RootCertStore::empty();
+    roots.add(cert.der().clone()).unwrap();
+    let connect = async |address, protocol: &[u8]| {
+        let mut client = ClientConfig::builder().with_root_certificates(roots.clone()).with_no_client_auth();
+        client.alpn_protocols = vec![protocol.to_vec()];
+        let stream = TcpStream::connect(address).await.unwrap();
+        let name = ServerName::try_from("orders").unwrap();
+        TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap()
+    };
+
+    let provider = orders().registry(InProcess::new()).build().unwrap();
+    let (handle, shutdown) = (provider.handle(), provider.shutdown_handle());
+    let handshake = move |stream| acceptor.accept(stream);
+    let server = provider.server().listen_through(listen().await, handshake, hello());
+    let (bound, serving) = run(server, &handle).await;
+    let address = bound.address().unwrap();
+    let (head, body) = get_over(connect(address, b"http/1.1").await, "/").await;
+    assert!(head.starts_with("http/1.1 200") && body == "hello", "{head}");
+
+    let io = TokioIo::new(connect(address, b"h2").await);
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let mut client = Http2(sender, tokio::spawn(connection));
+    assert_eq!(text(client.get("/").await).await, "hello");
+    let plain = TcpStream::connect(address).await.unwrap();
+    shutdown.shut_down();
+    handle.reached(Phase::Leaving).await;
+    assert!(client.get("/").await.headers().contains_key(OFFLINE));
+    client.1.await.unwrap().unwrap(); // GOAWAY came through, and the connection ended well.
+    drop(plain);
+    let report = serving.await.unwrap().unwrap();
+    assert!(report.is_clean() && report.untold_callers == 0, "{report}");
 }
 
 #[tokio::test]

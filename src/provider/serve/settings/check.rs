@@ -5,7 +5,7 @@
 
 use super::super::error::InvalidSetting;
 use super::environment::Environment;
-use super::{Pace, Port, ProviderBuilder, Settings, Token};
+use super::{Once, Pace, Port, ProviderBuilder, Settings, Token};
 use crate::model::{Group, Metadata, Namespace, ServiceKey, WarmUp, WarmUpClock, Weight};
 use crate::provider::ProbePaths;
 use std::fmt;
@@ -21,6 +21,11 @@ const OFFLINE_BIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST)
 /// A shorter token is guessed in a day over a fast network.
 const TOKEN_CHARS_MIN: usize = 16;
 
+const REGISTER_AFTER: Span = Span {
+    names: ["register_after", "GRACEFUL_REGISTER_AFTER"],
+    accepted: Duration::ZERO..=Duration::from_secs(600),
+    default: Duration::ZERO,
+};
 const QUIET_PERIOD: Span = Span {
     names: ["quiet_period", "GRACEFUL_QUIET_PERIOD"],
     accepted: Duration::from_millis(10)..=Duration::from_secs(60),
@@ -87,6 +92,7 @@ impl ProviderBuilder {
             Some(curve) => curve,
             None => curve(&environment)?,
         };
+        let (register_after, _) = REGISTER_AFTER.said(self.register_after, &environment)?;
         let weight = said(self.weight, ["weight", "GRACEFUL_WEIGHT"], |name| {
             environment.parse(name, "a number from 0 on")
         })?;
@@ -114,6 +120,11 @@ impl ProviderBuilder {
                 .unwrap_or(false),
             signals: self.signals,
             gated: switch(self.gated, "GRACEFUL_GATE")?.unwrap_or(true),
+            register_after,
+            ready_once: match switch(self.ready_after_warm_up, "GRACEFUL_READY_AFTER_WARMUP")? {
+                Some(true) => Once::Warm,
+                Some(false) | None => Once::Listed,
+            },
             probes: self.probes,
             pace,
             clock: self.clock,

@@ -69,6 +69,9 @@ fn a_variable_that_is_wrong_is_refused_by_its_name_and_with_what_is_accepted() {
         ("GRACEFUL_WARMUP_IGNORED_PATHS", "ping", "begin with `/`"),
         ("profile_micro_service_record_warmup_ignored_path", "*", "without `*`"),
         ("GRACEFUL_GATE", "open", "`true` or `false`"),
+        ("GRACEFUL_REGISTER_AFTER", "601", "0ns to 600s"),
+        ("GRACEFUL_REGISTER_AFTER", "later", "0 to 600 seconds"),
+        ("GRACEFUL_READY_AFTER_WARMUP", "120", "`true` or `false`"),
         ("GRACEFUL_READINESS_BIND", "55199", "IP:PORT, or `off`"),
         ("GRACEFUL_OFFLINE_BIND", "localhost", "IP:PORT, or `off`"),
         ("GRACEFUL_OFFLINE_BIND", "10.0.0.7:54199", "GRACEFUL_OFFLINE_TOKEN"),
@@ -106,6 +109,9 @@ fn each_setting_has_a_variable() {
     assert_eq!(settings("GRACEFUL_OFFLINE_BIND", "off").offline, Port::Off);
     assert!(settings("GRACEFUL_OFFLINE_TOKEN", "0123456789abcdef").offline_token.is_some());
     assert!(settings("GRACEFUL_EXIT_AFTER_OFFLINE", "true").exit_after_offline);
+    let after = settings("GRACEFUL_REGISTER_AFTER", "1.5").register_after;
+    assert_eq!(after, Duration::from_millis(1_500));
+    assert_eq!(settings("GRACEFUL_READY_AFTER_WARMUP", "true").ready_once, Once::Warm);
     let pace = |name| settings(name, "1.5").pace;
     assert_eq!(pace("GRACEFUL_QUIET_PERIOD").quiet_period, Duration::from_millis(1_500));
     assert_eq!(pace("GRACEFUL_LAME_DUCK_MAX").lame_duck_max, Duration::from_millis(1_500));
@@ -116,7 +122,13 @@ fn each_setting_has_a_variable() {
 #[test]
 fn what_code_has_said_is_not_read_from_the_environment() {
     let all = ProviderBuilder::new(Some("orders")).namespace("test").group("shop").cluster("a").weight(2.0);
-    let all = all.warm_up(WarmUp::NONE).gate(true).exit_after_offline(false).without_offline();
+    let all = all
+        .warm_up(WarmUp::NONE)
+        .register_after(Duration::ZERO)
+        .ready_after_warm_up(true)
+        .gate(true)
+        .exit_after_offline(false)
+        .without_offline();
     let all = all.readiness_bind(([127, 0, 0, 1], 0).into()).offline_token("0123456789abcdef");
     let all = all.advertise(SocketAddr::from(([10, 0, 0, 7], 1)));
     let all = all.quiet_period(Duration::from_secs(1)).lame_duck_max(Duration::from_secs(2));
