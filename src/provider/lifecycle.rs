@@ -2,9 +2,11 @@
 
 use crate::model::Phase;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// A shared handle on the [`Phase`] of this process; a clone is the same lifecycle.
 ///
@@ -25,7 +27,9 @@ pub struct Lifecycle(Arc<Shared>);
 struct Shared {
     /// The phase as the layers read it with every request.
     phase: AtomicU8,
-    /// The same for those who wait; its lock orders the steps.
+    /// When it began to leave, having served.
+    left: OnceLock<Instant>,
+    /// The phase for those who wait; its lock orders the steps.
     steps: watch::Sender<Phase>,
 }
 
@@ -48,6 +52,11 @@ impl Lifecycle {
     /// Begins to leave: from here on answers say so. Says whether this was a step.
     pub fn leave(&self) -> bool {
         self.step(Phase::Leaving)
+    }
+
+    /// How long it has been leaving; nothing before that, and where it never served.
+    pub(super) fn leaving_for(&self) -> Option<Duration> {
+        self.0.left.get().map(Instant::elapsed)
     }
 
     /// Ends. Says whether this was a step.
@@ -84,6 +93,9 @@ impl Lifecycle {
         self.0.steps.send_if_modified(|phase| {
             let may = phase.may_become(next);
             if may {
+                if (*phase, next) == (Phase::Serving, Phase::Leaving) {
+                    self.0.left.get_or_init(Instant::now);
+                }
                 *phase = next;
                 self.0.phase.store(next as u8, Ordering::Release);
             }

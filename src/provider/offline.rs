@@ -5,6 +5,9 @@
 //! connection before the process does; under HTTP/2 the server's GOAWAY does that. The layer never refuses
 //! or delays a request, nor changes an error.
 //!
+//! A tag with a fade says how much of it is left, and connections stay open until it is over: callers that
+//! take their load elsewhere bit by bit go on calling.
+//!
 //! The words between consumer and provider are for one hop: the request's `graceful-caller` ends here, and
 //! a `graceful-offline` that a handler took over from its own backend goes no further.
 //!
@@ -27,6 +30,7 @@ use pin_project_lite::pin_project;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -36,13 +40,25 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 #[derive(Clone, Debug)]
 pub struct OfflineLayer {
     lifecycle: Lifecycle,
+    /// What is said while the instance fades, with what is left of it.
+    fading: OfflineTag,
+    /// What is said then.
     tag: HeaderValue,
 }
 
 impl OfflineLayer {
-    /// Follows `lifecycle`, which clones of the layer and of its services share; `tag` names this instance.
+    /// Follows `lifecycle`, which clones of the layer and of its services share; `tag` names this instance,
+    /// and its fade begins when the instance leaves.
     pub fn new(lifecycle: Lifecycle, tag: &OfflineTag) -> Self {
-        Self { lifecycle, tag: tag.to_value() }
+        let at_once = OfflineTag { fade: Duration::ZERO, ..tag.clone() };
+        Self { lifecycle, fading: tag.clone(), tag: at_once.to_value() }
+    }
+
+    /// What is left of the fade, in whole seconds: a caller must not believe that it is over before it is.
+    fn fade_left(&self) -> Duration {
+        let faded = self.lifecycle.leaving_for().unwrap_or(Duration::MAX);
+        let left = self.fading.fade.saturating_sub(faded);
+        Duration::from_secs(left.as_secs() + u64::from(left.subsec_nanos() > 0))
     }
 }
 
@@ -98,6 +114,11 @@ impl<F: Future<Output = Result<Response<B>, E>>, B, E> Future for ResponseFuture
         headers.remove(OFFLINE);
         // Read here, not in `call`: a request under way when leaving begins is tagged too.
         if this.layer.lifecycle.phase() == Phase::Leaving {
+            let fade = this.layer.fade_left();
+            if !fade.is_zero() {
+                headers.insert(OFFLINE, OfflineTag { fade, ..this.layer.fading.clone() }.to_value());
+                return Poll::Ready(Ok(response));
+            }
             headers.insert(OFFLINE, this.layer.tag.clone());
             if *this.closes && !upgrades {
                 headers.insert(CONNECTION, CLOSE);
@@ -161,6 +182,40 @@ mod tests {
             assert_eq!(answer.headers().contains_key(CONNECTION), closes, "{version:?} {status}");
             assert_eq!(answer.headers()[OFFLINE], TAG);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_an_instance_fades_its_answers_say_how_much_is_left_and_close_nothing() {
+        let (lifecycle, _) = layer();
+        let fading = TAG.replace("fade=0", "fade=20");
+        let tag = OfflineTag::from_value(&HeaderValue::from_str(&fading).unwrap()).unwrap();
+        let layer = OfflineLayer::new(lifecycle.clone(), &tag);
+        let inner = service_fn(async |_| Ok::<_, std::convert::Infallible>(Response::new(())));
+        let service = layer.layer(inner);
+        lifecycle.leave();
+        for (wait_ms, fade, closes) in [
+            (0, "fade=20", false),
+            (10_500, "fade=10", false),
+            (9_000, "fade=1", false),
+            (500, "fade=0", true),
+        ] {
+            tokio::time::advance(Duration::from_millis(wait_ms)).await;
+            let answer = service.clone().oneshot(request(Version::HTTP_11)).await.unwrap();
+            assert_eq!(answer.headers()[OFFLINE], TAG.replace("fade=0", fade));
+            assert_eq!(answer.headers().contains_key(CONNECTION), closes, "{fade}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_never_served_has_no_load_to_hand_over() {
+        let lifecycle = Lifecycle::new();
+        let tag = OfflineTag::from_value(&HeaderValue::from_static(TAG)).unwrap();
+        let tag = OfflineTag { fade: Duration::from_secs(20), ..tag };
+        let inner = service_fn(async |_| Ok::<_, std::convert::Infallible>(Response::new(())));
+        lifecycle.leave();
+        let layer = OfflineLayer::new(lifecycle, &tag);
+        let answer = layer.layer(inner).oneshot(request(Version::HTTP_11)).await.unwrap();
+        assert_eq!(answer.headers()[OFFLINE], TAG);
     }
 
     #[tokio::test]

@@ -1,11 +1,14 @@
-//! When a leaving instance may go: the lame duck.
+//! When a leaving instance may go: the fade, if there is one, and the lame duck.
 //!
+//! While it fades, it stays on the list and hands its load over bit by bit. Then it is a lame duck.
 //! The port stays open and everything is served, until nobody can be expected to call any more: the
 //! deregistration is acknowledged or has failed, no request has begun for the quiet period, and every
 //! recent caller has been told. Where that does not come about, a limit ends it.
 
 use super::process::Process;
 use super::register::Registration;
+use crate::model::Leaving;
+use std::future::pending;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::time::{self, Instant, MissedTickBehavior};
@@ -19,6 +22,21 @@ const LOOKS_PER_QUIET_PERIOD: u32 = 10;
 const TELL_FIRST: Duration = Duration::from_millis(200);
 /// How often to look whether they have.
 const TELL_FIRST_LOOK: Duration = Duration::from_millis(5);
+
+/// Announces that the instance leaves, and returns when its load is with others: when the fade is over.
+pub(super) async fn fade(process: &Process, registration: &Registration<'_>) {
+    let fade = process.settings.pace.leave_fade;
+    if fade.is_zero() {
+        return;
+    }
+    tracing::info!(?fade, "fading");
+    let announced = async {
+        registration.announce_leaving(Leaving { since: process.settings.clock.now(), fade }).await;
+        pending::<()>().await;
+    };
+    // Dropped when it is over, so that nothing registers the instance once it is taken off the list.
+    let _ = time::timeout(fade, announced).await;
+}
 
 /// Takes the instance off the list, and returns when it may go, latest after `limit`.
 pub(super) async fn lame_duck(process: &Process, registration: &Registration<'_>, limit: Duration) {

@@ -130,7 +130,7 @@ fn leaving(process: &Process) -> Leaving {
     let over = process.progress.borrow().lame_duck_is_over;
     let since = process.asked.since().filter(|_| !over);
     let left = since.map_or(Duration::ZERO, |since| {
-        (since + process.settings.pace.lame_duck_max).saturating_duration_since(Instant::now())
+        (since + process.settings.pace.left_within()).saturating_duration_since(Instant::now())
     });
     Leaving {
         phase: process.lifecycle.phase().as_str(),

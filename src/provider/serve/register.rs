@@ -3,7 +3,9 @@
 use super::FirstRequest;
 use super::process::Process;
 use super::settings::Settings;
-use crate::model::{Address, Instance, InstanceKey, Metadata, Snapshot, UnixMillis, WarmUpClock, key};
+use crate::model::{
+    Address, Instance, InstanceKey, Leaving, Metadata, Snapshot, UnixMillis, WarmUpClock, key,
+};
 use crate::naming::Causes;
 use crate::naming::{self, Naming, backoff};
 use std::future::pending;
@@ -108,6 +110,18 @@ impl<'a> Registration<'a> {
                     tracing::warn!(%error, "the start of the warm-up is not known: consumers send little");
                 }
             }
+        }
+    }
+
+    /// Writes into the registration that this instance leaves, and how fast.
+    pub(super) async fn announce_leaving(&self, leaving: Leaving) {
+        let Some(registry) = self.registry() else { return };
+        let instance = self.warming_since(self.start.get().copied());
+        let metadata = instance.metadata.with(key::LEAVING, leaving);
+        let instance = instance.with_metadata(metadata);
+        let service = &self.process.settings.service;
+        if let Err(error) = self.again_until_ok(|| registry.register(service, &instance)).await {
+            tracing::warn!(%error, "the registry does not tell that this instance fades: only the answers do");
         }
     }
 

@@ -26,6 +26,8 @@ pub struct Report {
     pub starting: Duration,
     /// From there until it left.
     pub serving: Duration,
+    /// How long it handed its load over, still listed.
+    pub fading: Duration,
     /// How long it went on serving while consumers turned away.
     pub lame_duck: Duration,
     /// From the moment connections were told to end until the last one had.
@@ -68,11 +70,14 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "served for {:.1?}; ", self.serving)?;
+        if self.fading >= Duration::from_secs(1) {
+            write!(f, "faded for {:.1?}, ", self.fading)?;
+        }
         write!(
             f,
-            "served for {:.1?}; lame duck for {:.1?}, drained in {:.1?}, ended {:.1?} after the signal, with {} \
-             requests under way and {} more afterwards; ",
-            self.serving,
+            "lame duck for {:.1?}, drained in {:.1?}, ended {:.1?} after the signal, with {} requests under way \
+             and {} more afterwards; ",
             self.lame_duck,
             self.draining,
             self.drain_time,
@@ -115,6 +120,7 @@ pub(super) struct Marks {
     began: Instant,
     pub(super) started: Instant,
     pub(super) left: Instant,
+    pub(super) faded: Instant,
     pub(super) lame_duck_over: Instant,
     pub(super) told_to_stop: Instant,
     pub(super) draining: Instant,
@@ -130,6 +136,7 @@ impl Marks {
             began: now,
             started: now,
             left: now,
+            faded: now,
             lame_duck_over: now,
             told_to_stop: now,
             draining: now,
@@ -144,7 +151,8 @@ impl Marks {
         let report = Report {
             starting: self.started - self.began,
             serving: self.left - self.started,
-            lame_duck: self.lame_duck_over - self.left,
+            fading: self.faded - self.left,
+            lame_duck: self.lame_duck_over - self.faded,
             draining: ended - self.draining,
             drain_time: ended - self.told_to_stop,
             in_flight_at_signal: self.in_flight_at_signal,
@@ -169,6 +177,7 @@ mod tests {
         let clean = Report {
             starting: Duration::from_millis(20),
             serving: Duration::from_secs(60),
+            fading: Duration::ZERO,
             lame_duck: Duration::from_millis(540),
             draining: Duration::from_millis(60),
             drain_time: Duration::from_millis(600),
@@ -190,6 +199,8 @@ mod tests {
             cut.to_string().ends_with("; 1 caller did not know; cut: 2 connections with 0 requests"),
             "{cut}"
         );
+        let faded = Report { fading: Duration::from_secs(20), ..clean.clone() };
+        assert!(faded.to_string().starts_with("served for 60.0s; faded for 20.0s, lame duck"), "{faded}");
         let names = |name: &str| vec![name.to_owned()];
         let named = Report { cut_tasks: names("charge"), cut_hooks: names("pool"), ..clean.clone() };
         let words = "; cut: 0 connections with 0 requests, the task \"charge\", the last act \"pool\"";

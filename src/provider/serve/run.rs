@@ -3,7 +3,7 @@
 use super::app::App;
 use super::error::ServeError;
 use super::hooks::{self, Hook};
-use super::leave::lame_duck;
+use super::leave::{fade, lame_duck};
 use super::listen::Listen;
 use super::listeners::{Doors, Server};
 use super::oneself::Oneself;
@@ -30,7 +30,8 @@ use tokio::time::{self, Instant, MissedTickBehavior};
 /// or a [`ShutdownHandle`], it
 ///
 /// 1. says so in every answer (`graceful-offline`, on HTTP/1 also `connection: close`), and is not ready;
-/// 2. takes its name off the registry's list;
+/// 2. hands its load over bit by bit, where a [fade](ProviderBuilder::leave_fade) is set, and takes its name
+///    off the registry's list;
 /// 3. goes on serving until no request has come for the quiet period and every recent caller has been told;
 /// 4. lets every connection end (GOAWAY on HTTP/2), serves what is still in the port's queue, closes the
 ///    port;
@@ -118,7 +119,8 @@ pub(super) async fn run(provider: Provider, doors: Doors, hooks: Vec<Hook>) -> R
     let first = addresses.first().copied();
     let ports = Ports::bind(&process.settings, first).await?;
     let instance = instance(&process.settings, first, epoch).await?;
-    let tag = OfflineTag::new(instance.address().clone(), epoch);
+    let fade = process.settings.pace.leave_fade;
+    let tag = OfflineTag { fade, ..OfflineTag::new(instance.address().clone(), epoch) };
     let layer = GracefulLayer::new(process.lifecycle.clone(), &tag)
         .with_in_flight(process.in_flight.clone())
         .with_gate(process.settings.gated)
@@ -200,8 +202,18 @@ async fn live(
     marks.left = Instant::now();
     (marks.in_flight_at_signal, marks.begun_at_signal) =
         (process.in_flight.count(), process.in_flight.begun());
+    let has_served = process.lifecycle.phase() == Phase::Serving;
     process.lifecycle.leave();
     tracing::info!(in_flight = marks.in_flight_at_signal, "leaving");
+    if has_served {
+        // Otherwise there is no load to hand over.
+        tokio::select! {
+            biased;
+            () = asked.to_abort() => {}
+            () = fade(process, registration) => {}
+        }
+    }
+    marks.faded = Instant::now();
     tokio::select! {
         biased;
         () = asked.to_abort() => {}
@@ -230,7 +242,7 @@ async fn cut_in_time(process: &Process) {
     process.drains().await;
     let deadline = async {
         let told = process.told_to_stop().await;
-        time::sleep_until(told + process.settings.pace.drain_timeout).await;
+        time::sleep_until(told + process.settings.pace.ended_within()).await;
     };
     let why = tokio::select! {
         () = deadline => "time is up: cutting",

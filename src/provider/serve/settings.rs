@@ -56,6 +56,7 @@ pub struct ProviderBuilder {
     quiet_period: Option<Duration>,
     lame_duck_max: Option<Duration>,
     drain_timeout: Option<Duration>,
+    leave_fade: Option<Duration>,
     cache_time: Option<Duration>,
     clock: Clock,
 }
@@ -66,7 +67,20 @@ pub(super) struct Pace {
     pub(super) quiet_period: Duration,
     pub(super) lame_duck_max: Duration,
     pub(super) drain_timeout: Duration,
+    pub(super) leave_fade: Duration,
     pub(super) cache_time: Duration,
+}
+
+impl Pace {
+    /// From the moment an instance is asked to leave until it may go at the latest.
+    pub(super) fn left_within(&self) -> Duration {
+        self.leave_fade + self.lame_duck_max
+    }
+
+    /// From the first signal to the deadline of all.
+    pub(super) fn ended_within(&self) -> Duration {
+        self.leave_fade + self.drain_timeout
+    }
 }
 
 /// Where a port of ours is bound.
@@ -142,6 +156,7 @@ impl ProviderBuilder {
             quiet_period: None,
             lame_duck_max: None,
             drain_timeout: None,
+            leave_fade: None,
             cache_time: None,
             clock: Clock::system(),
         }
@@ -312,11 +327,21 @@ impl ProviderBuilder {
         Self { lame_duck_max: Some(limit), ..self }
     }
 
-    /// When all is over, counted from the first signal. 100 ms to 1 h, and less than
-    /// `GRACEFUL_GRACE_PERIOD` (seconds) where that is set; default `GRACEFUL_DRAIN_TIMEOUT` (seconds), else
+    /// When all is over, counted from the first signal or the end of the [fade](Self::leave_fade). 100 ms to
+    /// 1 h, and with the fade less than `GRACEFUL_GRACE_PERIOD` (seconds) where that is set; default `GRACEFUL_DRAIN_TIMEOUT` (seconds), else
     /// 25 s, Kubernetes giving 30.
     pub fn drain_timeout(self, timeout: Duration) -> Self {
         Self { drain_timeout: Some(timeout), ..self }
+    }
+
+    /// Over how long this instance hands its load over before it leaves the registry's list: it announces
+    /// that it leaves, and goes on serving while consumers choose it less and less. It is not ready
+    /// meanwhile, and adds to all other times. 0 s to 10 min in whole seconds; default `GRACEFUL_LEAVE_FADE`
+    /// (seconds), else 0 s: consumers turn away at once.
+    ///
+    /// What is cached for each caller, or warmed up slowly elsewhere, is a reason for a fade.
+    pub fn leave_fade(self, fade: Duration) -> Self {
+        Self { leave_fade: Some(fade), ..self }
     }
 
     /// For how long a consumer may use an old list: callers of this last while must have been told before

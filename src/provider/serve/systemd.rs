@@ -58,7 +58,7 @@ async fn keep_telling(process: &Process, tell: impl Fn(String)) {
         told = stop => told,
         () = phases => return,
     };
-    let left = (told + process.settings.pace.drain_timeout + STOP_MARGIN) - Instant::now();
+    let left = (told + process.settings.pace.ended_within() + STOP_MARGIN) - Instant::now();
     tell(format!("STOPPING=1\nSTATUS=Draining\nEXTEND_TIMEOUT_USEC={}", left.as_micros()));
 }
 

@@ -6,7 +6,8 @@
 //! queued for it, and its connection was flushed afterwards, or ended.
 //!
 //! A governed caller (`graceful-caller`) is its process, over all its connections. Any other caller is one
-//! connection, and is done with when that ends.
+//! connection, and is done with when that ends; it does not read the tag, so under HTTP/1 it is told by
+//! `connection: close`, which stands beside the tag once the instance has faded.
 //!
 //! While the process serves, a request costs a few atomic reads: time is a tick of about a second, and the
 //! book of callers is opened only when a connection has a new tick or a new caller.
@@ -14,7 +15,8 @@
 use super::ProbePaths;
 use super::wire::Wire;
 use crate::naming::header::{CALLER, CallerTag, OFFLINE};
-use http::{Request, Response, StatusCode};
+use http::header::CONNECTION;
+use http::{Request, Response, StatusCode, Version};
 use pin_project_lite::pin_project;
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -233,16 +235,26 @@ where
         if !self.probes.contains(request.uri().path()) {
             let id = request.headers().get(CALLER).and_then(CallerTag::id_in).unwrap_or(UNGOVERNED);
             self.line.called_by(id);
-            caller = Some((self.line.clone(), id));
+            let by_closing = id == UNGOVERNED && request.version() <= Version::HTTP_11;
+            caller = Some(Asked { line: self.line.clone(), id, by_closing });
         }
         ResponseFuture { inner: self.inner.call(request), caller }
     }
 }
 
+/// Who waits for an answer.
+#[derive(Debug)]
+struct Asked {
+    line: Arc<Line>,
+    id: u64,
+    /// Whether it hears of our leaving only from the end of its connection.
+    by_closing: bool,
+}
+
 pin_project! {
     /// Response future of [`Told`].
     #[derive(Debug)]
-    pub(super) struct ResponseFuture<F> { #[pin] inner: F, caller: Option<(Arc<Line>, u64)> }
+    pub(super) struct ResponseFuture<F> { #[pin] inner: F, caller: Option<Asked> }
 }
 
 impl<F: Future<Output = Result<Response<B>, E>>, B, E> Future for ResponseFuture<F> {
@@ -251,10 +263,11 @@ impl<F: Future<Output = Result<Response<B>, E>>, B, E> Future for ResponseFuture
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let response = ready!(this.inner.poll(cx))?;
-        if let Some((line, id)) = this.caller {
+        if let Some(Asked { line, id, by_closing }) = this.caller {
+            let says = |name| response.headers().contains_key(name);
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 line.switched_protocols(*id);
-            } else if response.headers().contains_key(OFFLINE) {
+            } else if says(OFFLINE) && (!*by_closing || says(CONNECTION)) {
                 line.queued_tag_for(*id);
             }
         }
@@ -278,7 +291,7 @@ mod tests {
         Callers::new(Duration::from_secs(3))
     }
 
-    /// Calls on `wire`; the answer carries the tag if `tagged`.
+    /// Calls on `wire`; the answer carries the tag if `tagged`, and says that its connection ends.
     async fn call(callers: &Callers, wire: &Arc<Wire>, caller: Option<u64>, tagged: bool) {
         call_at(callers, wire, caller, tagged, "/").await;
     }
@@ -288,6 +301,7 @@ mod tests {
             let mut response = Response::new(());
             if tagged {
                 response.headers_mut().insert(OFFLINE, HeaderValue::from_static("\"10.0.0.7:80\";epoch=1"));
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             ready(Ok::<_, Infallible>(response))
         });
@@ -336,6 +350,23 @@ mod tests {
         call(&callers, &second, None, true).await; // Enters the book as another connection, and is told.
         second.flush();
         assert_eq!(callers.untold(), 1);
+    }
+
+    #[tokio::test]
+    async fn who_does_not_read_tags_is_told_by_the_end_of_its_connection() {
+        let inner = service_fn(async |_| Response::builder().header(OFFLINE, "\"10.0.0.7:80\"").body(()));
+        for (version, caller, untold) in
+            [(Version::HTTP_11, false, 1), (Version::HTTP_2, false, 0), (Version::HTTP_11, true, 0)]
+        {
+            let (callers, wire) = (callers(), wire());
+            let mut request = Request::builder().version(version).body(()).unwrap();
+            if caller {
+                request.headers_mut().insert(CALLER, HeaderValue::from_static("\"9f86d081884c7d65\""));
+            }
+            callers.follow(&wire, ProbePaths::default(), inner).oneshot(request).await.unwrap();
+            wire.flush();
+            assert_eq!(callers.untold(), untold, "{version:?}, governed: {caller}");
+        }
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@
 
 mod alone;
 mod end;
+mod fade;
 mod greeter;
 mod grpc_health;
 mod leave;

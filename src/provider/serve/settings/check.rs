@@ -41,6 +41,11 @@ const DRAIN_TIMEOUT: Span = Span {
     accepted: Duration::from_millis(100)..=Duration::from_secs(3600),
     default: Duration::from_secs(25),
 };
+const LEAVE_FADE: Span = Span {
+    names: ["leave_fade", "GRACEFUL_LEAVE_FADE"],
+    accepted: Duration::ZERO..=Duration::from_secs(600),
+    default: Duration::ZERO,
+};
 const CACHE_TIME: Span = Span {
     names: ["cache_time", "GRACEFUL_CACHE_TIME"],
     accepted: Duration::ZERO..=Duration::from_secs(600),
@@ -177,13 +182,20 @@ fn pace<F: Fn(&str) -> Option<String>>(
     let (lame_duck_max, lame_duck_name) = LAME_DUCK_MAX.said(given.lame_duck_max, environment)?;
     let (drain_timeout, drain_name) = DRAIN_TIMEOUT.said(given.drain_timeout, environment)?;
     let (cache_time, _) = CACHE_TIME.said(given.cache_time, environment)?;
+    let (leave_fade, fade_name) = LEAVE_FADE.said(given.leave_fade, environment)?;
+    if leave_fade.subsec_nanos() > 0 {
+        let accepted = "whole seconds: tags carry no others";
+        return Err(InvalidSetting::new(fade_name, format_args!("{leave_fade:?}"), accepted));
+    }
     below(lame_duck_name, lame_duck_max, "the drain_timeout", drain_timeout)?;
     if let Some(grace_period) =
         environment.seconds("GRACEFUL_GRACE_PERIOD", "a number of seconds from 0 on")?
     {
         below(drain_name, drain_timeout, "GRACEFUL_GRACE_PERIOD", grace_period)?;
+        let rest = grace_period - drain_timeout;
+        below(fade_name, leave_fade, "what the drain_timeout leaves of GRACEFUL_GRACE_PERIOD", rest)?;
     }
-    Ok(Pace { quiet_period, lame_duck_max, drain_timeout, cache_time })
+    Ok(Pace { quiet_period, lame_duck_max, drain_timeout, leave_fade, cache_time })
 }
 
 fn below(setting: &'static str, given: Duration, name: &str, limit: Duration) -> Result<(), InvalidSetting> {

@@ -82,6 +82,8 @@ fn a_variable_that_is_wrong_is_refused_by_its_name_and_with_what_is_accepted() {
         ("GRACEFUL_LAME_DUCK_MAX", "601", "0ns to 600s"),
         ("GRACEFUL_LAME_DUCK_MAX", "25", "less than the drain_timeout"),
         ("GRACEFUL_DRAIN_TIMEOUT", "0", "100ms to 3600s"),
+        ("GRACEFUL_LEAVE_FADE", "601", "0ns to 600s"),
+        ("GRACEFUL_LEAVE_FADE", "1.5", "whole seconds"),
         ("GRACEFUL_CACHE_TIME", "-1", "0 to 600 seconds"),
         ("GRACEFUL_GRACE_PERIOD", "half a minute", "seconds"),
     ] {
@@ -116,6 +118,7 @@ fn each_setting_has_a_variable() {
     assert_eq!(pace("GRACEFUL_QUIET_PERIOD").quiet_period, Duration::from_millis(1_500));
     assert_eq!(pace("GRACEFUL_LAME_DUCK_MAX").lame_duck_max, Duration::from_millis(1_500));
     assert_eq!(settings("GRACEFUL_DRAIN_TIMEOUT", "11").pace.drain_timeout, Duration::from_secs(11));
+    assert_eq!(settings("GRACEFUL_LEAVE_FADE", "20").pace.leave_fade, Duration::from_secs(20));
     assert_eq!(pace("GRACEFUL_CACHE_TIME").cache_time, Duration::from_millis(1_500));
 }
 
@@ -132,7 +135,10 @@ fn what_code_has_said_is_not_read_from_the_environment() {
     let all = all.readiness_bind(([127, 0, 0, 1], 0).into()).offline_token("0123456789abcdef");
     let all = all.advertise(SocketAddr::from(([10, 0, 0, 7], 1)));
     let all = all.quiet_period(Duration::from_secs(1)).lame_duck_max(Duration::from_secs(2));
-    let all = all.drain_timeout(Duration::from_secs(3)).cache_time(Duration::from_secs(4));
+    let all = all
+        .drain_timeout(Duration::from_secs(3))
+        .cache_time(Duration::from_secs(4))
+        .leave_fade(Duration::from_secs(5));
     let added = ["GRACEFUL_GRACE_PERIOD", "GRACEFUL_WARMUP_IGNORED_PATHS"];
     let wrong = |name: &str| name.starts_with("GRACEFUL_") && !added.contains(&name);
     assert!(all.check(|name| wrong(name).then(|| "wrong!".to_owned())).is_ok());
@@ -146,6 +152,19 @@ fn the_environment_may_name_the_service() {
     let settings = ProviderBuilder::new(Some("invoices")).check(named).unwrap();
     assert_eq!(settings.service.name.as_str(), "invoices");
     assert_eq!(ProviderBuilder::new(None).check(|_| None).unwrap_err().setting(), "GRACEFUL_SERVICE");
+}
+
+#[test]
+fn fade_and_drain_together_fit_into_what_the_platform_gives() {
+    let fades = |fade: u64, grace: &str| {
+        let builder = ProviderBuilder::new(Some("orders")).leave_fade(Duration::from_secs(fade));
+        builder.check(|name| (name == "GRACEFUL_GRACE_PERIOD").then(|| grace.to_owned()))
+    };
+    let error = fades(20, "45").unwrap_err();
+    assert_eq!(error.setting(), "leave_fade");
+    assert!(error.to_string().contains("GRACEFUL_GRACE_PERIOD, 20s"), "{error}");
+    let pace = fades(20, "46").unwrap().pace;
+    assert_eq!((pace.left_within(), pace.ended_within()), (Duration::from_secs(30), Duration::from_secs(45)));
 }
 
 #[test]
