@@ -192,7 +192,7 @@ fn pace<F: Fn(&str) -> Option<String>>(
         environment.seconds("GRACEFUL_GRACE_PERIOD", "a number of seconds from 0 on")?
     {
         below(drain_name, drain_timeout, "GRACEFUL_GRACE_PERIOD", grace_period)?;
-        let rest = grace_period - drain_timeout;
+        let rest = grace_period.saturating_sub(drain_timeout);
         below(fade_name, leave_fade, "what the drain_timeout leaves of GRACEFUL_GRACE_PERIOD", rest)?;
     }
     Ok(Pace { quiet_period, lame_duck_max, drain_timeout, leave_fade, cache_time })
