@@ -9,6 +9,8 @@
 //! - `pick-inflight`: the choice with the call counted as in flight, and uncounted again. The peer is a whole
 //!   call through tower's balancer, for it has no choice apart from that.
 //!
+//! - `pick-metrics`: the same with metrics of each pick, and without.
+//!
 //! The round robin by hand is the least that any choice costs: a counter that all threads share.
 
 mod peers;
@@ -18,8 +20,9 @@ use http::Request;
 use peers::{RoundRobin, call, p2c};
 use report::{OURS, Report, Subject, fleet};
 use std::hint::black_box;
-use tower_graceful::consumer::Balance;
+use tower_graceful::consumer::{Balance, BalanceLayer};
 use tower_graceful::naming::Snapshots;
+use tower_graceful::observe::Metrics;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut report = Report::new("pick");
@@ -39,6 +42,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 subjects.push(Subject::alone("tower p2c", move || call(&mut peer, Request::new(()))));
             }
             report.compare("pick-inflight", n, threads, subjects);
+
+            let observed = observed(n)?;
+            let measured = Subject::threads(OURS, threads, || || drop(black_box(observed.pick())));
+            let without = Subject::threads("without metrics", threads, || || drop(black_box(warm.pick())));
+            report.compare("pick-metrics", n, threads, vec![measured, without]);
         }
     }
     Ok(report.finish()?)
@@ -46,6 +54,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn balance(n: usize, ramping: bool) -> Result<Balance<()>, Box<dyn std::error::Error>> {
     Ok(Balance::new(Snapshots::fixed("orders".parse()?, fleet(n, ramping)), |_| ()))
+}
+
+fn observed(n: usize) -> Result<Balance<()>, Box<dyn std::error::Error>> {
+    let layer = BalanceLayer::new(Snapshots::fixed("orders".parse()?, fleet(n, false)));
+    Ok(layer.with_observer(Metrics::alone()).over(|_| ()))
 }
 
 fn sample(balance: &Balance<()>) {

@@ -71,11 +71,12 @@
 //! | `client` | `Nacos`: registering and subscribing over the wire | |
 //! | `tonic` | errors of the consumer stack as tonic clients understand them; gRPC's health protocol | |
 //! | `notice` | a consumer's ear for instances that leave, for those who call rarely | |
+//! | `metrics` | what the layers tell as metrics, and `/metrics` for Prometheus | |
 //! | `registry` | the registry as a library | |
 //! | `cli` | the program `graceful` | |
 //! | `full` | all of the above | |
 //!
-//! Beneath them stand [`model`], the nouns as pure values, and [`naming`], the seam between the layers and
+//! [`observe`] is where the layers tell what happens in them. Beneath them stand [`model`], the nouns as pure values, and [`naming`], the seam between the layers and
 //! whatever knows where services run.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -86,6 +87,8 @@ mod clock;
 pub mod consumer;
 pub mod model;
 pub mod naming;
+#[cfg(any(feature = "consumer", feature = "provider"))]
+pub mod observe;
 #[cfg(feature = "protocol")]
 #[cfg_attr(
     not(all(feature = "client", feature = "registry")),

@@ -27,8 +27,8 @@
 //! [`FailoverLayer::with_classifier`](super::FailoverLayer::with_classifier).
 
 use super::error::{HeaderTimeout, NeverApplied, NoConnection};
+pub use crate::observe::Cause;
 use std::error::Error;
-use std::fmt;
 
 /// Whether a request that failed may have been applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,41 +41,13 @@ pub enum Applied {
     Begun,
 }
 
-/// What a request failed of. See the [module docs](self) for the class of each.
-///
-/// ```
-/// use tower_graceful::consumer::{Applied, classify::Cause};
-/// assert_eq!((Cause::GoAway.as_str(), Cause::GoAway.applied()), ("goaway", Applied::Unknown));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Cause {
-    /// No connection could be made.
-    Connect,
-    /// A connection was made, and ended before it could take the request.
-    Handshake,
-    /// The connection gave the request back before any of it was written.
-    GivenBack,
-    /// The HTTP/2 stream was refused.
-    RefusedStream,
-    /// The provider's layers refused the request without calling the handler.
-    Refused,
-    /// The request was never handed to anyone.
-    NotSent,
-    /// The instance ended its HTTP/2 connection when the request had been handed over.
-    GoAway,
-    /// The connection broke with the request under way.
-    Lost,
-    /// No answer began in time.
-    Timeout,
-    /// The HTTP/2 stream was reset while the request was handled.
-    Reset,
-    /// An error that this crate does not know.
-    Other,
-}
-
 impl Cause {
     /// What it says about the request.
+    ///
+    /// ```
+    /// use tower_graceful::consumer::{Applied, classify::Cause};
+    /// assert_eq!((Cause::GoAway.as_str(), Cause::GoAway.applied()), ("goaway", Applied::Unknown));
+    /// ```
     pub fn applied(self) -> Applied {
         match self {
             Self::Connect
@@ -87,29 +59,6 @@ impl Cause {
             Self::GoAway | Self::Lost | Self::Timeout | Self::Other => Applied::Unknown,
             Self::Reset => Applied::Begun,
         }
-    }
-
-    /// Its name in traces and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Connect => "connect",
-            Self::Handshake => "handshake",
-            Self::GivenBack => "given_back",
-            Self::RefusedStream => "refused_stream",
-            Self::Refused => "refused",
-            Self::NotSent => "not_sent",
-            Self::GoAway => "goaway",
-            Self::Lost => "lost",
-            Self::Timeout => "timeout",
-            Self::Reset => "reset",
-            Self::Other => "other",
-        }
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

@@ -22,6 +22,7 @@ use super::error::{InstanceError, NotAgain};
 use super::goodbye::take_refusal;
 use super::replay::{Recording, ReplayBody};
 use crate::naming::BoxError;
+use crate::observe::ConsumerEvent;
 use http::{Request, Response, request};
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -291,11 +292,12 @@ impl<B: Body> Retry<B> {
         let instance = endpoint.instance().address();
         match self.anew(applied) {
             Ok(request) => {
-                tracing::debug!(%cause, %instance, "a request that failed goes to another instance");
+                endpoint.fleet().tell(&ConsumerEvent::Retried { instance, cause });
                 Some(request)
             }
             Err(why) => {
-                tracing::debug!(%cause, %instance, %why, "a request that failed is not repeated");
+                let because = format_args!("{why}");
+                endpoint.fleet().tell(&ConsumerEvent::NotRetried { instance, cause, why: because });
                 if let Some(failed) =
                     outcome.as_mut().err().and_then(|error| error.downcast_mut::<InstanceError>())
                 {

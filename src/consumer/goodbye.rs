@@ -95,9 +95,7 @@ pub(super) fn hear(headers: &mut HeaderMap, endpoint: &Endpoint) {
         if let Some(tag) = OfflineTag::from_value(value).filter(|tag| counts(tag, endpoint)) {
             endpoint.put_aside(tag.epoch, tag.fade);
         } else {
-            endpoint.fleet().ignore_tag();
-            let instance = endpoint.instance().address();
-            tracing::debug!(%instance, ?value, "an offline tag speaks of someone else: ignored");
+            endpoint.fleet().ignore_tag(endpoint.instance().address(), format_args!("{value:?}"));
         }
     }
     headers.remove(OFFLINE);

@@ -10,6 +10,7 @@ use super::goodbye::{Goodbye, GoodbyeLayer};
 use super::notice::Notices;
 use crate::model::Instance;
 use crate::naming::Snapshots;
+use crate::observe::Observer;
 use tower_layer::Layer;
 
 /// Makes a client that knows its fleet: it balances by warmth and load, drops who says goodbye, and sends
@@ -49,6 +50,12 @@ impl GracefulClientLayer {
         Self { balance: self.balance.with_app(app), ..self }
     }
 
+    /// Tells `observer` what happens; see [`BalanceLayer::with_observer`].
+    #[must_use]
+    pub fn with_observer(self, observer: impl Observer) -> Self {
+        Self { balance: self.balance.with_observer(observer), ..self }
+    }
+
     /// Has instances that leave tell so at `notices`; see [`BalanceLayer::with_notices`].
     #[cfg(feature = "notice")]
     #[must_use]
@@ -63,7 +70,10 @@ impl GracefulClientLayer {
     }
 
     /// The stack over the services that `make` makes, one for each instance; see [`BalanceLayer::over`].
-    pub fn over<S: Clone>(&self, make: impl Fn(&Instance) -> S + Send + Sync + 'static) -> GracefulClient<S> {
+    pub fn over<S>(&self, make: impl Fn(&Instance) -> S + Send + Sync + 'static) -> GracefulClient<S>
+    where
+        S: Clone + Send + Sync + 'static,
+    {
         self.around(self.balance.over(make))
     }
 

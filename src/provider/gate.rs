@@ -16,6 +16,7 @@
 //! ```
 
 use super::{Lifecycle, ProbePaths};
+use crate::observe::{Outcome, Witness};
 use crate::{model::Phase, naming::header};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
@@ -42,23 +43,29 @@ pub struct GateLayer {
     /// Absent in a gate that is always open.
     lifecycle: Option<Lifecycle>,
     probes: ProbePaths,
+    /// Tells what became of each request, by the phase.
+    witness: Option<(Lifecycle, Witness)>,
 }
 
 impl GateLayer {
     /// Follows `lifecycle`.
     pub fn new(lifecycle: Lifecycle) -> Self {
-        Self { lifecycle: Some(lifecycle), probes: ProbePaths::default() }
+        Self { lifecycle: Some(lifecycle), probes: ProbePaths::default(), witness: None }
     }
 
     /// A gate that refuses nothing, for where the type has to stay the same.
     pub fn open() -> Self {
-        Self { lifecycle: None, probes: ProbePaths::default() }
+        Self { lifecycle: None, probes: ProbePaths::default(), witness: None }
     }
 
     /// The same gate with other probes that pass. Default [`ProbePaths::default`].
     #[must_use]
     pub fn with_probes(self, probes: ProbePaths) -> Self {
         Self { probes, ..self }
+    }
+
+    pub(super) fn with_witness(self, lifecycle: Lifecycle, witness: Witness) -> Self {
+        Self { witness: Some((lifecycle, witness)), ..self }
     }
 }
 
@@ -78,9 +85,23 @@ pub struct Gate<S> {
 }
 
 impl<S> Gate<S> {
+    /// Decides about a request, and tells of it.
     fn refuses(&self, path: &str) -> bool {
+        let GateLayer { lifecycle, probes, witness } = &*self.gate;
         let starting = |lifecycle: &Lifecycle| lifecycle.phase() == Phase::Starting;
-        self.gate.lifecycle.as_ref().is_some_and(starting) && !self.gate.probes.contains(path)
+        let refused = lifecycle.as_ref().is_some_and(starting) && !probes.contains(path);
+        if let Some((lifecycle, witness)) = witness {
+            witness.answered(|| (!probes.contains(path)).then(|| outcome(refused, lifecycle.phase())));
+        }
+        refused
+    }
+}
+
+fn outcome(refused: bool, phase: Phase) -> Outcome {
+    match phase {
+        _ if refused => Outcome::RefusedStarting,
+        Phase::Starting | Phase::Serving => Outcome::Served,
+        Phase::Leaving | Phase::Stopped => Outcome::AfterOffline,
     }
 }
 

@@ -6,7 +6,9 @@ use super::offline::{Offline, OfflineLayer};
 use super::warmup::{FirstRequest, WarmUp, WarmUpLayer};
 use super::{Lifecycle, ProbePaths};
 use crate::Clock;
+use crate::model::ServiceKey;
 use crate::naming::header::OfflineTag;
+use crate::observe::{Observer, Observers, Role, Witness};
 use tower_layer::Layer;
 
 /// `drain(offline(gate(warmup(inner))))`.
@@ -41,6 +43,7 @@ pub struct GracefulLayer {
     probes: ProbePaths,
     warm_up_ignored: Option<ProbePaths>,
     gated: bool,
+    witness: Option<Witness>,
 }
 
 impl GracefulLayer {
@@ -54,6 +57,7 @@ impl GracefulLayer {
             probes: ProbePaths::default(),
             warm_up_ignored: None,
             gated: true,
+            witness: None,
         }
     }
 
@@ -87,6 +91,17 @@ impl GracefulLayer {
         Self { first_request: FirstRequest::new(clock), ..self }
     }
 
+    /// The same stack, telling `observer` what becomes of each request to `service`. Default nobody. The rest
+    /// of what a provider tells, `Provider::serve` does.
+    #[must_use]
+    pub fn with_observer(self, service: &ServiceKey, observer: impl Observer) -> Self {
+        self.with_witness(Witness::new(Role::Provider, service, &Observers::from(observer)))
+    }
+
+    pub(super) fn with_witness(self, witness: Witness) -> Self {
+        Self { witness: Some(witness), ..self }
+    }
+
     /// The requests under way in all services of this layer and of its clones.
     pub fn in_flight(&self) -> &InFlight {
         &self.in_flight
@@ -102,12 +117,16 @@ impl<S> Layer<S> for GracefulLayer {
     type Service = Drain<Offline<Gate<WarmUp<S>>>>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let Self { lifecycle, offline, in_flight, first_request, probes, warm_up_ignored, gated } =
+        let Self { lifecycle, offline, in_flight, first_request, probes, warm_up_ignored, gated, witness } =
             self.clone();
         let warm_up = WarmUpLayer::new(lifecycle.clone(), first_request)
             .with_probes(warm_up_ignored.unwrap_or_else(|| probes.clone()));
-        let gate = if gated { GateLayer::new(lifecycle) } else { GateLayer::open() };
+        let gate = if gated { GateLayer::new(lifecycle.clone()) } else { GateLayer::open() };
         let gate = gate.with_probes(probes.clone());
+        let gate = match witness {
+            Some(witness) => gate.with_witness(lifecycle, witness),
+            None => gate,
+        };
         DrainLayer::new(in_flight).with_probes(probes).layer(offline.layer(gate.layer(warm_up.layer(inner))))
     }
 }
@@ -117,8 +136,10 @@ mod tests {
     use super::*;
     use crate::model::UnixMillis;
     use crate::naming::header::{OFFLINE, REFUSED};
+    use crate::observe::Outcome;
     use http::{Request, Response, StatusCode};
     use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
     use tower::{ServiceExt as _, service_fn};
 
     fn tag() -> OfflineTag {
@@ -157,6 +178,34 @@ mod tests {
         assert_eq!((layer.in_flight().begun(), layer.first_request().moment()), (2, None));
         call("/pong").await.unwrap();
         assert!(layer.first_request().moment().is_some());
+    }
+
+    #[derive(Debug, Default)]
+    struct Outcomes(Mutex<Vec<Outcome>>);
+
+    impl Observer for Outcomes {
+        fn answered(&self, outcome: Outcome) {
+            self.0.lock().unwrap().push(outcome);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_becomes_of_each_request_is_told_and_probes_are_none() {
+        for gated in [true, false] {
+            let (lifecycle, told) = (Lifecycle::new(), Arc::<Outcomes>::default());
+            let layer = GracefulLayer::new(lifecycle.clone(), &tag()).with_gate(gated);
+            let service = layer
+                .with_observer(&"orders".parse().unwrap(), told.clone())
+                .layer(service_fn(async |_| Ok::<_, Infallible>(Response::new(()))));
+            let call = |path| service.clone().oneshot(Request::get(path).body(()).unwrap());
+            for step in [None, Some(Lifecycle::serve as fn(&_) -> bool), Some(Lifecycle::leave)] {
+                step.map(|step| step(&lifecycle));
+                call("/").await.unwrap();
+                call("/livez").await.unwrap();
+            }
+            let first = if gated { Outcome::RefusedStarting } else { Outcome::Served };
+            assert_eq!(told.0.lock().unwrap()[..], [first, Outcome::Served, Outcome::AfterOffline]);
+        }
     }
 
     #[tokio::test]

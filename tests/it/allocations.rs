@@ -12,6 +12,7 @@ use tower::{Layer, Service};
 use tower_graceful::consumer::{Balance, BalanceLayer, GoodbyeLayer};
 use tower_graceful::model::{Instance, Metadata, key};
 use tower_graceful::naming::Snapshots;
+use tower_graceful::observe::Metrics;
 
 /// Answers at once, and without a word.
 #[derive(Clone)]
@@ -81,4 +82,13 @@ fn a_choice_asks_the_heap_for_nothing() {
     let choices = || (0..100).for_each(|_| drop(balance.pick()));
     assert_eq!(measure(choices).count_total, 0);
     assert_eq!(measure(|| assert!(balance.sample(|_| ()).is_ok())).count_total, 0);
+}
+
+#[test]
+fn metrics_of_a_choice_ask_the_heap_for_nothing() {
+    let layer = BalanceLayer::new(fleet(true)).with_observer(Metrics::alone());
+    let balance = layer.over(|_| ());
+    balance.pick().unwrap();
+    let choices = || (0..100).for_each(|_| drop(balance.pick()));
+    assert_eq!(measure(choices).count_total, 0);
 }

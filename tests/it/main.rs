@@ -9,6 +9,7 @@ mod deploy;
 mod grpc;
 mod instance_client;
 mod notice;
+mod observe;
 mod provider;
 mod registry;
 mod registry_kept;

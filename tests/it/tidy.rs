@@ -11,9 +11,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("clock", &["model"]),
     ("naming", &["model"]),
+    ("observe", &["model"]),
     ("protocol", &["model"]),
-    ("consumer", &["model", "clock", "naming"]),
-    ("provider", &["model", "clock", "naming"]),
+    ("consumer", &["model", "clock", "naming", "observe"]),
+    ("provider", &["model", "clock", "naming", "observe"]),
     ("client", &["model", "clock", "naming", "protocol"]),
     ("registry", &["model", "clock", "naming", "protocol", "provider"]),
 ];

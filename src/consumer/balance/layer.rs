@@ -8,6 +8,7 @@ use crate::consumer::notice::Notices;
 use crate::consumer::pick::Policy;
 use crate::model::{Cluster, Instance, InvalidName};
 use crate::naming::Snapshots;
+use crate::observe::Observer;
 use std::time::Duration;
 use tower_layer::Layer;
 
@@ -126,6 +127,13 @@ impl BalanceLayer {
         Self { app: app.into(), ..self }
     }
 
+    /// Tells `observer` what happens: each pick, what becomes known of the instances, and what is sent again.
+    /// Called again, all are told. Default nobody.
+    #[must_use]
+    pub fn with_observer(self, observer: impl Observer) -> Self {
+        Self { rules: Rules { observers: self.rules.observers.and(observer), ..self.rules }, ..self }
+    }
+
     /// Has instances that leave tell so at `notices`, and puts them aside as their tagged answers do. Default:
     /// only their answers and the registry tell.
     #[cfg(feature = "notice")]
@@ -138,7 +146,10 @@ impl BalanceLayer {
     ///
     /// `make` is called once for each instance (another epoch at the same address is another instance), in
     /// the pick that first sees it; it must not use the balancer itself.
-    pub fn over<S: Clone>(&self, make: impl Fn(&Instance) -> S + Send + Sync + 'static) -> Balance<S> {
+    pub fn over<S>(&self, make: impl Fn(&Instance) -> S + Send + Sync + 'static) -> Balance<S>
+    where
+        S: Clone + Send + Sync + 'static,
+    {
         Balance::with_settings(self.clone(), Box::new(make))
     }
 }

@@ -12,11 +12,12 @@ use crate::model::Instance;
 use crate::naming::BoxError;
 use crate::naming::Snapshots;
 use crate::naming::header::{CALLER, CallerTag};
+use crate::observe::{ConsumerReading, Gauge, Reading};
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use std::fmt;
 use std::future::{poll_fn, ready};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -37,7 +38,7 @@ struct Shared<S> {
     header_timeout: Option<Duration>,
 }
 
-impl<S: Clone> Balance<S> {
+impl<S: Clone + Send + Sync + 'static> Balance<S> {
     /// Balances over the services that `make` makes, one for each instance, with the defaults of
     /// [`BalanceLayer`]; see [`BalanceLayer::over`] for others.
     pub fn new(snapshots: Snapshots, make: impl Fn(&Instance) -> S + Send + Sync + 'static) -> Self {
@@ -55,9 +56,14 @@ impl<S: Clone> Balance<S> {
             notices.link(endpoints.fleet());
         }
         let (wait, header_timeout) = (settings.wait, settings.header_timeout);
-        Self { shared: Arc::new(Shared { endpoints, caller, wait, header_timeout }) }
+        let shared = Arc::new(Shared { endpoints, caller, wait, header_timeout });
+        let gauge: Weak<dyn Gauge> = Arc::<Shared<S>>::downgrade(&shared);
+        shared.endpoints.fleet().witness().follow(gauge);
+        Self { shared }
     }
+}
 
+impl<S: Clone> Balance<S> {
     /// Chooses an instance now: for clients that are not tower services.
     ///
     /// A client of your own does by hand what [`GracefulClientLayer`](crate::consumer::GracefulClientLayer)
@@ -291,6 +297,15 @@ impl<S: Clone> Shared<S> {
         let named = instances.iter().take(Seen::NAMED).map(|it| (it.address().clone(), it.cause.clone()));
         let (listed, unused) = (instances.len(), named.collect());
         NoInstance::new(Seen { service, waited, tried, listed, unused, age })
+    }
+}
+
+impl<S: Clone + Send + Sync> Gauge for Shared<S> {
+    fn read(&self) -> Reading {
+        let View { snapshot_age, instances, .. } = self.view();
+        let endpoints = instances.iter().map(|instance| instance.state).collect();
+        let amplification = self.endpoints.amplification();
+        Reading::Consumer(ConsumerReading { endpoints, snapshot_age, amplification })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::consumer::endpoints::Known;
 use crate::model::{Address, Instance, ServiceKey, UnixMillis, Weight};
+pub use crate::observe::State;
 use std::fmt;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -38,43 +39,7 @@ pub struct InstanceView {
     pub cause: String,
 }
 
-/// How an instance stands with a balancer: of several reasons, the one that weighs most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum State {
-    /// Takes its full share.
-    Warm,
-    /// Takes what its warm-up allows.
-    Warming,
-    /// Leaves, and takes less and less.
-    Fading,
-    /// Leaves, and takes nothing more.
-    Aside,
-    /// No connection to it could be made; it is tried again from time to time.
-    Failing,
-    /// The registry misses its heartbeats.
-    Unhealthy,
-    /// Switched off in the registry, or registered with weight 0 or at port 0.
-    Disabled,
-    /// The filters of the balancer leave it out.
-    Outside,
-}
-
 impl State {
-    /// Its name, in lower case.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Warm => "warm",
-            Self::Warming => "warming",
-            Self::Fading => "fading",
-            Self::Aside => "aside",
-            Self::Failing => "failing",
-            Self::Unhealthy => "unhealthy",
-            Self::Disabled => "disabled",
-            Self::Outside => "outside",
-        }
-    }
-
     /// Whether it takes traffic only when nobody better is left.
     const fn is_reserve(self) -> bool {
         matches!(self, Self::Aside | Self::Failing | Self::Unhealthy)
@@ -145,12 +110,6 @@ fn reasons(known: &Known, now: Instant) -> Vec<(State, String)> {
         add(State::Warming, cause);
     }
     reasons
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
 }
 
 impl fmt::Display for View {

@@ -94,7 +94,7 @@ impl GracefulClientsLayer {
 
     /// The clients over the services that `make` makes, one for each instance of each service, such as
     /// [`InstanceClient`](crate::consumer::InstanceClient)s.
-    pub fn over<S: Clone>(
+    pub fn over<S: Clone + Send + Sync + 'static>(
         &self,
         make: impl Fn(&ServiceKey, &Instance) -> S + Send + Sync + 'static,
     ) -> GracefulClients<S> {

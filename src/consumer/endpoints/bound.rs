@@ -66,6 +66,8 @@ pub(super) struct Bound {
 pub(super) struct Bounded {
     pub(super) weights: Vec<f64>,
     pub(super) eases: Option<Instant>,
+    /// How many times its load before a warm instance gets, from 1.0 on.
+    pub(super) amplification: f64,
 }
 
 impl Bound {
@@ -77,17 +79,18 @@ impl Bound {
     /// The weights of `parts` from `now` on; `window` is the longest of their warm-ups.
     pub(super) fn apply(&mut self, parts: &[Part], window: Duration, now: Instant) -> Bounded {
         let weights: Vec<f64> = parts.iter().map(|part| part.full * part.factor).collect();
-        let Some(MaxAmplification(max)) = self.max else {
-            return Bounded { weights, eases: None };
-        };
-        let sum = weights.iter().sum();
-        let least = self.recent.largest(sum, window, now) / max;
+        let sum: f64 = weights.iter().sum();
+        let largest = self.recent.largest(sum, window, now);
+        // Where nobody is left, nobody gets anything.
+        let times = |sum: f64| if sum > 0.0 { (largest / sum).max(1.0) } else { 1.0 };
+        let least = self.max.map_or(0.0, |MaxAmplification(max)| largest / max);
         if sum >= least {
-            return Bounded { weights, eases: None };
+            return Bounded { weights, eases: None, amplification: times(sum) };
         }
-        let raised = Raised::to(parts, least, self.last);
-        self.last = raised.exponent;
-        Bounded { weights: raised.weights, eases: self.recent.falls(window) }
+        let Raised { exponent, weights } = Raised::to(parts, least, self.last);
+        self.last = exponent;
+        let amplification = times(weights.iter().sum());
+        Bounded { weights, eases: self.recent.falls(window), amplification }
     }
 }
 
@@ -253,6 +256,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_warm_instance_gets_is_told_in_multiples_of_its_load_before() {
+        let now = Instant::now();
+        for (max, ratio) in [(Some(MaxAmplification(1.5)), 1.5), (None, 30.0)] {
+            let mut bound = Bound::new(max);
+            let mut ratio_of = |factors: &[f64]| bound.apply(&parts(factors), WINDOW, now).amplification;
+            assert_eq!(ratio_of(&[]), 1.0, "nobody gets anything");
+            assert_eq!(ratio_of(&[1.0, 1.0, 1.0]), 1.0);
+            assert_eq!(ratio_of(&[1.0, 1.0, 0.5]), 1.2);
+            assert!((ratio_of(&[0.04, 0.04, 0.02]) - ratio).abs() < 1e-6);
+        }
+    }
+
+    #[test]
     fn a_bound_below_one_is_refused_with_what_is_accepted() {
         for bad in [0.99, -1.0, f64::NAN, f64::INFINITY] {
             assert!(MaxAmplification::new(bad).unwrap_err().to_string().contains("from 1 on"), "{bad}");
@@ -365,7 +381,7 @@ mod tests {
             let (mut bound, start) = (bound(max), Instant::now());
             for second in 0..600 {
                 let parts: Vec<Part> = stays.iter().filter_map(|stay| stay.part(second)).collect();
-                let Bounded { weights, eases } = bound.apply(&parts, WINDOW, start + second * SECOND);
+                let Bounded { weights, eases, .. } = bound.apply(&parts, WINDOW, start + second * SECOND);
                 let plain: Vec<f64> = parts.iter().map(|part| part.full * part.factor).collect();
                 prop_assert_eq!(weights, plain);
                 prop_assert_eq!(eases, None);

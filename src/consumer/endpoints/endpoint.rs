@@ -8,6 +8,7 @@ use super::health::{Health, Verdict};
 use super::since::Since;
 use crate::model::{Address, Instance, UnixMillis};
 use crate::naming::Snapshots;
+use crate::observe::{AsideCause, ConsumerEvent, Observers, Role, Witness};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,7 +45,7 @@ impl Endpoint {
     /// Takes the incarnation `epoch` of this instance out, because its answer says that it leaves; see
     /// [`Fleet::put_aside`].
     pub(in crate::consumer) fn put_aside(&self, epoch: UnixMillis, fade: Duration) {
-        self.fleet.put_aside(self.instance.address(), epoch, fade, "tag");
+        self.fleet.put_aside(self.instance.address(), epoch, fade, AsideCause::Tag);
     }
 
     pub(super) fn health(&self) -> &Health {
@@ -62,7 +63,7 @@ impl Endpoint {
     pub(in crate::consumer) fn answered(&self, verdict: Verdict) {
         if verdict.is_failing() && self.health.answered(verdict) {
             self.fleet.judged();
-            tracing::info!(instance = %self.instance.address(), "instance answers again: back in use");
+            self.fleet.tell(&ConsumerEvent::Returned { instance: self.instance.address() });
         }
     }
 
@@ -74,11 +75,13 @@ impl Endpoint {
             return;
         };
         self.fleet.judged();
-        let (instance, wait) = (self.instance.address(), failing.trial_at() - now);
+        let instance = self.instance.address();
         if failing.failures() == 1 {
             self.fleet.snapshots.refresh();
-            tracing::warn!(%instance, ?wait, "no connection to instance: put aside for a while");
+            let (epoch, fade, cause) = (self.epoch, Duration::ZERO, AsideCause::Connect);
+            self.fleet.tell(&ConsumerEvent::PutAside { instance, epoch, fade, cause });
         } else {
+            let wait = failing.trial_at() - now;
             tracing::debug!(%instance, failures = failing.failures(), ?wait, "still no connection to instance");
         }
     }
@@ -108,12 +111,24 @@ pub(in crate::consumer) struct Fleet {
     judgements: AtomicU64,
     /// Offline tags that did not speak of whoever sent them.
     ignored_tags: AtomicU64,
+    witness: Witness,
 }
 
 impl Fleet {
-    pub(super) fn new(snapshots: Snapshots) -> Arc<Self> {
+    pub(super) fn new(snapshots: Snapshots, observers: &Observers) -> Arc<Self> {
         let (judgements, ignored_tags) = (AtomicU64::new(0), AtomicU64::new(0));
-        Arc::new(Self { snapshots, aside: Mutex::default(), judgements, ignored_tags })
+        let witness = Witness::new(Role::Consumer, snapshots.latest().service(), observers);
+        Arc::new(Self { snapshots, aside: Mutex::default(), judgements, ignored_tags, witness })
+    }
+
+    #[inline]
+    pub(in crate::consumer) fn witness(&self) -> &Witness {
+        &self.witness
+    }
+
+    /// Traces what has happened, and tells who observes.
+    pub(in crate::consumer) fn tell(&self, event: &ConsumerEvent<'_>) {
+        self.witness.consumer(event);
     }
 
     pub(in crate::consumer) fn snapshots(&self) -> &Snapshots {
@@ -128,13 +143,14 @@ impl Fleet {
         address: &Address,
         epoch: UnixMillis,
         fade: Duration,
-        cause: &'static str,
+        cause: AsideCause,
     ) -> bool {
         let news = self.aside().put(address, epoch, fade, Instant::now());
         if news {
             self.judged();
             self.snapshots.refresh();
-            tracing::info!(instance = %address, %epoch, ?fade, cause, "instance leaves: put aside");
+            let epoch = Some(epoch);
+            self.tell(&ConsumerEvent::PutAside { instance: address, epoch, fade, cause });
         }
         news
     }
@@ -155,8 +171,10 @@ impl Fleet {
         self.snapshots.version().wrapping_add(self.judgements.load(Ordering::Acquire))
     }
 
-    pub(in crate::consumer) fn ignore_tag(&self) {
+    /// Takes note of a tag from `instance` that does not count.
+    pub(in crate::consumer) fn ignore_tag(&self, instance: &Address, tag: fmt::Arguments<'_>) {
         self.ignored_tags.fetch_add(1, Ordering::Relaxed);
+        self.tell(&ConsumerEvent::TagIgnored { instance, tag });
     }
 
     pub(in crate::consumer) fn ignored_tags(&self) -> u64 {

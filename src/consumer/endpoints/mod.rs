@@ -73,7 +73,7 @@ pub(super) struct Terms {
 
 impl<S: Clone> Endpoints<S> {
     pub(super) fn new(snapshots: Snapshots, rules: Rules, make: Make<S>) -> Self {
-        let (fleet, policy) = (Fleet::new(snapshots), rules.policy);
+        let (fleet, policy) = (Fleet::new(snapshots, &rules.observers), rules.policy);
         let mut roster = Roster::new(rules, make);
         let first = roster.renew(&fleet);
         Self { fleet, policy, table: Renewed::new(first, roster) }
@@ -90,7 +90,9 @@ impl<S: Clone> Endpoints<S> {
         // A request that has failed before is not to be risked once more.
         let trial = if tried.is_none() { table.claim_trial() } else { None };
         let terms = Terms { revision: table.revision, trial: trial.is_some() };
-        let (guard, service) = trial.or_else(|| table.choose(self.policy, tried))?.take();
+        let index = trial.or_else(|| table.choose(self.policy, tried))?;
+        self.fleet.witness().picked(|| table.state(index));
+        let (guard, service) = table.slots[index].take();
         Some(Choice { guard, service, terms })
     }
 
@@ -98,7 +100,7 @@ impl<S: Clone> Endpoints<S> {
     #[inline]
     pub(super) fn sample<R>(&self, look: impl FnOnce(&Instance) -> R) -> Option<R> {
         let table = self.table();
-        table.choose(self.policy, None).map(|slot| look(slot.endpoint().instance()))
+        table.choose(self.policy, None).map(|index| look(table.slots[index].endpoint().instance()))
     }
 
     /// Whether what was chosen may still be dispatched to: time may have passed since.
@@ -126,6 +128,11 @@ impl<S: Clone> Endpoints<S> {
         };
         known.sort_by(|one, other| one.listed.key.cmp(&other.listed.key));
         known
+    }
+
+    /// How many times its load before a warm instance gets.
+    pub(super) fn amplification(&self) -> f64 {
+        self.table().amplification
     }
 
     /// The table of this moment.

@@ -14,6 +14,7 @@ use super::table::{Slot, Table, Trials};
 use crate::Clock;
 use crate::consumer::pick::Weights;
 use crate::model::{Instance, InstanceKey, UnixMillis, WarmUp, WarmUpAge};
+use crate::observe::{ConsumerEvent, State};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,10 @@ pub(super) struct Roster<S> {
     /// The revision of the last table, and whether anyone in it was failing.
     revision: u64,
     failing: bool,
+    /// Whether anyone is told of the picks.
+    observed: bool,
+    /// What was told of last: nobody wants to hear of each tick.
+    amplification: f64,
     /// The slots of the last table and the members they came from: used again while nobody comes or goes.
     slots: (Arc<[Slot<S>]>, Vec<usize>),
 }
@@ -63,11 +68,14 @@ impl<S: Clone> Roster<S> {
     /// The weight of the steepest usual ramp moves by less than 2 % within this time.
     const TICK_MIN: Duration = Duration::from_millis(100);
 
+    /// A tenth of the load before is more than chance moves it.
+    const AMPLIFICATION_STEP: f64 = 0.1;
+
     /// Renewing the table may cost a thousandth of the time.
     const TICK_PER_COST: u32 = 1000;
 
     pub(super) fn new(rules: Rules, make: Make<S>) -> Self {
-        let Rules { max_amplification, subset, clock, policy: _ } = rules;
+        let Rules { max_amplification, subset, clock, policy: _, observers } = rules;
         let (bound, slots) = (Bound::new(max_amplification), (Arc::default(), Vec::new()));
         Self {
             members: Vec::new(),
@@ -80,6 +88,8 @@ impl<S: Clone> Roster<S> {
             outage: false,
             revision: 0,
             failing: false,
+            observed: !observers.is_empty(),
+            amplification: 1.0,
             slots,
         }
     }
@@ -94,9 +104,22 @@ impl<S: Clone> Roster<S> {
             let listed = snapshot.instances().iter();
             fleet.aside().keep_listed(listed.map(|instance| (instance.address(), instance.epoch())));
             self.version = Some(version);
+            let (revision, instances) = (snapshot.revision(), snapshot.instances().len());
+            fleet.tell(&ConsumerEvent::ListApplied { revision, instances });
         }
         let tick = || Self::TICK_MIN.max(now.elapsed() * Self::TICK_PER_COST);
-        self.table(revision, &fleet.aside(), now, tick)
+        let table = self.table(revision, &fleet.aside(), now, tick);
+        self.tell_amplification(table.amplification, fleet);
+        table
+    }
+
+    /// Tells how much more a warm instance gets, when that has changed by as much as matters.
+    fn tell_amplification(&mut self, ratio: f64, fleet: &Fleet) {
+        let back_to_normal = ratio == 1.0 && self.amplification != 1.0;
+        if back_to_normal || (ratio - self.amplification).abs() >= Self::AMPLIFICATION_STEP {
+            self.amplification = ratio;
+            fleet.tell(&ConsumerEvent::AmplificationChanged { ratio });
+        }
     }
 
     /// Whether an instance counts at all for this balancer.
@@ -111,22 +134,22 @@ impl<S: Clone> Roster<S> {
         let mut before = std::mem::take(&mut self.members).into_iter().peekable();
         for listed in list.iter().filter(|listed| self.subset.has(listed)) {
             while let Some(gone) = before.next_if(|member| member.listed.key < listed.key) {
-                self.gone.remember(gone, now);
+                self.gone.remember(gone, heard);
             }
             let member = match before.next_if(|member| member.listed.key == listed.key) {
                 Some(member) if member.listed == *listed => member,
                 Some(member) if member.endpoint().epoch() == listed.epoch() => member.renewed(listed, heard),
                 replaced => {
                     if let Some(replaced) = replaced {
-                        self.gone.remember(replaced, now);
+                        self.gone.remember(replaced, heard);
                     }
+                    heard.fleet.tell(&ConsumerEvent::Joined { instance: listed });
                     let recalled = self.gone.recall(listed);
                     if let Some((seats, _)) = &recalled {
                         // The registry vouches for it anew; without an epoch it may even be another one.
                         seats.endpoint().health().end_wait(now);
                     }
                     let (seats, life) = recalled.unwrap_or_else(|| {
-                        tracing::info!(instance = %listed.address(), "instance joins");
                         let endpoint = Endpoint::new(listed.clone(), heard.fleet.clone());
                         (Seats::new(endpoint), Life::default())
                     });
@@ -138,7 +161,7 @@ impl<S: Clone> Roster<S> {
             };
             self.members.push(member);
         }
-        before.for_each(|member| self.gone.remember(member, now));
+        before.for_each(|member| self.gone.remember(member, heard));
         self.slots = (Arc::default(), Vec::new());
     }
 
@@ -157,7 +180,7 @@ impl<S: Clone> Roster<S> {
             window = window.max(member.curve.map_or(Duration::ZERO, |curve| curve.window()));
             warm = sooner(warm, member.warm_at.filter(|&warm| warm > now));
         }
-        let Bounded { weights, eases } = self.bound.apply(&parts, window, now);
+        let Bounded { weights, eases, amplification } = self.bound.apply(&parts, window, now);
 
         let (slots, order) = &mut self.slots;
         if !ranked.iter().map(|it| it.index).eq(order.iter().copied()) {
@@ -168,7 +191,9 @@ impl<S: Clone> Roster<S> {
         let weights = Weights::new(&weights);
         let moving = sooner(warm, ends).map(|end| end.min(now + tick()));
         let next_change = sooner(sooner(moving, next_trial), sooner(returns, eases));
-        Table { slots: slots.clone(), weights, revision, next_change, trials }
+        let state = |it: &Standing| self.members[it.index].state(it, now);
+        let states = if self.observed { ranked.iter().map(state).collect() } else { Box::default() };
+        Table { slots: slots.clone(), weights, revision, next_change, trials, states, amplification }
     }
 
     /// Whom to try again now, and when to look again. Only whoever would be in use then is worth a request.
@@ -334,6 +359,18 @@ impl<S: Clone> Member<S> {
         Slot { seats: self.seats.clone(), service: self.service.clone() }
     }
 
+    /// How it stands, in a word; [`InstanceView`](crate::consumer::balance::InstanceView) has the reasons.
+    fn state(&self, standing: &Standing, now: Instant) -> State {
+        match standing.rank {
+            Rank { unhealthy: true, .. } => State::Unhealthy,
+            Rank { failing: true, .. } => State::Failing,
+            Rank { aside: true, .. } => State::Aside,
+            _ if standing.presence < 1.0 => State::Fading,
+            _ if self.part(1.0, now).factor < 1.0 => State::Warming,
+            _ => State::Warm,
+        }
+    }
+
     fn part(&self, presence: f64, now: Instant) -> Part {
         let age = self.life.warm_up.map_or(WarmUpAge::NotStarted, |begun| WarmUpAge::Running(begun.age(now)));
         let factor = self.curve.map_or(1.0, |curve| curve.factor(age));
@@ -355,15 +392,15 @@ impl Gone {
     /// A flap takes a whole fleet and gives it back; what was replaced long before is not missed.
     const MAX: usize = 1024;
 
-    fn remember<S>(&mut self, member: Member<S>, now: Instant) {
-        tracing::info!(instance = %member.listed.address(), "instance goes");
+    fn remember<S>(&mut self, member: Member<S>, heard: Heard<'_>) {
+        heard.fleet.tell(&ConsumerEvent::Gone { instance: &member.listed });
         let Member { listed, seats, life, .. } = member;
         if self.0.len() == Self::MAX {
             let longest = self.0.iter().min_by_key(|(_, memory)| memory.since).map(|(who, _)| who.clone());
             longest.and_then(|longest| self.0.remove(&longest));
         }
         let epoch = seats.endpoint().epoch();
-        self.0.insert((listed.key, epoch), Memory { seats, life, since: now });
+        self.0.insert((listed.key, epoch), Memory { seats, life, since: heard.news.now });
     }
 
     fn recall(&mut self, listed: &Instance) -> Option<(Arc<Seats>, Life)> {

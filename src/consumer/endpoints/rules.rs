@@ -4,10 +4,11 @@ use super::bound::MaxAmplification;
 use crate::Clock;
 use crate::consumer::pick::Policy;
 use crate::model::Instance;
+use crate::observe::Observers;
 use std::fmt;
 use std::sync::Arc;
 
-/// The settings of a balancer that concern its choice.
+/// The settings of a balancer that concern its choice, and who is told of it.
 #[derive(Clone, Debug)]
 pub(in crate::consumer) struct Rules {
     pub(in crate::consumer) policy: Policy,
@@ -15,6 +16,7 @@ pub(in crate::consumer) struct Rules {
     pub(in crate::consumer) max_amplification: Option<MaxAmplification>,
     pub(in crate::consumer) subset: Subset,
     pub(in crate::consumer) clock: Clock,
+    pub(in crate::consumer) observers: Observers,
 }
 
 impl Default for Rules {
@@ -24,6 +26,7 @@ impl Default for Rules {
             max_amplification: Some(MaxAmplification::default()),
             subset: Subset::default(),
             clock: Clock::system(),
+            observers: Observers::default(),
         }
     }
 }

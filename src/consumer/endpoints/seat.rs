@@ -107,10 +107,12 @@ mod loom_tests {
     use super::*;
     use crate::model::Instance;
     use crate::naming::Snapshots;
+    use crate::observe::Observers;
     use loom::thread;
 
     fn seats() -> Arc<Seats> {
-        let fleet = Fleet::new(Snapshots::fixed("orders".parse().unwrap(), Vec::new()));
+        let fleet =
+            Fleet::new(Snapshots::fixed("orders".parse().unwrap(), Vec::new()), &Observers::default());
         Seats::new(Endpoint::new(Instance::new("10.0.0.7:8080".parse().unwrap()), fleet))
     }
 

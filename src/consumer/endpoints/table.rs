@@ -5,6 +5,7 @@ use super::renewed::Age;
 use super::seat::{Guard, Seats};
 use crate::consumer::pick::{Policy, Weights};
 use crate::model::Address;
+use crate::observe::State;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -18,6 +19,10 @@ pub(super) struct Table<S> {
     /// From then on the weights are others. Nothing while nobody ramps: then no pick reads a clock.
     pub(super) next_change: Option<Instant>,
     pub(super) trials: Trials,
+    /// How those in the slots stand; empty where nobody observes the picks.
+    pub(super) states: Box<[State]>,
+    /// How many times its load before a warm instance gets.
+    pub(super) amplification: f64,
 }
 
 /// Those in the reserve who would be in use if connections to them had not failed, by their slots.
@@ -59,32 +64,36 @@ impl<S> Table<S> {
         }
     }
 
-    /// Chooses; nothing when there is nobody.
+    /// Chooses one of the slots; nothing when there is nobody.
     #[inline]
-    pub(super) fn choose(&self, policy: Policy, tried: Option<&Tried>) -> Option<&Slot<S>> {
+    pub(super) fn choose(&self, policy: Policy, tried: Option<&Tried>) -> Option<usize> {
         if self.slots.is_empty() {
             return None;
         }
         let retried = tried.and_then(|tried| self.choose_other(tried));
         Some(retried.unwrap_or_else(|| {
             let in_flight = |index: usize| self.slots[index].seats.taken();
-            &self.slots[self.weights.choose(policy, || fastrand::u64(..), in_flight)]
+            self.weights.choose(policy, || fastrand::u64(..), in_flight)
         }))
     }
 
     /// Someone who has not been tried, be it from the reserve; nothing when all have.
-    fn choose_other(&self, tried: &Tried) -> Option<&Slot<S>> {
-        let fresh = |slot: &Slot<S>| !tried.has(slot.endpoint());
-        let (live, reserve) = self.slots.split_at(self.weights.len());
-        let index = self.weights.choose_among(fastrand::u64(..), |index| fresh(&live[index]));
-        index.map(|index| &live[index]).or_else(|| reserve.iter().find(|slot| fresh(slot)))
+    fn choose_other(&self, tried: &Tried) -> Option<usize> {
+        let fresh = |index: usize| !tried.has(self.slots[index].endpoint());
+        let live = self.weights.choose_among(fastrand::u64(..), fresh);
+        live.or_else(|| (self.weights.len()..self.slots.len()).find(|&index| fresh(index)))
     }
 
     /// Whom this request is to try, because no connection could be made there before; nearly always nobody.
     #[inline]
-    pub(super) fn claim_trial(&self) -> Option<&Slot<S>> {
-        let slot = &self.slots[self.trials.due?];
-        slot.endpoint().claim_trial().then_some(slot)
+    pub(super) fn claim_trial(&self) -> Option<usize> {
+        let index = self.trials.due?;
+        self.slots[index].endpoint().claim_trial().then_some(index)
+    }
+
+    /// How the one in a slot stands. Asked where somebody observes.
+    pub(super) fn state(&self, index: usize) -> State {
+        self.states.get(index).copied().unwrap_or(State::Warm)
     }
 
     /// Whether a request that was to try `endpoint` may still do so.

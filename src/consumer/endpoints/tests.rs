@@ -4,6 +4,7 @@ use super::*;
 use crate::Clock;
 use crate::model::{Address, Metadata, Snapshot, UnixMillis, Weight, key};
 use crate::naming::{Publisher, Snapshots};
+use crate::observe::{Observer, State};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -296,6 +297,45 @@ async fn a_tag_with_a_fade_takes_its_sender_out_bit_by_bit() {
     advance(5 * SECOND).await;
     assert_eq!(in_use(&endpoints), [1]);
     assert_eq!(endpoints.table().next_change, Some(Instant::now() + aside::Aside::HOLD));
+}
+
+/// Counts picks by how the chosen one stands.
+#[derive(Clone, Debug, Default)]
+struct Picks(Arc<std::sync::Mutex<BTreeMap<&'static str, u32>>>);
+
+impl Observer for Picks {
+    fn picked(&self, state: State) {
+        *self.0.lock().unwrap().entry(state.as_str()).or_default() += 1;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_pick_is_told_with_how_the_chosen_one_stands() {
+    let (fixture, picks) = (Fixture::new(), Picks::default());
+    let observers = picks.clone().into();
+    let endpoints = fixture.endpoints_by(Rules { observers, max_amplification: None, ..Rules::default() });
+    let told = || {
+        picks.0.lock().unwrap().clear();
+        (0..64).for_each(|_| drop(endpoints.choose(None)));
+        picks.0.lock().unwrap().keys().copied().collect::<Vec<_>>()
+    };
+    fixture.publish([of_epoch(1, 1), ramping(2, 2, Some(NOON))]);
+    advance(50 * SECOND).await;
+    assert_eq!(told(), ["warm", "warming"]);
+    endpoint(&endpoints, 1).put_aside(UnixMillis::new(1), 20 * SECOND);
+    advance(5 * SECOND).await;
+    assert_eq!(told(), ["fading", "warming"]);
+    endpoint(&endpoints, 2).put_aside(UnixMillis::new(2), AT_ONCE);
+    assert_eq!(told(), ["fading"]);
+    endpoint(&endpoints, 1).put_aside(UnixMillis::new(1), AT_ONCE);
+    assert_eq!(told(), ["aside"], "the last ones standing");
+    fixture.publish([of_epoch(3, 3)]);
+    let three = endpoint(&endpoints, 3);
+    three.unreachable(three.verdict());
+    assert_eq!(told(), ["failing"]);
+    fixture.publish([Instance { healthy: false, ..of_epoch(4, 4) }]);
+    assert_eq!(told(), ["unhealthy"]);
+    assert!(endpoints.choose(None).is_some());
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ use crate::consumer::endpoints::Fleet;
 use crate::model::Address;
 use crate::naming::BoxFuture;
 use crate::naming::notice::Notice;
+use crate::observe::{AsideCause, ConsumerEvent};
 use http::{Request, Response};
 use http_body::Body;
 use std::convert::Infallible;
@@ -106,35 +107,40 @@ impl Notices {
 
     /// Puts the sender of `notice` aside wherever its registration proves that it is the sender.
     pub(super) fn hear(&self, notice: &Notice) -> Outcome {
-        let outcomes = self.fleets().into_iter().map(|fleet| hear(&fleet, notice));
-        let outcome = outcomes.max().unwrap_or(Outcome::Refused);
+        let outcome = self.fleets().into_iter().filter_map(|fleet| hear(&fleet, notice)).max();
+        if outcome.is_none() {
+            let (service, instance) = (&notice.service, &notice.instance);
+            tracing::debug!(service.name = %service, %instance, "a notice of a service that is not called");
+        }
+        let outcome = outcome.unwrap_or(Outcome::Refused);
         let counter = match outcome {
             Outcome::Applied => &self.shared.applied,
             Outcome::Repeated => &self.shared.repeated,
             Outcome::Refused => &self.shared.refused,
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        if outcome == Outcome::Refused {
-            let Notice { service, instance, epoch, .. } = notice;
-            tracing::debug!(service.name = %service, %instance, %epoch, "a notice proves nothing: refused");
-        }
         outcome
     }
 }
 
-fn hear(fleet: &Fleet, notice: &Notice) -> Outcome {
+/// What comes of `notice` with one balancer; nothing when that is another service's.
+fn hear(fleet: &Fleet, notice: &Notice) -> Option<Outcome> {
     let list = fleet.snapshots().latest();
-    let of_this_service = *list.service() == notice.service;
-    if !of_this_service || !list.instances().iter().any(|instance| notice.comes_from(instance)) {
-        return Outcome::Refused;
+    if *list.service() != notice.service {
+        return None;
     }
-    let Notice { instance, epoch, fade, .. } = notice;
+    let &Notice { ref instance, epoch, fade, .. } = notice;
+    let ignored = |repeated| fleet.tell(&ConsumerEvent::NoticeIgnored { instance, epoch, repeated });
+    if !list.instances().iter().any(|listed| notice.comes_from(listed)) {
+        ignored(false);
+        return Some(Outcome::Refused);
+    }
     // Asked first: a tombstone that is put again is held for longer.
-    if !fleet.knows(instance, *epoch, *fade) && fleet.put_aside(instance, *epoch, *fade, "notice") {
-        Outcome::Applied
-    } else {
-        Outcome::Repeated
+    if !fleet.knows(instance, epoch, fade) && fleet.put_aside(instance, epoch, fade, AsideCause::Notice) {
+        return Some(Outcome::Applied);
     }
+    ignored(true);
+    Some(Outcome::Repeated)
 }
 
 impl<B> Service<Request<B>> for Notices

@@ -7,15 +7,22 @@
 //! - `GET` or `POST /offline`: leaves the registry's list, and says how far that has come:
 //!   `{"phase":"leaving","in_flight":3,"left_ms":9800,"untold":1}`. With `?wait=30s` the answer comes when
 //!   the instance has drained, or after that time.
+//! - `GET /metrics`, where they are kept and have no port of their own: Prometheus' text.
 
 use super::process::Process;
+#[cfg(feature = "metrics")]
+use super::scrape::Scrape;
 use super::settings::Token;
 use crate::model::Phase;
 use crate::naming::Causes;
+#[cfg(feature = "metrics")]
+use axum::extract::Request;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+#[cfg(feature = "metrics")]
+use axum::routing::any;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
@@ -75,6 +82,11 @@ pub(super) fn offline_routes(process: Arc<Process>) -> Router {
     // A look at the headers alone must not take the instance out.
     let no_look = async || problem(StatusCode::METHOD_NOT_ALLOWED, OFFLINE_METHODS);
     let routes = Router::new().route("/offline", get(offline).post(offline).head(no_look));
+    #[cfg(feature = "metrics")]
+    let routes = match &process.settings.scrape {
+        Some(Scrape { bind: None, .. }) => routes.route("/metrics", any(metrics)),
+        Some(_) | None => routes,
+    };
     with_fallbacks(routes, OFFLINE_METHODS).with_state(process)
 }
 
@@ -103,11 +115,8 @@ async fn offline(
     query: Result<Query<Wait>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
-    if let Some(token) = &process.settings.offline_token
-        && !is_authorized(token, &headers)
-    {
-        let answer = problem(StatusCode::UNAUTHORIZED, "`Authorization: Bearer TOKEN` is needed");
-        return ([(header::WWW_AUTHENTICATE, "Bearer")], answer).into_response();
+    if let Some(refusal) = refusal(&process, &headers) {
+        return refusal;
     }
     let wait = match query.map(|Query(Wait { wait })| wait.as_deref().map(parse_wait)) {
         Ok(None) => Duration::ZERO,
@@ -126,6 +135,16 @@ async fn offline(
     Json(leaving(&process)).into_response()
 }
 
+/// Who may take the instance out may read its metrics on the same port.
+#[cfg(feature = "metrics")]
+async fn metrics(State(process): State<Arc<Process>>, request: Request) -> Response {
+    let Some(scrape) = &process.settings.scrape else { return StatusCode::NOT_FOUND.into_response() };
+    match refusal(&process, request.headers()) {
+        Some(refusal) => refusal,
+        None => scrape.metrics.answer(request.method()).into_response(),
+    }
+}
+
 fn leaving(process: &Process) -> Leaving {
     let over = process.progress.borrow().lame_duck_is_over;
     let since = process.asked.since().filter(|_| !over);
@@ -138,6 +157,15 @@ fn leaving(process: &Process) -> Leaving {
         left_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
         untold: process.callers.untold(),
     }
+}
+
+/// What is answered to who lacks the token.
+fn refusal(process: &Process, headers: &HeaderMap) -> Option<Response> {
+    let token = process.settings.offline_token.as_ref()?;
+    (!is_authorized(token, headers)).then(|| {
+        let answer = problem(StatusCode::UNAUTHORIZED, "`Authorization: Bearer TOKEN` is needed");
+        ([(header::WWW_AUTHENTICATE, "Bearer")], answer).into_response()
+    })
 }
 
 fn is_authorized(token: &Token, headers: &HeaderMap) -> bool {

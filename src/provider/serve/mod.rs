@@ -18,9 +18,12 @@ mod oneself;
 mod ports;
 mod prepare;
 mod process;
+mod pulse;
 mod register;
 mod report;
 mod run;
+#[cfg(feature = "metrics")]
+mod scrape;
 pub(crate) mod server;
 mod settings;
 mod signal;

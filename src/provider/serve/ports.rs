@@ -20,6 +20,7 @@ const PORTS_END_MAX: Duration = Duration::from_secs(1);
 pub(super) struct Ports {
     readiness: Option<TcpListener>,
     offline: Option<TcpListener>,
+    metrics: Option<TcpListener>,
 }
 
 impl Ports {
@@ -32,6 +33,7 @@ impl Ports {
         Ok(Self {
             readiness: bind("readiness_bind", settings.readiness, beside).await?,
             offline: bind("offline_bind", settings.offline, beside).await?,
+            metrics: bind("metrics_bind", settings.metrics_port(), beside).await?,
         })
     }
 
@@ -39,8 +41,9 @@ impl Ports {
     pub(super) fn announce(&self, process: &Process, addresses: Vec<SocketAddr>, instance: Instance) {
         let at = |port: &Option<TcpListener>| port.as_ref().and_then(|port| port.local_addr().ok());
         let (readiness, offline) = (at(&self.readiness), at(&self.offline));
-        tracing::info!(?addresses, ?readiness, ?offline, instance = %instance.address(), "bound");
-        let bound = Bound { addresses, readiness, offline, instance };
+        let metrics = at(&self.metrics).or_else(|| offline.filter(|_| process.settings.has_metrics()));
+        tracing::info!(?addresses, ?readiness, ?offline, ?metrics, instance = %instance.address(), "bound");
+        let bound = Bound { addresses, readiness, offline, metrics, instance };
         process.progress.send_modify(|progress| progress.bound = Some(bound));
     }
 
@@ -48,7 +51,15 @@ impl Ports {
     pub(super) async fn serve(self, process: &Arc<Process>) {
         let readiness = serve_port(self.readiness, manage::readiness_routes(process.clone()), process);
         let offline = serve_port(self.offline, manage::offline_routes(process.clone()), process);
-        tokio::join!(readiness, offline);
+        #[cfg(feature = "metrics")]
+        let metrics = async {
+            if let Some(scrape) = &process.settings.scrape {
+                serve_port(self.metrics, scrape.routes(), process).await;
+            }
+        };
+        #[cfg(not(feature = "metrics"))]
+        let metrics = std::future::ready(());
+        tokio::join!(readiness, offline, metrics);
     }
 }
 

@@ -3,10 +3,12 @@
 use super::settings::Settings;
 use super::told::Callers;
 use super::{InFlight, Lifecycle, Tasks};
-use crate::model::{Instance, Phase};
+use crate::model::{Instance, Phase, UnixMillis};
+use crate::observe::{LeaveCause, Role, Witness};
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{SetOnce, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -25,6 +27,11 @@ pub(super) struct Process {
     pub(super) draining: SetOnce<()>,
     /// Set when what has not ended is cut, to the number of requests that are under way.
     pub(super) cutting: SetOnce<u64>,
+    pub(super) witness: Witness,
+    /// Set when the warm-up begins.
+    pub(super) warm_up_began: SetOnce<UnixMillis>,
+    /// Set when the last request has ended or was cut, to how long that took.
+    pub(super) drain_took: SetOnce<Duration>,
 }
 
 /// What a person wants to know of a provider beyond its phase.
@@ -52,6 +59,8 @@ pub struct Bound {
     pub readiness: Option<SocketAddr>,
     /// Where `/offline` is, unless it is turned off.
     pub offline: Option<SocketAddr>,
+    /// Where `/metrics` is, if it is anywhere.
+    pub metrics: Option<SocketAddr>,
     /// What is registered, or would be.
     pub instance: Instance,
 }
@@ -68,7 +77,7 @@ impl Bound {
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     offline: SetOnce<Instant>,
-    shutdown: SetOnce<Instant>,
+    shutdown: SetOnce<(Instant, LeaveCause)>,
     abort: SetOnce<()>,
 }
 
@@ -83,6 +92,9 @@ impl Process {
             progress: watch::Sender::default(),
             draining: SetOnce::new(),
             cutting: SetOnce::new(),
+            witness: Witness::new(Role::Provider, &settings.service, &settings.observers),
+            warm_up_began: SetOnce::new(),
+            drain_took: SetOnce::new(),
             settings,
         }
     }
@@ -92,7 +104,7 @@ impl Process {
         if self.settings.exit_after_offline {
             self.asked.to_leave().await
         } else {
-            *self.asked.shutdown.wait().await
+            self.asked.shutdown.wait().await.0
         }
     }
 
@@ -136,13 +148,13 @@ impl Asked {
     }
 
     /// Leave and end. Says whether this was the first time.
-    pub(super) fn shut_down(&self) -> bool {
-        self.shutdown.set(Instant::now()).is_ok()
+    pub(super) fn shut_down(&self, cause: LeaveCause) -> bool {
+        self.shutdown.set((Instant::now(), cause)).is_ok()
     }
 
     /// End at once.
-    pub(super) fn abort(&self) {
-        self.shut_down();
+    pub(super) fn abort(&self, cause: LeaveCause) {
+        self.shut_down(cause);
         let _ = self.abort.set(()); // Once is enough.
     }
 
@@ -150,15 +162,25 @@ impl Asked {
     pub(super) async fn to_leave(&self) -> Instant {
         let asked = tokio::select! {
             asked = self.offline.wait() => *asked,
-            asked = self.shutdown.wait() => *asked,
+            asked = self.shutdown.wait() => asked.0,
         };
         self.since().unwrap_or(asked)
     }
 
     /// When leaving began to be asked for; nothing before.
     pub(super) fn since(&self) -> Option<Instant> {
-        let both = [self.offline.get(), self.shutdown.get()];
-        both.into_iter().flatten().min().copied()
+        self.first().map(|(asked, _)| asked)
+    }
+
+    /// What asked for it first.
+    pub(super) fn cause(&self) -> Option<LeaveCause> {
+        self.first().map(|(_, cause)| cause)
+    }
+
+    fn first(&self) -> Option<(Instant, LeaveCause)> {
+        let offline = self.offline.get().map(|&asked| (asked, LeaveCause::Offline));
+        let both = [offline, self.shutdown.get().copied()];
+        both.into_iter().flatten().min_by_key(|(asked, _)| *asked)
     }
 
     /// Resolves when there is no more time.
@@ -245,11 +267,11 @@ pub struct ShutdownHandle(pub(super) Arc<Process>);
 impl ShutdownHandle {
     /// As the first signal: leave, drain, end. Asked again, it changes nothing.
     pub fn shut_down(&self) {
-        self.0.asked.shut_down();
+        self.0.asked.shut_down(LeaveCause::Handle);
     }
 
     /// As a second signal: cut what is open, and end at once.
     pub fn abort(&self) {
-        self.0.asked.abort();
+        self.0.asked.abort(LeaveCause::Handle);
     }
 }

@@ -8,9 +8,9 @@ use crate::model::{
 };
 use crate::naming::Causes;
 use crate::naming::{self, Naming, backoff};
+use crate::observe::ProviderEvent;
 use std::future::pending;
 use std::time::Duration;
-use tokio::sync::SetOnce;
 use tokio::time;
 
 /// How often the registry is asked for its list while this instance is not on it.
@@ -33,13 +33,11 @@ pub(super) fn describe(settings: &Settings, address: Address, epoch: UnixMillis)
 pub(super) struct Registration<'a> {
     process: &'a Process,
     instance: Instance,
-    /// The start of the warm-up that is published; it never moves.
-    start: SetOnce<UnixMillis>,
 }
 
 impl<'a> Registration<'a> {
     pub(super) fn new(process: &'a Process, instance: Instance) -> Self {
-        Self { process, instance, start: SetOnce::new() }
+        Self { process, instance }
     }
 
     fn registry(&self) -> Option<&dyn Naming> {
@@ -63,6 +61,7 @@ impl<'a> Registration<'a> {
             list.refresh();
         }
         self.process.progress.send_modify(|progress| progress.waiting_for = None);
+        self.process.note(&ProviderEvent::Registered { instance: &self.instance });
         Ok(())
     }
 
@@ -71,9 +70,7 @@ impl<'a> Registration<'a> {
         let now = || settings.clock.now();
         let start = (settings.warm_up.clock() == WarmUpClock::Registration).then(now);
         registry.register(&settings.service, &self.warming_since(start)).await?;
-        if let Some(start) = start {
-            let _ = self.start.set(start); // Registered once.
-        }
+        self.process.warm_up_begins(start);
         Ok(())
     }
 
@@ -100,12 +97,13 @@ impl<'a> Registration<'a> {
     }
 
     async fn announce_start(&self, start: UnixMillis) {
-        let _ = self.start.set(start); // There is one first request.
         if let Some(registry) = self.registry() {
             let settings = &self.process.settings;
             let warming = self.warming_since(Some(start));
             match self.again_until_ok(|| registry.register(&settings.service, &warming)).await {
-                Ok(()) => tracing::info!(start = start.as_u64(), "the first request came: warming up"),
+                Ok(()) => {
+                    tracing::debug!(start = start.as_u64(), "the registry knows that the warm-up has begun");
+                }
                 Err(error) => {
                     tracing::warn!(%error, "the start of the warm-up is not known: consumers send little");
                 }
@@ -116,7 +114,7 @@ impl<'a> Registration<'a> {
     /// Writes into the registration that this instance leaves, and how fast.
     pub(super) async fn announce_leaving(&self, leaving: Leaving) {
         let Some(registry) = self.registry() else { return };
-        let instance = self.warming_since(self.start.get().copied());
+        let instance = self.warming_since(self.process.warm_up_began.get().copied());
         let metadata = instance.metadata.with(key::LEAVING, leaving);
         let instance = instance.with_metadata(metadata);
         let service = &self.process.settings.service;
@@ -129,10 +127,16 @@ impl<'a> Registration<'a> {
     pub(super) async fn leave(&self) {
         let Some(registry) = self.registry() else { return };
         let left = registry.deregister(&self.process.settings.service, &self.instance.key);
+        let instance = self.instance.address();
         match time::timeout(DEREGISTER_MAX, left).await {
-            Ok(Ok(())) => tracing::info!(instance = %self.instance.address(), "deregistered"),
-            Ok(Err(error)) => tracing::warn!(%error, "deregistration failed: only the answers tell it now"),
-            Err(_) => tracing::warn!(waited = ?DEREGISTER_MAX, "deregistration was not acknowledged"),
+            Ok(Ok(())) => self.process.note(&ProviderEvent::Deregistered { instance }),
+            Ok(Err(error)) => self
+                .process
+                .note(&ProviderEvent::NotDeregistered { instance, why: format_args!("{}", Causes(&error)) }),
+            Err(_) => self.process.note(&ProviderEvent::NotDeregistered {
+                instance,
+                why: format_args!("no answer within {DEREGISTER_MAX:?}"),
+            }),
         }
     }
 

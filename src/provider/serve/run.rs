@@ -14,9 +14,10 @@ use super::register::{Registration, describe};
 use super::report::{Cut, Marks, Report};
 use super::settings::{Once, ProviderBuilder, Settings};
 use super::signal::Signals;
-use super::{GracefulLayer, advertise, systemd, told};
+use super::{GracefulLayer, advertise, pulse, systemd, told};
 use crate::model::{Instance, Phase, UnixMillis};
 use crate::naming::header::OfflineTag;
+use crate::observe::{LeaveCause, ProviderEvent};
 use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -72,7 +73,9 @@ impl Provider {
 
     pub(super) fn new(settings: Settings, preparation: Option<Preparation>) -> Self {
         let epoch = settings.clock.now();
-        Self { process: Arc::new(Process::new(settings)), epoch, preparation }
+        let process = Arc::new(Process::new(settings));
+        process.show_pulse();
+        Self { process, epoch, preparation }
     }
 
     #[cfg(test)]
@@ -126,7 +129,8 @@ pub(super) async fn run(provider: Provider, doors: Doors, hooks: Vec<Hook>) -> R
         .with_gate(process.settings.gated)
         .with_probes(process.settings.probes.clone())
         .with_warm_up_ignored(process.settings.warm_up_ignored.clone())
-        .with_clock(process.settings.clock.clone());
+        .with_clock(process.settings.clock.clone())
+        .with_witness(process.witness.clone());
     ports.announce(process, addresses, instance.clone());
 
     let registration = Registration::new(process, instance);
@@ -145,10 +149,13 @@ pub(super) async fn run(provider: Provider, doors: Doors, hooks: Vec<Hook>) -> R
         let (connections, marks) = tokio::join!(doors.serve(process, &layer, inside), marks);
         let tasks = unfinished_tasks(process).await;
         let hooks = hooks::run(hooks, process).await;
+        process.has_drained();
         process.lifecycle.stop();
+        let cut_tasks = tasks.len() + hooks.len();
+        process.note(&ProviderEvent::Stopped { cut_connections: connections, cut_tasks });
         marks.map(|marks| marks.report(process, Cut { connections, tasks, hooks }))
     };
-    let (report, (), ()) = tokio::join!(life, ports.serve(process), look_after(process, signals));
+    let (report, (), ()) = tokio::join!(life, ports.serve(process), look_after(process, &layer, signals));
     report
 }
 
@@ -184,12 +191,12 @@ async fn live(
         biased;
         _ = asked.to_leave() => tracing::info!("asked to leave during the start"),
         started = start => {
-            started.inspect_err(|_| _ = asked.shut_down())?;
+            started.inspect_err(|_| _ = asked.shut_down(LeaveCause::StartFailed))?;
             let settings = &process.settings;
             let warming = settings.ready_once == Once::Warm && !settings.warm_up.window().is_zero();
             process.progress.send_modify(|progress| progress.warming = warming);
             process.lifecycle.serve();
-            tracing::info!(service.name = %process.settings.service, "serving");
+            process.note(&ProviderEvent::Serving);
         }
     }
     marks.started = Instant::now();
@@ -204,7 +211,8 @@ async fn live(
         (process.in_flight.count(), process.in_flight.begun());
     let has_served = process.lifecycle.phase() == Phase::Serving;
     process.lifecycle.leave();
-    tracing::info!(in_flight = marks.in_flight_at_signal, "leaving");
+    let cause = asked.cause().unwrap_or(LeaveCause::Handle);
+    process.note(&ProviderEvent::Leaving { cause, in_flight: marks.in_flight_at_signal });
     if has_served {
         // Otherwise there is no load to hand over.
         tokio::select! {
@@ -254,14 +262,15 @@ async fn cut_in_time(process: &Process) {
 }
 
 /// Passes signals on, and time, until the provider stops.
-async fn look_after(process: &Process, signals: Option<Signals>) {
+async fn look_after(process: &Process, layer: &GracefulLayer, signals: Option<Signals>) {
     let signals = async {
         let Some(mut signals) = signals else { return pending().await };
         loop {
             let name = signals.next().await;
             tracing::info!("{name} received");
-            if !process.asked.shut_down() {
-                process.asked.abort();
+            let cause = LeaveCause::Signal(name);
+            if !process.asked.shut_down(cause) {
+                process.asked.abort(cause);
             }
         }
     };
@@ -282,6 +291,8 @@ async fn look_after(process: &Process, signals: Option<Signals>) {
         () = ticks => {}
         () = cutting => {}
         () = systemd::keep_informed(process) => {}
+        () = pulse::follow_warm_up(process, layer.first_request()) => {}
+        () = pulse::tell_when_drained(process) => {}
         _ = process.lifecycle.reached(Phase::Stopped) => {}
     }
 }

@@ -6,10 +6,15 @@ mod environment;
 use super::error::InvalidSetting;
 use super::oneself::Oneself;
 use super::prepare::Preparation;
+#[cfg(feature = "metrics")]
+use super::scrape::Scrape;
 use super::{ProbePaths, Provider};
 use crate::Clock;
 use crate::model::{Address, Cluster, Metadata, ServiceKey, WarmUp, Weight};
 use crate::naming::{BoxError, Naming};
+#[cfg(feature = "metrics")]
+use crate::observe::Metrics;
+use crate::observe::{Observer, Observers};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +50,11 @@ pub struct ProviderBuilder {
     readiness: Option<Port>,
     offline: Option<Port>,
     offline_token: Option<String>,
+    #[cfg(feature = "metrics")]
+    metrics: Option<Metrics>,
+    #[cfg(feature = "metrics")]
+    metrics_bind: Option<SocketAddr>,
+    observers: Observers,
     exit_after_offline: Option<bool>,
     signals: bool,
     gated: Option<bool>,
@@ -117,6 +127,9 @@ pub(super) struct Settings {
     pub(super) readiness: Port,
     pub(super) offline: Port,
     pub(super) offline_token: Option<Token>,
+    #[cfg(feature = "metrics")]
+    pub(super) scrape: Option<Scrape>,
+    pub(super) observers: Observers,
     pub(super) exit_after_offline: bool,
     pub(super) signals: bool,
     pub(super) gated: bool,
@@ -145,6 +158,11 @@ impl ProviderBuilder {
             readiness: None,
             offline: None,
             offline_token: None,
+            #[cfg(feature = "metrics")]
+            metrics: None,
+            #[cfg(feature = "metrics")]
+            metrics_bind: None,
+            observers: Observers::default(),
             exit_after_offline: None,
             signals: true,
             gated: None,
@@ -303,6 +321,32 @@ impl ProviderBuilder {
         Self { offline_token: Some(token.to_owned()), ..self }
     }
 
+    /// Keeps `metrics` of this provider, and answers `GET /metrics` with them: beside `/offline`, on its port
+    /// and to those whom it lets in, unless [`metrics_bind`](Self::metrics_bind) says otherwise.
+    ///
+    /// ```
+    /// use tower_graceful::{observe::Metrics, provider::Provider};
+    /// let provider = Provider::builder("orders").metrics(Metrics::alone()).build()?;
+    /// # Ok::<(), tower_graceful::provider::InvalidSetting>(())
+    /// ```
+    #[cfg(feature = "metrics")]
+    pub fn metrics(self, metrics: Metrics) -> Self {
+        Self { metrics: Some(metrics), ..self }
+    }
+
+    /// Where `/metrics` is, on a port of its own and for everyone who reaches it; port 0 takes any. Where no
+    /// [`metrics`](Self::metrics) are given, this asks for [`Metrics::global`]. Default:
+    /// `GRACEFUL_METRICS_BIND`, else beside `/offline`.
+    #[cfg(feature = "metrics")]
+    pub fn metrics_bind(self, address: SocketAddr) -> Self {
+        Self { metrics_bind: Some(address), ..self }
+    }
+
+    /// Tells `observer` what happens. Called again, all are told.
+    pub fn observer(self, observer: impl Observer) -> Self {
+        Self { observers: self.observers.and(observer), ..self }
+    }
+
     /// Whether `/offline` ends the process once it has drained. Default `GRACEFUL_EXIT_AFTER_OFFLINE`, else
     /// false: it stays until a signal, because what watches processes would start it again.
     pub fn exit_after_offline(self, exits: bool) -> Self {
@@ -364,6 +408,24 @@ impl ProviderBuilder {
         // What is not Unicode is refused by its name, not passed over.
         let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         Ok(Provider::new(self.check(variable)?, preparation))
+    }
+}
+
+impl Settings {
+    /// Where metrics have a port of their own.
+    pub(super) fn metrics_port(&self) -> Port {
+        #[cfg(feature = "metrics")]
+        return self.scrape.as_ref().and_then(|scrape| scrape.bind).map_or(Port::Off, Port::At);
+        #[cfg(not(feature = "metrics"))]
+        Port::Off
+    }
+
+    /// Whether metrics are kept.
+    pub(super) fn has_metrics(&self) -> bool {
+        #[cfg(feature = "metrics")]
+        return self.scrape.is_some();
+        #[cfg(not(feature = "metrics"))]
+        false
     }
 }
 

@@ -86,6 +86,7 @@ fn send(_: &OsStr, _: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::LeaveCause;
     use crate::provider::serve::settings::ProviderBuilder;
     use std::sync::{Arc, Mutex};
 
@@ -124,7 +125,7 @@ mod tests {
         process.lifecycle.leave();
         pass(1).await;
         assert_eq!(states.lock().unwrap()[1..], ["STATUS=Leaving: serves those who have not heard of it"]);
-        process.asked.shut_down();
+        process.asked.shut_down(LeaveCause::Handle);
         pass(1).await;
         let stopping = "STOPPING=1\nSTATUS=Draining\nEXTEND_TIMEOUT_USEC=25000000";
         assert_eq!(states.lock().unwrap()[2..], [stopping]);
@@ -133,7 +134,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_start_that_is_broken_off_is_never_ready() {
         let (process, states) = told();
-        process.asked.shut_down();
+        process.asked.shut_down(LeaveCause::Handle);
         process.lifecycle.leave();
         pass(1).await;
         assert!(states.lock().unwrap().iter().all(|state| !state.contains("READY")));

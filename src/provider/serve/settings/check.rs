@@ -8,6 +8,8 @@ use super::environment::Environment;
 use super::{Once, Pace, Port, ProviderBuilder, Settings, Token};
 use crate::model::{Group, Metadata, Namespace, ServiceKey, WarmUp, WarmUpClock, Weight};
 use crate::provider::ProbePaths;
+#[cfg(feature = "metrics")]
+use crate::provider::serve::scrape::Scrape;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -104,6 +106,19 @@ impl ProviderBuilder {
         let weight = weight
             .map(|(weight, name)| Weight::new(weight).map_err(|error| InvalidSetting::because(name, &error)));
         let cluster = name_of(self.cluster.as_deref(), ["cluster", "GRACEFUL_CLUSTER"], &environment)?;
+        #[cfg(feature = "metrics")]
+        let metrics_bind = match self.metrics_bind {
+            Some(address) => Some(address),
+            None => environment.parse("GRACEFUL_METRICS_BIND", "IP:PORT")?,
+        };
+        #[cfg(feature = "metrics")]
+        let scrape = Scrape::new(self.metrics.clone(), metrics_bind);
+        let observers = self.observers.clone();
+        #[cfg(feature = "metrics")]
+        let observers = match &scrape {
+            Some(scrape) => observers.and(scrape.metrics.clone()),
+            None => observers,
+        };
         let switch = |given: Option<bool>, variable| match given {
             Some(given) => Ok(Some(given)),
             None => environment.switch(variable),
@@ -121,6 +136,9 @@ impl ProviderBuilder {
             readiness,
             offline,
             offline_token,
+            #[cfg(feature = "metrics")]
+            scrape,
+            observers,
             exit_after_offline: switch(self.exit_after_offline, "GRACEFUL_EXIT_AFTER_OFFLINE")?
                 .unwrap_or(false),
             signals: self.signals,

@@ -1,0 +1,47 @@
+//! What changes without an event, read when somebody asks.
+
+use super::State;
+use crate::model::Phase;
+use std::time::Duration;
+
+/// A balancer or a provider whose present state can be read.
+pub trait Gauge: Send + Sync {
+    /// How it stands now. It may cost as much as a thousand picks: read it when somebody looks.
+    fn read(&self) -> Reading;
+}
+
+/// How a balancer or a provider stands at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Reading {
+    /// A balancer.
+    Consumer(ConsumerReading),
+    /// A provider.
+    Provider(ProviderReading),
+}
+
+/// How a balancer stands.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ConsumerReading {
+    /// How all instances that are listed stand.
+    pub endpoints: Vec<State>,
+    /// Age of the newest list; nothing when none ever came.
+    pub snapshot_age: Option<Duration>,
+    /// How many times its load before a warm instance gets, from 1.0 on.
+    pub amplification: f64,
+}
+
+/// How a provider stands.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct ProviderReading {
+    /// Where it is on its way.
+    pub phase: Phase,
+    /// Requests under way, without probes.
+    pub in_flight: u64,
+    /// The part of its weight that it takes, in 0.0..=1.0.
+    pub warm_up: f64,
+    /// How long it has been leaving, or took until it was drained; nothing before it leaves.
+    pub leaving: Option<Duration>,
+}

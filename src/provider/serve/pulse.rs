@@ -1,0 +1,87 @@
+//! What a provider tells of itself: what it comes to on its way, and how it stands when somebody asks.
+
+use super::FirstRequest;
+use super::process::Process;
+use crate::model::{Phase, UnixMillis, WarmUpAge, WarmUpClock};
+use crate::observe::{Gauge, ProviderEvent, ProviderReading, Reading};
+use std::future::pending;
+use std::sync::{Arc, Weak};
+use tokio::time;
+
+impl Process {
+    /// Traces what has happened, and tells who observes.
+    pub(super) fn note(&self, event: &ProviderEvent<'_>) {
+        self.witness.provider(self.settings.clock.now(), event);
+    }
+
+    /// Lets who observes read how this process stands.
+    pub(super) fn show_pulse(self: &Arc<Self>) {
+        let gauge: Weak<dyn Gauge> = Arc::<Self>::downgrade(self);
+        self.witness.follow(gauge);
+    }
+
+    /// The clock of the warm-up runs since `start`, if that is known.
+    pub(super) fn warm_up_begins(&self, start: Option<UnixMillis>) {
+        if let Some(start) = start {
+            let _ = self.warm_up_began.set(start); // The first time counts, as it does in the registration.
+        }
+    }
+
+    /// Tells that the last request has ended, or was cut; nothing when that has been told, or when this
+    /// process has not left.
+    pub(super) fn has_drained(&self) {
+        let after = self.asked.since().map(|since| since.elapsed());
+        let Some(after) = after.filter(|_| self.lifecycle.phase() == Phase::Leaving) else { return };
+        if self.drain_took.set(after).is_ok() {
+            let abandoned = self.cutting.get().copied().unwrap_or_default();
+            self.note(&ProviderEvent::Drained { after, abandoned });
+        }
+    }
+}
+
+impl Gauge for Process {
+    fn read(&self) -> Reading {
+        let now = self.settings.clock.now();
+        let age = self
+            .warm_up_began
+            .get()
+            .map_or(WarmUpAge::NotStarted, |&start| WarmUpAge::Running(now.since(start)));
+        let since = self.asked.since();
+        Reading::Provider(ProviderReading {
+            phase: self.lifecycle.phase(),
+            in_flight: self.in_flight.count(),
+            warm_up: self.settings.warm_up.factor(age),
+            leaving: self.drain_took.get().copied().or_else(|| since.map(|since| since.elapsed())),
+        })
+    }
+}
+
+/// Tells of the warm-up as it goes. Never resolves.
+pub(super) async fn follow_warm_up(process: &Process, first: &FirstRequest) {
+    let curve = &process.settings.warm_up;
+    let (cause, window) = (curve.clock(), curve.window());
+    if !window.is_zero() {
+        if cause == WarmUpClock::FirstRequest {
+            process.warm_up_begins(Some(first.comes().await));
+        } else if process.settings.registry.is_none() {
+            process.lifecycle.reached(Phase::Serving).await;
+            process.warm_up_begins(Some(process.settings.clock.now()));
+        }
+        process.warm_up_began.wait().await;
+        process.note(&ProviderEvent::WarmUpStarted { cause, window });
+        time::sleep(window).await;
+        process.note(&ProviderEvent::WarmUpFinished { window });
+    }
+    pending::<()>().await;
+}
+
+/// Tells when the last request has ended. Never resolves.
+pub(super) async fn tell_when_drained(process: &Process) {
+    tokio::select! {
+        biased;
+        () = process.drained() => {}
+        () = process.cuts() => {}
+    }
+    process.has_drained();
+    pending::<()>().await;
+}
