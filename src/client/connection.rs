@@ -12,6 +12,8 @@ use crate::protocol::message::{
 use crate::protocol::{Payload, Unreadable};
 use http::uri::PathAndQuery;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -49,6 +51,22 @@ pub(super) struct Connection {
 pub(super) struct Caller {
     grpc: Grpc<Http2>,
     within: Duration,
+    hears: Hears,
+}
+
+/// Whether a registry hears of consumers what they know, and says so; a clone speaks of the same one. Only
+/// this crate's does: it is known by its lists.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hears(Arc<AtomicBool>);
+
+impl Hears {
+    pub(super) fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set(&self, hears: bool) {
+        self.0.store(hears, Ordering::Relaxed);
+    }
 }
 
 impl Connection {
@@ -61,7 +79,8 @@ impl Connection {
         let over = Transport::over(io, settings.origin.clone());
         let transport = bounded("beginning HTTP/2", settings.request_timeout, over).await?;
 
-        let mut caller = Caller { grpc: transport.grpc(), within: settings.request_timeout };
+        let mut caller =
+            Caller { grpc: transport.grpc(), within: settings.request_timeout, hears: Hears::default() };
         let server = caller.ask(&ServerCheckRequest::default()).await?;
         let (answers, outbox) = mpsc::channel(ANSWERS_MAX);
         let (arrivals, inbox) = mpsc::channel(INBOX_MAX);
@@ -91,12 +110,26 @@ impl Connection {
 }
 
 impl Caller {
+    /// Whether the registry hears of consumers.
+    pub(super) fn hears(&self) -> &Hears {
+        &self.hears
+    }
+
     /// Asks one question and reads its answer.
     pub(super) async fn ask<R: Request>(&mut self, question: &R) -> Result<R::Response, Failure> {
+        self.ask_for(Duration::ZERO, question).await
+    }
+
+    /// Asks a question whose answer itself takes `longer`.
+    pub(super) async fn ask_for<R: Request>(
+        &mut self,
+        longer: Duration,
+        question: &R,
+    ) -> Result<R::Response, Failure> {
         let path = PathAndQuery::from_static("/Request/request");
         let codec = ProstCodec::<Payload, Payload>::default();
         let request = tonic::Request::new(Payload::new(question));
-        let answered = bounded(R::KIND, self.within, self.grpc.unary(request, path, codec)).await?;
+        let answered = bounded(R::KIND, self.within + longer, self.grpc.unary(request, path, codec)).await?;
         read_answer::<R>(&answered.into_inner())
     }
 

@@ -9,7 +9,7 @@ use super::follow::{Ask, Follow};
 use super::list::{List, Listing};
 use super::publication::{Change, Publication};
 use crate::model::{Instance, InstanceKey, ServiceKey, Snapshot};
-use crate::naming::Error;
+use crate::naming::{Error, Told};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +19,8 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Ticket(pub(super) u64);
 
-/// What a call came to.
-pub(super) type Outcome = Result<(), Error>;
+/// What a call came to; who has been told is known of calls that take an instance off.
+pub(super) type Outcome = Result<Told, Error>;
 
 /// Calls whose outcome is known.
 pub(super) type Settled = Vec<(Ticket, Outcome)>;
@@ -73,18 +73,20 @@ impl Desired {
         Ok(())
     }
 
-    /// Takes an instance off; one that was never asked for is off already.
+    /// Takes an instance off, and asks who knows if it is to be heard; one that was never asked for is off
+    /// already.
     pub(super) fn deregister(
         &mut self,
         ticket: Ticket,
         service: &ServiceKey,
         key: &InstanceKey,
+        who_knows: bool,
         settled: &mut Settled,
     ) {
         if let Some(follow) = self.follows.get_mut(service) {
             follow.withdraw(key);
         }
-        self.publications.entry(service.clone()).or_default().deregister(ticket, key, settled);
+        self.publications.entry(service.clone()).or_default().deregister(ticket, key, who_knows, settled);
         self.forget_publication(service);
     }
 
@@ -179,14 +181,14 @@ impl Desired {
     pub(super) fn published(
         &mut self,
         service: &ServiceKey,
-        answer: Answer<()>,
+        answer: Answer<Told>,
         now: Instant,
         chance: f64,
         settled: &mut Settled,
     ) {
         if let Some(publication) = self.publications.get_mut(service) {
             match answer {
-                Answer::Yes(()) => publication.acknowledged(settled),
+                Answer::Yes(told) => publication.acknowledged(&told, settled),
                 Answer::No(error) => publication.refused(&error, now, chance, settled),
                 Answer::Later => publication.postponed(now, chance, settled),
             }

@@ -4,7 +4,7 @@ use super::desired::{Settled, Ticket};
 use super::list::{List, Listing};
 use super::pause::Pause;
 use crate::model::{InstanceKey, Snapshot};
-use crate::naming::Error;
+use crate::naming::{Error, Told};
 use std::mem;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -46,7 +46,7 @@ impl Follow {
     /// Waits for the first list, or settles at once where it has come.
     pub(super) fn subscribe(&mut self, ticket: Ticket, settled: &mut Settled) {
         if self.list.is_known() {
-            settled.push((ticket, Ok(())));
+            settled.push((ticket, Ok(Told::default())));
         } else {
             self.pause.end();
             self.waiting.push(ticket);
@@ -57,7 +57,8 @@ impl Follow {
     pub(super) fn start_from(&mut self, file: &Arc<Snapshot>, settled: &mut Settled) -> bool {
         let begun = self.wanted && self.list.start_from(file.clone());
         if begun {
-            settled.extend(mem::take(&mut self.waiting).into_iter().map(|ticket| (ticket, Ok(()))));
+            settled
+                .extend(mem::take(&mut self.waiting).into_iter().map(|ticket| (ticket, Ok(Told::default()))));
         }
         begun
     }
@@ -126,7 +127,9 @@ impl Follow {
             Ask::Subscribe => {
                 self.subscribed = true;
                 let published = self.take_in(list, now);
-                settled.extend(mem::take(&mut self.waiting).into_iter().map(|ticket| (ticket, Ok(()))));
+                settled.extend(
+                    mem::take(&mut self.waiting).into_iter().map(|ticket| (ticket, Ok(Told::default()))),
+                );
                 published
             }
         }

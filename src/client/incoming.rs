@@ -3,11 +3,12 @@
 use super::list::Listing;
 use super::shared::Shared;
 use crate::model::{Namespace, ServiceKey};
+use crate::naming::{Told, Untold};
 use crate::protocol::Payload;
 use crate::protocol::entity::ServiceInfo;
 use crate::protocol::message::{
-    ClientDetectionRequest, ClientDetectionResponse, ConnectResetRequest, ConnectResetResponse, Message,
-    NotifySubscriberRequest, NotifySubscriberResponse, Response,
+    ClientDetectionRequest, ClientDetectionResponse, ConnectResetRequest, ConnectResetResponse,
+    GracefulDeregisterResponse, Message, NotifySubscriberRequest, NotifySubscriberResponse, Response,
 };
 
 /// Does what the registry asks on the stream, and returns the answer, if it is to have one.
@@ -57,4 +58,13 @@ pub(super) fn read_list(info: ServiceInfo, service: ServiceKey) -> Listing {
         tracing::warn!(service.name = %name, error = %invalid, "left out an instance that is not valid");
     });
     Listing { snapshot, removed }
+}
+
+/// Reads who knows that an instance has gone; an id that cannot be read is of nobody we would meet.
+pub(super) fn read_told(answer: GracefulDeregisterResponse) -> Told {
+    let id = |text: &str| u64::from_str_radix(text, 16).ok();
+    let untold = answer.untold.into_iter().filter_map(|untold| {
+        Some(Untold { caller: id(&untold.caller)?, app: untold.app, address: untold.address })
+    });
+    Told { callers: answer.told.iter().filter_map(|text| id(text)).collect(), untold: untold.collect() }
 }

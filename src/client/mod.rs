@@ -90,3 +90,6 @@ pub const TRIES: u32 = 5;
 /// A deregistration waits this many request timeouts in all: one for a registration that is on its way, and
 /// one for itself. A process that leaves does not wait for a registry that is away.
 pub const DEREGISTER_TRIES: u32 = 2;
+/// How long [`leave`](crate::naming::Register::leave) has the registry wait for consumers: those that live
+/// acknowledge a list in milliseconds, and nobody waits for long for one that hangs.
+pub const TOLD_WITHIN: Duration = Duration::from_secs(2);

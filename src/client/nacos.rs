@@ -3,9 +3,9 @@
 use super::settings::{NacosBuilder, Settings};
 use super::shared::{Following, Shared};
 use super::transport::{Dial, Tcp};
-use super::{DEREGISTER_TRIES, TRIES, worker};
+use super::{DEREGISTER_TRIES, TOLD_WITHIN, TRIES, worker};
 use crate::model::{Address, Instance, InstanceKey, ServiceKey};
-use crate::naming::{BoxFuture, Error, Register, Snapshots, Subscribe};
+use crate::naming::{BoxFuture, Error, Register, Snapshots, Subscribe, Told};
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -117,6 +117,20 @@ impl Nacos {
         }
     }
 
+    /// Takes an instance off at once, and returns the wait for the outcome, `who_knows` longer for consumers.
+    fn take_off<'a>(
+        &self,
+        service: &ServiceKey,
+        instance: &'a InstanceKey,
+        who_knows: Option<Duration>,
+    ) -> impl Future<Output = Result<Told, Error>> + use<'a> {
+        let Inner { shared, settings, .. } = &*self.inner;
+        let take_off = |service| shared.deregister(&service, instance, who_knows.is_some());
+        let call = settings.resolve(service).and_then(take_off);
+        let bound = settings.request_timeout * DEREGISTER_TRIES + who_knows.unwrap_or_default();
+        async move { call?.outcome(bound, || format!("deregistering {instance:?}")).await }
+    }
+
     fn begin_subscribe(&self, service: &ServiceKey) -> Result<Following, Error> {
         let inner = &*self.inner;
         let service = inner.settings.resolve(service)?;
@@ -170,7 +184,7 @@ impl Register for Nacos {
             }
             let call = shared.register(&service, instance)?;
             let bound = settings.request_timeout * TRIES;
-            call.outcome(bound, || format!("registering {:?} of {service}", instance.key)).await
+            call.outcome(bound, || format!("registering {:?} of {service}", instance.key)).await.map(drop)
         })
     }
 
@@ -186,10 +200,25 @@ impl Register for Nacos {
         service: &'a ServiceKey,
         instance: &'a InstanceKey,
     ) -> BoxFuture<'a, Result<(), Error>> {
-        let Inner { shared, settings, .. } = &*self.inner;
-        let call = settings.resolve(service).and_then(|service| shared.deregister(&service, instance));
-        let bound = settings.request_timeout * DEREGISTER_TRIES;
-        Box::pin(async move { call?.outcome(bound, || format!("deregistering {instance:?}")).await })
+        let deregistered = self.take_off(service, instance, None);
+        Box::pin(async { deregistered.await.map(drop) })
+    }
+
+    /// As [`deregister`](Self::deregister), with [`TOLD_WITHIN`] more to wait. Consumers are heard of by
+    /// this crate's registry; it counts those whose client is this one, which acknowledges a list when all who
+    /// choose by it see it.
+    fn leave<'a>(
+        &'a self,
+        service: &'a ServiceKey,
+        instance: &'a InstanceKey,
+    ) -> BoxFuture<'a, Result<Told, Error>> {
+        Box::pin(self.take_off(service, instance, Some(TOLD_WITHIN)))
+    }
+
+    /// Whether the present connection leads to a registry of this crate, as far as is known: its lists say
+    /// so, so it is known of whoever follows a service.
+    fn hears_of_consumers(&self) -> bool {
+        self.inner.shared.hears()
     }
 
     fn address(&self) -> Option<Address> {
@@ -218,9 +247,9 @@ impl Subscribe for Nacos {
             tokio::pin!(first);
             tokio::select! {
                 biased;
-                outcome = &mut first => outcome?,
-                () = self.start_from_file(service) => first.await?,
-            }
+                outcome = &mut first => outcome,
+                () = self.start_from_file(service) => first.await,
+            }?;
             Ok(snapshots)
         })
     }

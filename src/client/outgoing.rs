@@ -1,5 +1,6 @@
 //! What goes out: one request of the registry for each step that is due.
 
+use super::TOLD_WITHIN;
 use super::connection::Caller;
 use super::desired::Step;
 use super::failure::Failure;
@@ -8,17 +9,19 @@ use super::incoming;
 use super::list::Listing;
 use super::publication::Change;
 use crate::model::{Instance, ServiceKey};
+use crate::naming::Told;
+use crate::protocol::code;
 use crate::protocol::entity::WireInstance;
 use crate::protocol::message::{
-    BATCH_REGISTER, BatchInstanceRequest, DEREGISTER, HealthCheckRequest, InstanceRequest, REGISTER,
-    ServiceQueryRequest, SubscribeServiceRequest,
+    BATCH_REGISTER, BatchInstanceRequest, DEREGISTER, GracefulDeregisterRequest, HealthCheckRequest,
+    InstanceRequest, REGISTER, ServiceQueryRequest, SubscribeServiceRequest,
 };
 
 /// A request that has come to an end.
 #[derive(Debug)]
 pub(super) enum Done {
     /// With the number of instances.
-    Published(ServiceKey, usize, Result<(), Failure>),
+    Published(ServiceKey, usize, Result<Told, Failure>),
     Followed(ServiceKey, Ask, Result<Listing, Failure>),
     Checked(Result<(), Failure>),
 }
@@ -27,7 +30,8 @@ impl Done {
     /// Whether nothing was heard of the registry.
     pub(super) fn is_broken(&self) -> bool {
         let failure = match self {
-            Self::Published(_, _, result) | Self::Checked(result) => result.as_ref().err(),
+            Self::Published(_, _, result) => result.as_ref().err(),
+            Self::Checked(result) => result.as_ref().err(),
             Self::Followed(_, _, result) => result.as_ref().err(),
         };
         matches!(failure, Some(Failure::Broken(_)))
@@ -42,9 +46,9 @@ pub(super) async fn perform(mut caller: Caller, step: Step) -> Done {
                 Change::Register(instances) => {
                     (instances.len(), register(&mut caller, &service, &instances).await)
                 }
-                Change::Deregister(last) => {
-                    let request = instance_request(&service, DEREGISTER, &last);
-                    (0, caller.ask(&request).await.map(drop))
+                Change::Deregister(last) => (0, deregister(&mut caller, &service, &last).await),
+                Change::Leave { gone, stay } => {
+                    (stay.len(), leave(&mut caller, &service, &gone, &stay).await)
                 }
             };
             Done::Published(service, count, published)
@@ -71,6 +75,9 @@ pub(super) async fn perform(mut caller: Caller, step: Step) -> Done {
                     caller.ask(&request).await.map(|answer| answer.service_info)
                 }
             };
+            if let Ok(info) = &asked {
+                caller.hears().set(info.graceful.is_some());
+            }
             let list = asked.map(|info| incoming::read_list(info, service.clone()));
             Done::Followed(service, ask, list)
         }
@@ -83,9 +90,13 @@ pub(super) async fn check(mut caller: Caller) -> Done {
 }
 
 /// Registers all of this client's instances of a service: one as an instance, several as a list.
-async fn register(caller: &mut Caller, service: &ServiceKey, instances: &[Instance]) -> Result<(), Failure> {
+async fn register(
+    caller: &mut Caller,
+    service: &ServiceKey,
+    instances: &[Instance],
+) -> Result<Told, Failure> {
     if let [instance] = instances {
-        return caller.ask(&instance_request(service, REGISTER, instance)).await.map(drop);
+        return caller.ask(&instance_request(service, REGISTER, instance)).await.map(|_| Told::default());
     }
     let request = BatchInstanceRequest {
         namespace: service.namespace.to_string(),
@@ -95,7 +106,41 @@ async fn register(caller: &mut Caller, service: &ServiceKey, instances: &[Instan
         instances: instances.iter().map(|instance| WireInstance::new(service, instance)).collect(),
         ..BatchInstanceRequest::default()
     };
-    caller.ask(&request).await.map(drop)
+    caller.ask(&request).await.map(|_| Told::default())
+}
+
+/// Takes all of this client's instances of a service off, of which `last` is one.
+async fn deregister(caller: &mut Caller, service: &ServiceKey, last: &Instance) -> Result<Told, Failure> {
+    caller.ask(&instance_request(service, DEREGISTER, last)).await.map(|_| Told::default())
+}
+
+/// Takes instances off and hears which consumers know; of a registry that does not know itself, only the
+/// first.
+async fn leave(
+    caller: &mut Caller,
+    service: &ServiceKey,
+    gone: &Instance,
+    stay: &[Instance],
+) -> Result<Told, Failure> {
+    if caller.hears().get() {
+        let request = GracefulDeregisterRequest {
+            namespace: service.namespace.to_string(),
+            service_name: service.name.to_string(),
+            group_name: service.group.to_string(),
+            instances: stay.iter().map(|instance| WireInstance::new(service, instance)).collect(),
+            wait_ms: u64::try_from(TOLD_WITHIN.as_millis()).unwrap_or(u64::MAX),
+            ..GracefulDeregisterRequest::default()
+        };
+        match caller.ask_for(TOLD_WITHIN, &request).await {
+            Ok(answer) => return Ok(incoming::read_told(answer)),
+            Err(Failure::Refused { code: code::NO_HANDLER, .. }) => caller.hears().set(false),
+            Err(failure) => return Err(failure),
+        }
+    }
+    match stay {
+        [] => deregister(caller, service, gone).await,
+        stay => register(caller, service, stay).await,
+    }
 }
 
 fn instance_request(service: &ServiceKey, kind: &str, instance: &Instance) -> InstanceRequest {

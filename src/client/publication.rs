@@ -8,7 +8,7 @@
 use super::desired::{Outcome, Settled, Ticket};
 use super::pause::Pause;
 use crate::model::{Instance, InstanceKey};
-use crate::naming::Error;
+use crate::naming::{Error, Told};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::mem;
@@ -24,7 +24,7 @@ pub(super) struct Publication {
     /// Asked for, not acknowledged yet.
     asked: BTreeMap<InstanceKey, Asked>,
     /// Deregistrations that wait until the registry holds the instance no more.
-    leaving: Vec<(InstanceKey, Ticket)>,
+    leaving: Vec<Leaving>,
     /// What the registry holds of this connection; of the last one when there is none.
     held: Set,
     sent: Option<Sent>,
@@ -35,6 +35,15 @@ pub(super) struct Publication {
 struct Asked {
     instance: Instance,
     tickets: Vec<Ticket>,
+}
+
+/// A deregistration.
+#[derive(Debug)]
+struct Leaving {
+    key: InstanceKey,
+    ticket: Ticket,
+    /// Whether somebody wants to hear which consumers know.
+    who_knows: bool,
 }
 
 /// A request on its way.
@@ -53,6 +62,9 @@ pub(super) enum Change {
     Register(Vec<Instance>),
     /// There is none any more; this was one of them.
     Deregister(Instance),
+    /// As the other two: `gone` was one of them, and those that `stay` are all. But it is to be heard which
+    /// consumers know.
+    Leave { gone: Instance, stay: Vec<Instance> },
 }
 
 impl Publication {
@@ -72,7 +84,13 @@ impl Publication {
 
     /// Takes an instance off. From here on nothing asks for it, and if a request with it is on its way, one
     /// without it follows.
-    pub(super) fn deregister(&mut self, ticket: Ticket, key: &InstanceKey, settled: &mut Settled) {
+    pub(super) fn deregister(
+        &mut self,
+        ticket: Ticket,
+        key: &InstanceKey,
+        who_knows: bool,
+        settled: &mut Settled,
+    ) {
         self.pause.end();
         self.accepted.remove(key);
         let mut withdrawn = self.asked.remove(key).map(|asked| asked.tickets).unwrap_or_default();
@@ -83,8 +101,8 @@ impl Publication {
         }
         let message = format!("{key:?} was deregistered while its registration was under way");
         settle(withdrawn, &Err(Error::Invalid { message }), settled);
-        self.leaving.push((key.clone(), ticket));
-        self.settle_leaving(settled);
+        self.leaving.push(Leaving { key: key.clone(), ticket, who_knows });
+        self.settle_leaving(&Told::default(), settled);
     }
 
     /// Forgets a call that waits no more; an instance that nobody waits for is not asked for.
@@ -96,7 +114,7 @@ impl Publication {
         if let Some(Sent { trial: Some((_, tickets)), .. }) = &mut self.sent {
             tickets.retain(|waiting| *waiting != ticket);
         }
-        self.leaving.retain(|(_, waiting)| *waiting != ticket);
+        self.leaving.retain(|leaving| leaving.ticket != ticket);
     }
 
     /// Takes everything off, for good.
@@ -124,26 +142,31 @@ impl Publication {
             set.insert(key.clone(), instance);
             trial = Some((key, tickets));
         }
-        let change = match self.held.values().next() {
+        let (gone, stay) =
+            (self.held.values().find(|held| !set.contains_key(&held.key)), set.values().cloned());
+        let change = match gone {
+            Some(gone) if self.leaving.iter().any(|leaving| leaving.who_knows) => {
+                Change::Leave { gone: gone.clone(), stay: stay.collect() }
+            }
             Some(last) if set.is_empty() => Change::Deregister(last.clone()),
-            _ => Change::Register(set.values().cloned().collect()),
+            _ => Change::Register(stay.collect()),
         };
         self.sent = Some(Sent { set, trial });
         Some(change)
     }
 
-    /// The registry did what the request asked.
-    pub(super) fn acknowledged(&mut self, settled: &mut Settled) {
+    /// The registry did what the request asked, and consumers have been told of it.
+    pub(super) fn acknowledged(&mut self, told: &Told, settled: &mut Settled) {
         let Some(Sent { set, trial }) = self.sent.take() else { return };
         self.pause.end();
         if let Some((key, tickets)) = trial.filter(|(_, tickets)| !tickets.is_empty()) {
             if let Some(instance) = set.get(&key) {
                 self.accepted.insert(key, instance.clone());
             }
-            settle(tickets, &Ok(()), settled);
+            settle(tickets, &Ok(Told::default()), settled);
         }
         self.held = set;
-        self.settle_leaving(settled);
+        self.settle_leaving(told, settled);
     }
 
     /// The registry said no. What it had accepted once is tried again after a pause.
@@ -151,9 +174,9 @@ impl Publication {
         let Some(Sent { trial, .. }) = self.sent.take() else { return };
         if let Some((_, tickets)) = trial {
             settle(tickets, &Err(error.clone()), settled);
-            return self.settle_leaving(settled);
+            return self.settle_leaving(&Told::default(), settled);
         }
-        let leaving = mem::take(&mut self.leaving).into_iter().map(|(_, ticket)| ticket).collect();
+        let leaving = mem::take(&mut self.leaving).into_iter().map(|leaving| leaving.ticket).collect();
         settle(leaving, &Err(error.clone()), settled);
         self.pause.lengthen(now, chance);
     }
@@ -163,7 +186,7 @@ impl Publication {
         if let Some(sent) = self.sent.take() {
             self.ask_again(sent);
         }
-        self.settle_leaving(settled);
+        self.settle_leaving(&Told::default(), settled);
         self.pause.lengthen(now, chance);
     }
 
@@ -179,7 +202,7 @@ impl Publication {
     pub(super) fn connected(&mut self, settled: &mut Settled) {
         self.held.clear();
         self.pause.end();
-        self.settle_leaving(settled);
+        self.settle_leaving(&Told::default(), settled);
     }
 
     /// Whether the instance should be registered.
@@ -222,13 +245,13 @@ impl Publication {
         }
     }
 
-    fn settle_leaving(&mut self, settled: &mut Settled) {
+    fn settle_leaving(&mut self, told: &Told, settled: &mut Settled) {
         let Self { leaving, held, sent, .. } = self;
         let there = |key: &InstanceKey| {
             held.contains_key(key) || sent.as_ref().is_some_and(|sent| sent.set.contains_key(key))
         };
-        let gone = leaving.extract_if(.., |(key, _)| !there(key)).map(|(_, ticket)| ticket).collect();
-        settle(gone, &Ok(()), settled);
+        let gone = leaving.extract_if(.., |leaving| !there(&leaving.key));
+        settle(gone.map(|leaving| leaving.ticket).collect(), &Ok(told.clone()), settled);
     }
 }
 

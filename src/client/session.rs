@@ -84,13 +84,13 @@ impl Done {
             Self::Checked(Err(failure)) => Err(failure),
             Self::Published(service, count, result) => {
                 let answer = match result {
-                    Ok(()) if count == 0 => {
+                    Ok(told) if count == 0 => {
                         tracing::info!(service.name = %service, "deregistered");
-                        Answer::Yes(())
+                        Answer::Yes(told)
                     }
-                    Ok(()) => {
+                    Ok(told) => {
                         tracing::info!(service.name = %service, instances = count, "registered");
-                        Answer::Yes(())
+                        Answer::Yes(told)
                     }
                     Err(failure) => answer_of(failure, &service, "the registry refused a registration")?,
                 };

@@ -3,11 +3,12 @@
 //! Calls change [`Desired`] at once, wherever the connection stands, so that what was said last is true from
 //! that moment on; the task looks at it whenever the bell rings. There is no queue between them to fill up.
 
+use super::connection::Hears;
 use super::desired::{Answer, Desired, Outcome, Settled, Step, Ticket};
 use super::failure::Failure;
 use super::list::Listing;
 use crate::model::{Instance, InstanceKey, ServiceKey, Snapshot};
-use crate::naming::{Error, Publisher, Snapshots};
+use crate::naming::{Error, Publisher, Snapshots, Told};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -33,6 +34,8 @@ struct State {
     cells: HashMap<ServiceKey, Arc<Publisher>>,
     calls: HashMap<Ticket, oneshot::Sender<Outcome>>,
     tickets: u64,
+    /// Whether the connection's registry hears of consumers.
+    hears: Hears,
     /// Why there is no connection.
     trouble: Option<Failure>,
     /// Since when there has been none.
@@ -69,6 +72,7 @@ impl Shared {
             cells: HashMap::new(),
             calls: HashMap::new(),
             tickets: 0,
+            hears: Hears::default(),
             trouble: None,
             away_since: Some(Instant::now()),
             unsaved: saving.then(HashMap::new),
@@ -88,14 +92,15 @@ impl Shared {
         Ok(call)
     }
 
-    /// Takes an instance off.
+    /// Takes an instance off, and asks who knows if that is to be heard.
     pub(super) fn deregister(
         self: &Arc<Self>,
         service: &ServiceKey,
         key: &InstanceKey,
+        who_knows: bool,
     ) -> Result<Call, Error> {
         let ((), call) = self.begin(service, |state, ticket, settled| {
-            state.desired.deregister(ticket, service, key, settled);
+            state.desired.deregister(ticket, service, key, who_knows, settled);
             Ok(())
         })?;
         Ok(call)
@@ -172,7 +177,7 @@ impl Shared {
     }
 
     /// The registry answered a change of what is registered.
-    pub(super) fn published(&self, service: &ServiceKey, answer: Answer<()>) {
+    pub(super) fn published(&self, service: &ServiceKey, answer: Answer<Told>) {
         let (now, chance) = (Instant::now(), fastrand::f64());
         self.change(|state, settled| state.desired.published(service, answer, now, chance, settled));
     }
@@ -197,9 +202,10 @@ impl Shared {
         });
     }
 
-    /// There is a new connection.
-    pub(super) fn connected(&self) {
+    /// There is a new connection, and `hears` says what its registry can do.
+    pub(super) fn connected(&self, hears: Hears) {
         self.change(|state, settled| {
+            state.hears = hears;
             (state.trouble, state.away_since) = (None, None);
             state.desired.connected(settled);
         });
@@ -208,6 +214,7 @@ impl Shared {
     /// There is no connection, and this is why.
     pub(super) fn disconnected(&self, trouble: Option<Failure>) {
         let mut state = self.state();
+        state.hears = Hears::default();
         state.trouble = trouble;
         state.away_since.get_or_insert_with(Instant::now);
         state.desired.disconnected();
@@ -238,6 +245,11 @@ impl Shared {
     /// Number of instances that the registry holds as far as is known.
     pub(super) fn held(&self) -> usize {
         self.state().desired.held()
+    }
+
+    /// Whether there is a registry that hears of consumers.
+    pub(super) fn hears(&self) -> bool {
+        self.state().hears.get()
     }
 
     /// Why there is no connection, if there is none.

@@ -5,12 +5,13 @@ mod stage;
 use super::*;
 use crate::model::{Instance, Metadata, Reason, Removal, ServiceKey};
 use crate::naming::header::CallerTag;
-use crate::naming::{Error, Register, Snapshots};
+use crate::naming::{Error, Register, Snapshots, Told, Untold};
 use crate::protocol::entity::ServiceInfo;
 use crate::protocol::message::{
     BatchInstanceRequest, ClientDetectionRequest, ClientDetectionResponse, ConnectResetRequest,
-    InstanceRequest, NotifySubscriberResponse, QueryServiceResponse, ServiceQueryRequest, SetupAckRequest,
-    SubscribeServiceRequest, SubscribeServiceResponse,
+    GracefulDeregisterRequest, GracefulDeregisterResponse, InstanceRequest, NotifySubscriberResponse,
+    QueryServiceResponse, ServiceQueryRequest, SetupAckRequest, SubscribeServiceRequest,
+    SubscribeServiceResponse, UntoldCaller,
 };
 use stage::{Peer, Stage};
 use std::path::PathBuf;
@@ -327,6 +328,59 @@ async fn deregistering_what_is_not_registered_asks_nobody() {
     let (_stage, nacos, peer) = Stage::with_client().await;
     nacos.deregister(&orders(), &instance(1).key).await.unwrap();
     assert!(!peer.is_asked());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_hears_which_consumers_know() {
+    let (mut stage, nacos, mut peer) = Stage::with_client().await;
+    registered(&nacos, &mut peer, 1).await;
+    registered_second(&nacos, &mut peer).await;
+    assert!(!nacos.hears_of_consumers(), "no list has said whose registry this is");
+    let _seen = subscribed(&nacos, &mut peer, list(7, &[1, 2]).explained(&[])).await;
+    assert!(nacos.hears_of_consumers());
+
+    let first = leaving(&nacos, 1);
+    let asked = peer.asked::<GracefulDeregisterRequest>().await;
+    let question = asked.question();
+    assert_eq!((question.service_name.as_str(), question.wait_ms), ("orders", 2_000));
+    assert_eq!(question.instances.iter().map(|stays| stays.port).collect::<Vec<_>>(), [2]);
+    sleep(DEFAULT_REQUEST_TIMEOUT + TOLD_WITHIN / 2).await; // It may take so long.
+    let silent =
+        |caller: &str| UntoldCaller { caller: caller.into(), app: "mail".into(), address: "a:1".into() };
+    asked.with(GracefulDeregisterResponse {
+        told: ["9f86d081884c7d65", "nobody"].map(str::to_owned).into(),
+        untold: vec![silent("7"), silent("?")],
+        ..GracefulDeregisterResponse::default()
+    });
+    let untold = vec![Untold { caller: 7, app: "mail".into(), address: "a:1".into() }];
+    let told = Told { callers: vec![0x9f86_d081_884c_7d65], untold };
+    assert_eq!(first.await.unwrap().unwrap(), told);
+
+    peer.cut();
+    let mut peer = stage.accept().await;
+    assert!(!nacos.hears_of_consumers(), "the next connection may lead to another registry");
+    assert_eq!(one(&mut peer).await, registers(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_does_not_hear_of_consumers_is_asked_once_and_does_what_it_can() {
+    let (_stage, nacos, mut peer) = Stage::with_client().await;
+    registered(&nacos, &mut peer, 1).await;
+    registered_second(&nacos, &mut peer).await;
+    let _seen = subscribed(&nacos, &mut peer, list(7, &[1, 2]).explained(&[])).await;
+    let first = leaving(&nacos, 1);
+    peer.asked::<GracefulDeregisterRequest>().await.error(302, "RequestHandler Not Found");
+    assert_eq!(one(&mut peer).await, registers(2));
+    assert_eq!(first.await.unwrap().unwrap(), Told::default());
+    assert!(!nacos.hears_of_consumers());
+    let second = leaving(&nacos, 2);
+    assert_eq!(one(&mut peer).await, deregisters(2));
+    assert_eq!(second.await.unwrap().unwrap(), Told::default());
+}
+
+fn leaving(nacos: &Nacos, port: u16) -> JoinHandle<Result<Told, Error>> {
+    let nacos = nacos.clone();
+    tokio::spawn(async move { nacos.leave(&orders(), &instance(port).key).await })
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,7 +23,7 @@ pub(super) async fn run<D: Dial>(shared: Arc<Shared>, dial: D, settings: Setting
         let trouble = match opened {
             Ok(connection) => {
                 tracing::info!(server.address = %settings.server, "connected to the registry");
-                shared.connected();
+                shared.connected(connection.caller().hears().clone());
                 let since = Instant::now();
                 let trouble = session::run(connection, &shared, &settings).await;
                 if since.elapsed() >= backoff::LONGEST {

@@ -17,11 +17,13 @@ pub mod header;
 mod in_process;
 #[cfg(feature = "notice")]
 pub mod notice;
+mod told;
 
 pub use cell::{Publisher, Snapshots};
 pub use error::{BoxError, Causes, Error};
 pub use fixed::FixedList;
 pub use in_process::InProcess;
+pub use told::{Told, Untold};
 
 use crate::model::{Address, Instance, InstanceKey, ServiceKey};
 use std::fmt::Debug;
@@ -55,6 +57,25 @@ pub trait Register: Debug + Send + Sync + 'static {
         service: &'a ServiceKey,
         instance: &'a InstanceKey,
     ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Takes the instance off, as [`deregister`](Self::deregister) does, and waits a bounded time until
+    /// consumers say that they know. Default: deregisters, and has heard of nobody.
+    ///
+    /// # Errors
+    /// Those of [`deregister`](Self::deregister).
+    fn leave<'a>(
+        &'a self,
+        service: &'a ServiceKey,
+        instance: &'a InstanceKey,
+    ) -> BoxFuture<'a, Result<Told, Error>> {
+        let deregistered = self.deregister(service, instance);
+        Box::pin(async { deregistered.await.map(|()| Told::default()) })
+    }
+
+    /// Whether [`leave`](Self::leave), as things stand, hears of consumers. Default: no.
+    fn hears_of_consumers(&self) -> bool {
+        false
+    }
 
     /// Where the registry is, if it is anywhere but in this process. A provider that listens on all
     /// addresses advertises the one from which a route leads there. Default: nowhere.

@@ -218,6 +218,44 @@ request! {
 response! { BatchInstanceResponse { r#type: String, } }
 
 request! {
+    /// Takes instances of the connection off a service, and is answered when the consumers that follow it know,
+    /// or time is up. This crate's own: Nacos answers [`code::NO_HANDLER`].
+    GracefulDeregisterRequest -> GracefulDeregisterResponse, "naming" {
+        namespace: String,
+        service_name: String,
+        group_name: String,
+        /// All that the connection goes on publishing there, mostly nothing.
+        instances: Vec<WireInstance>,
+        /// How long to wait for consumers, in milliseconds; 0 leaves it to the server.
+        wait_ms: u64,
+    }
+}
+response! {
+    GracefulDeregisterResponse {
+        /// Of the list without the instances.
+        revision: u64,
+        /// The `graceful.caller` of consumers that have acknowledged this list, on all their connections.
+        told: Vec<String>,
+        /// Consumers that have not.
+        untold: Vec<UntoldCaller>,
+    }
+}
+
+/// A consumer that follows a service and has not said that it knows a list of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct UntoldCaller {
+    /// Its `graceful.caller`.
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) caller: String,
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) app: String,
+    /// Where its connection comes from.
+    #[serde(deserialize_with = "null_as_default")]
+    pub(crate) address: String,
+}
+
+request! {
     /// Starts or ends the pushes about a service; answered with its present list.
     SubscribeServiceRequest -> SubscribeServiceResponse, "naming" {
         namespace: String,

@@ -103,9 +103,9 @@ impl Catalog {
         self.removals.from(list, now)
     }
 
-    /// How many instances `client` publishes in `service`.
-    pub(crate) fn published(&self, client: &Client, service: &ServiceKey) -> usize {
-        self.publications.get(client).and_then(|services| services.get(service)).map_or(0, Vec::len)
+    /// What `client` publishes in `service`.
+    pub(crate) fn publication(&self, client: &Client, service: &ServiceKey) -> &[InstanceKey] {
+        self.publications.get(client).and_then(|services| services.get(service)).map_or(&[], Vec::as_slice)
     }
 
     /// How many instances are published in all, one that several clients publish counted for each.

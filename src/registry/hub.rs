@@ -7,6 +7,9 @@
 
 mod checks;
 mod durable;
+mod farewell;
+
+pub(crate) use farewell::Farewell;
 
 use super::catalog::Catalog;
 use super::clerk::Queue;
@@ -16,6 +19,7 @@ use super::expiry::{Expiry, LeaseKey};
 use super::fact::{Kind, ServiceRecord};
 use super::health::Health;
 use super::ledger::Ledger;
+use super::peer::Peer;
 use super::push::Subscriber;
 use super::query::{Clusters, Described, Page, View};
 use super::write::Present;
@@ -198,11 +202,11 @@ impl Hub {
         }
     }
 
-    /// Admits a connection, which may publish and subscribe from here on until [`Hub::disconnect`].
-    pub(crate) fn connect(&self) -> (ConnectionId, Arc<Subscriber>) {
+    /// Admits the connection of `peer`, which may publish and subscribe from here on until [`Hub::disconnect`].
+    pub(crate) fn connect(&self, peer: Peer) -> (ConnectionId, Arc<Subscriber>) {
         let mut state = self.state();
         state.last_connection += 1;
-        let (id, subscriber) = (ConnectionId(state.last_connection), Arc::<Subscriber>::default());
+        let (id, subscriber) = (ConnectionId(state.last_connection), Arc::new(Subscriber::new(peer)));
         state.connections.insert(id, subscriber.clone());
         (id, subscriber)
     }
@@ -214,6 +218,7 @@ impl Hub {
         let Some(subscriber) = state.connections.remove(&id) else { return };
         let followed: Vec<ServiceKey> = subscriber.pushes().services().cloned().collect();
         for service in &followed {
+            subscriber.leave(service);
             state.unfollow(id, service);
         }
         let (client, now, before) = (Client::Connection(id), Instant::now(), state.expiry.next());
@@ -256,7 +261,7 @@ impl Hub {
     pub(crate) fn unsubscribe(&self, id: ConnectionId, service: &ServiceKey) -> Result<(), Refusal> {
         let mut state = self.state();
         let subscriber = state.connections.get(&id).ok_or(Refusal::Unregistered)?.clone();
-        subscriber.pushes().leave(service);
+        subscriber.leave(service);
         state.unfollow(id, service);
         Ok(())
     }
@@ -382,7 +387,7 @@ impl State {
         if instances > 0 {
             self.present().admits(service, Kind::Ephemeral)?;
         }
-        let replaced = self.catalog.published(client, service);
+        let replaced = self.catalog.publication(client, service).len();
         if instances > replaced
             && self.catalog.published_len() - replaced + instances > self.limits.instances_max
         {

@@ -25,6 +25,7 @@ mod http;
 mod hub;
 mod ledger;
 mod overlay;
+mod peer;
 mod probe;
 mod push;
 mod query;

@@ -5,6 +5,7 @@
 //! is bounded by the number of subscriptions, however many changes come and however slow the reader is.
 //! After a quiet time a change is pushed at once; in a storm pushes keep a distance that grows with the list.
 
+use super::peer::Peer;
 use super::query::Clusters;
 use crate::model::ServiceKey;
 use std::collections::{BTreeSet, HashMap};
@@ -29,11 +30,24 @@ const DISTANCE_MAX: Duration = Duration::from_millis(500);
 /// A connection as the hub sees it: told of changes, by a task of its own.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriber {
+    peer: Peer,
     pushes: Mutex<Pushes>,
     wake: Notify,
+    /// Somebody may wait for what it acknowledges.
+    answered: Notify,
 }
 
 impl Subscriber {
+    /// The connection of `peer`, which follows nothing yet.
+    pub(crate) fn new(peer: Peer) -> Self {
+        Self { peer, ..Self::default() }
+    }
+
+    /// Who it is.
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
     /// The notes, for a moment.
     pub(crate) fn pushes(&self) -> MutexGuard<'_, Pushes> {
         // A panic elsewhere costs at most one note, which the next change makes again.
@@ -44,6 +58,33 @@ impl Subscriber {
     pub(crate) fn changed(&self, service: &ServiceKey, now: Instant) {
         if self.pushes().changed(service, now) {
             self.wake.notify_one();
+        }
+    }
+
+    /// Takes the answer to the push with this request id.
+    pub(crate) fn answer(&self, id: u64, success: bool, now: Instant) -> Answer {
+        let answer = self.pushes().answer(id, success, now);
+        self.answered.notify_waiters();
+        answer
+    }
+
+    /// Ends to follow `service`; whether it was followed.
+    pub(crate) fn leave(&self, service: &ServiceKey) -> bool {
+        let followed = self.pushes().leave(service);
+        self.answered.notify_waiters();
+        followed
+    }
+
+    /// Waits until the list of `service` at `revision` or a newer one is acknowledged; whether it is, or
+    /// nobody follows the service here any more.
+    pub(crate) async fn knows(&self, service: &ServiceKey, revision: u64) -> bool {
+        loop {
+            let answered = self.answered.notified(); // Before the look: it misses nothing after it.
+            match self.pushes().acknowledged(service) {
+                Some(acknowledged) if acknowledged < revision => {}
+                acknowledged => return acknowledged.is_some(),
+            }
+            answered.await;
         }
     }
 
@@ -123,6 +164,11 @@ impl Pushes {
     /// The services that are followed.
     pub(crate) fn services(&self) -> impl ExactSizeIterator<Item = &ServiceKey> {
         self.tracks.keys()
+    }
+
+    /// The newest list of `service` that the subscriber is known to have; nothing when it does not follow it.
+    pub(crate) fn acknowledged(&self, service: &ServiceKey) -> Option<u64> {
+        self.tracks.get(service).map(|track| track.acknowledged)
     }
 
     /// Notes that `service` has changed; whether [`Pushes::next`] may have become earlier.

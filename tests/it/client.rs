@@ -4,14 +4,17 @@ use crate::registry::{Running, SOON};
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 use tower::{Layer, ServiceExt};
 use tower_graceful::client::Nacos;
-use tower_graceful::consumer::{BalanceLayer, NoInstance, http_client};
-use tower_graceful::model::{Instance, Metadata, ServiceKey, Snapshot};
+use tower_graceful::consumer::{BalanceLayer, GracefulClientLayer, NoInstance, http_client};
+use tower_graceful::model::{Instance, Metadata, Phase, ServiceKey, Snapshot};
 use tower_graceful::naming::{Error, Register, Snapshots};
+use tower_graceful::provider::Provider;
 
 fn orders() -> ServiceKey {
     "orders".parse().unwrap()
@@ -281,4 +284,30 @@ async fn a_consumer_starts_without_a_registry_from_what_its_last_process_knew() 
     }
     registry.stop().await;
     std::fs::remove_dir_all(files).unwrap();
+}
+
+#[tokio::test]
+async fn a_provider_does_not_wait_for_a_rare_caller_that_has_acknowledged_its_going() {
+    let registry = Running::start().await;
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let builder = Provider::builder("orders").registry(client_of(&registry)).without_signals();
+    let builder = builder.readiness_bind(any).offline_bind(any).quiet_period(Duration::from_millis(50));
+    let provider = builder.build().unwrap();
+    let (handle, shutdown) = (provider.handle(), provider.shutdown_handle());
+    let router = Router::new().route("/", get(async || "hello"));
+    let serving = tokio::spawn(provider.serve(TcpListener::bind(any).await.unwrap(), router));
+    handle.reached(Phase::Serving).await;
+
+    let consumer = client_of(&registry);
+    let mut seen = consumer.subscribe("orders").await.unwrap();
+    let orders = GracefulClientLayer::new(seen.clone()).layer(http_client());
+    let request = http::Request::get("http://orders/").body(Body::empty()).unwrap();
+    let answer = timeout(SOON, orders.oneshot(request)).await.unwrap().unwrap();
+    assert_eq!(answer.status(), 200);
+    drop(answer);
+    shutdown.shut_down();
+    let report = serving.await.unwrap().unwrap();
+    assert_eq!(report.untold_callers, 0, "{report}");
+    assert!(report.lame_duck < Duration::from_secs(5), "it never called again: {report}");
+    until(&mut seen, |list| list.instances().is_empty()).await;
 }

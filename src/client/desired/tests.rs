@@ -39,7 +39,7 @@ impl Driver {
 
     fn deregister(&mut self, instance: &Instance) -> Ticket {
         let ticket = self.ticket();
-        self.desired.deregister(ticket, &orders(), &instance.key, &mut self.settled);
+        self.desired.deregister(ticket, &orders(), &instance.key, false, &mut self.settled);
         ticket
     }
 
@@ -50,12 +50,12 @@ impl Driver {
         })
     }
 
-    fn answer(&mut self, answer: Answer<()>) {
+    fn answer(&mut self, answer: Answer<Told>) {
         self.desired.published(&orders(), answer, self.now, 1.0, &mut self.settled);
     }
 
     fn yes(&mut self) {
-        self.answer(Answer::Yes(()));
+        self.answer(Answer::Yes(Told::default()));
     }
 
     fn no(&mut self) {
@@ -450,6 +450,7 @@ proptest! {
                     registry = match change {
                         Change::Register(instances) => instances,
                         Change::Deregister(_) => Vec::new(),
+                        Change::Leave { stay, .. } => stay,
                     };
                     driver.yes();
                 },

@@ -16,9 +16,10 @@ use tokio::time::{self, Instant, MissedTickBehavior};
 /// Quiet is measured by looking at the count of requests this many times in each quiet period: no request
 /// pays for a look at the clock.
 const LOOKS_PER_QUIET_PERIOD: u32 = 10;
-/// How long callers may take to hear it from us first. A registry tells consumers within milliseconds, and
-/// a consumer that has turned away gets no answer any more that could tell us that it knows: this
-/// order is what lets the lame duck end when they all do, instead of at its limit.
+/// How long callers may take to hear it from us first, where the registry does not hear of them. It tells
+/// consumers within milliseconds, and a consumer that has turned away gets no answer any more that could
+/// tell us that it knows: this order is what lets the lame duck end when they all do, instead of at its
+/// limit.
 const TELL_FIRST: Duration = Duration::from_millis(200);
 /// How often to look whether they have.
 const TELL_FIRST_LOOK: Duration = Duration::from_millis(5);
@@ -42,8 +43,10 @@ pub(super) async fn fade(process: &Process, registration: &Registration<'_>) {
 pub(super) async fn lame_duck(process: &Process, registration: &Registration<'_>, limit: Duration) {
     let calm = async {
         let mut deregistration = pin!(async {
-            tell_callers_first(process).await;
-            registration.leave().await;
+            if !registration.hears_of_consumers() {
+                tell_callers_first(process).await;
+            }
+            process.callers.know(&registration.leave().await.callers);
         });
         let mut deregistered = false;
         let quiet_period = process.settings.pace.quiet_period;

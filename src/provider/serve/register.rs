@@ -7,16 +7,18 @@ use crate::model::{
     Address, Instance, InstanceKey, Leaving, Metadata, Snapshot, UnixMillis, WarmUpClock, key,
 };
 use crate::naming::Causes;
-use crate::naming::{self, Naming, backoff};
+use crate::naming::{self, Naming, Register, Snapshots, Told, backoff};
 use crate::observe::ProviderEvent;
 use std::future::pending;
+use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::time;
 
 /// How often the registry is asked for its list while this instance is not on it.
 const LIST_EVERY: Duration = Duration::from_secs(1);
-/// How long a deregistration may take: a registry that is away must not hold up the way out.
-const DEREGISTER_MAX: Duration = Duration::from_secs(2);
+/// How long a deregistration may take: a registry that is away must not hold up the way out. One that waits
+/// for consumers that hang does so for two seconds.
+const LEAVE_MAX: Duration = Duration::from_secs(3);
 
 /// What a provider says of itself.
 pub(super) fn describe(settings: &Settings, address: Address, epoch: UnixMillis) -> Instance {
@@ -33,11 +35,13 @@ pub(super) fn describe(settings: &Settings, address: Address, epoch: UnixMillis)
 pub(super) struct Registration<'a> {
     process: &'a Process,
     instance: Instance,
+    /// The list it stands on, from the moment it does: held, so that the registry goes on telling.
+    list: OnceLock<Snapshots>,
 }
 
 impl<'a> Registration<'a> {
     pub(super) fn new(process: &'a Process, instance: Instance) -> Self {
-        Self { process, instance }
+        Self { process, instance, list: OnceLock::new() }
     }
 
     fn registry(&self) -> Option<&dyn Naming> {
@@ -60,6 +64,7 @@ impl<'a> Registration<'a> {
         {
             list.refresh();
         }
+        let _ = self.list.set(list); // It enters once.
         self.process.progress.send_modify(|progress| progress.waiting_for = None);
         self.process.note(&ProviderEvent::Registered { instance: &self.instance });
         Ok(())
@@ -123,21 +128,33 @@ impl<'a> Registration<'a> {
         }
     }
 
-    /// Takes this instance off the list, or gives up: both end within a bound.
-    pub(super) async fn leave(&self) {
-        let Some(registry) = self.registry() else { return };
-        let left = registry.deregister(&self.process.settings.service, &self.instance.key);
+    /// Whether [`leave`](Self::leave) is likely to hear which consumers know.
+    pub(super) fn hears_of_consumers(&self) -> bool {
+        self.registry().is_some_and(Register::hears_of_consumers)
+    }
+
+    /// Takes this instance off the list, or gives up: both end within a bound. Says which consumers know.
+    pub(super) async fn leave(&self) -> Told {
+        let Some(registry) = self.registry() else { return Told::default() };
+        let left = registry.leave(&self.process.settings.service, &self.instance.key);
         let instance = self.instance.address();
-        match time::timeout(DEREGISTER_MAX, left).await {
-            Ok(Ok(())) => self.process.note(&ProviderEvent::Deregistered { instance }),
+        match time::timeout(LEAVE_MAX, left).await {
+            Ok(Ok(told)) => {
+                self.process.note(&ProviderEvent::Deregistered { instance });
+                for untold in &told.untold {
+                    tracing::warn!(consumer = %untold, "a consumer has not said that it knows");
+                }
+                return told;
+            }
             Ok(Err(error)) => self
                 .process
                 .note(&ProviderEvent::NotDeregistered { instance, why: format_args!("{}", Causes(&error)) }),
             Err(_) => self.process.note(&ProviderEvent::NotDeregistered {
                 instance,
-                why: format_args!("no answer within {DEREGISTER_MAX:?}"),
+                why: format_args!("no answer within {LEAVE_MAX:?}"),
             }),
         }
+        Told::default()
     }
 
     fn warming_since(&self, start: Option<UnixMillis>) -> Instance {

@@ -61,6 +61,16 @@ impl Callers {
         self.book().forget_old(now);
     }
 
+    /// These processes have said to somebody else that they know.
+    pub(super) fn know(&self, ids: &[u64]) {
+        let mut book = self.book();
+        for id in ids {
+            if let Some(entry) = book.callers.get_mut(&Caller::Process(*id)) {
+                entry.knows = Knows::All;
+            }
+        }
+    }
+
     /// How many recent callers have not been told.
     pub(super) fn untold(&self) -> usize {
         let now = self.0.now.load(Ordering::Relaxed);

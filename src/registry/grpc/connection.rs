@@ -8,6 +8,7 @@ use crate::protocol::message::{
 };
 use crate::registry::command::ConnectionId;
 use crate::registry::hub::Hub;
+use crate::registry::peer::Peer;
 use crate::registry::push::{Answer, Subscriber};
 use std::future::pending;
 use std::net::SocketAddr;
@@ -32,6 +33,7 @@ const UNNUMBERED: &str = "0";
 #[derive(Debug)]
 pub(super) struct Transport {
     id: String,
+    peer: SocketAddr,
     hub: Arc<Hub>,
     stage: watch::Sender<Stage>,
     opened_at: Instant,
@@ -54,7 +56,7 @@ impl Transport {
     pub(super) fn new(hub: Arc<Hub>, peer: SocketAddr, closing: watch::Receiver<bool>) -> Self {
         let id = format!("{}_{}_{}", hub.now(), peer.ip().to_canonical(), peer.port());
         let stage = watch::Sender::new(Stage::Early { streaming: false });
-        Self { id, hub, stage, opened_at: Instant::now(), heard_us: AtomicU64::new(0), closing }
+        Self { id, peer, hub, stage, opened_at: Instant::now(), heard_us: AtomicU64::new(0), closing }
     }
 
     /// Name of the transport as clients are told it; unique in the life of the process.
@@ -199,11 +201,12 @@ impl Session {
     /// Makes the transport a connection; a second set-up changes nothing.
     fn set_up(&mut self, setup: &ConnectionSetupRequest) {
         if self.connection.is_none() {
-            let (id, subscriber) = self.transport.hub.connect();
+            let Transport { peer, hub, .. } = &*self.transport;
+            let peer = Peer::new(*peer, setup, hub.now());
+            tracing::info!(version = peer.version, app = peer.app, "client came");
+            let (id, subscriber) = hub.connect(peer);
             self.connection = Some(Connection { id, subscriber });
             self.transport.stage.send_replace(Stage::Connected(id));
-            let app = setup.labels.get("AppName").map_or("", String::as_str);
-            tracing::info!(version = setup.client_version, app, "client came");
         }
         if setup.ability_table.is_some() {
             // Whoever sends a table waits for one.
@@ -250,7 +253,7 @@ impl Session {
         let (Some(subscriber), Ok(response)) = (self.subscriber(), payload.read::<R>()) else { return };
         let Ok(id) = request_id(&response).parse() else { return };
         let failure = response.failure();
-        match subscriber.pushes().answer(id, failure.is_none(), Instant::now()) {
+        match subscriber.answer(id, failure.is_none(), Instant::now()) {
             Answer::Acknowledged(revision) => tracing::debug!(revision, "list acknowledged"),
             Answer::Refused => tracing::debug!(?failure, "list refused"),
             Answer::Late => {}

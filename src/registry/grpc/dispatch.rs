@@ -6,17 +6,23 @@ use crate::naming::Causes;
 use crate::protocol::entity::{WireInstance, service_key};
 use crate::protocol::message::{
     BATCH_REGISTER, BatchInstanceRequest, BatchInstanceResponse, DEREGISTER, ErrorResponse,
-    HealthCheckRequest, HealthCheckResponse, InstanceRequest, InstanceResponse, Message,
-    PersistentInstanceRequest, QueryServiceResponse, REGISTER, Request, Response, ServerCheckRequest,
-    ServerCheckResponse, ServiceListRequest, ServiceListResponse, ServiceQueryRequest,
-    SubscribeServiceRequest, SubscribeServiceResponse,
+    GracefulDeregisterRequest, GracefulDeregisterResponse, HealthCheckRequest, HealthCheckResponse,
+    InstanceRequest, InstanceResponse, Message, PersistentInstanceRequest, QueryServiceResponse, REGISTER,
+    Request, Response, ServerCheckRequest, ServerCheckResponse, ServiceListRequest, ServiceListResponse,
+    ServiceQueryRequest, SubscribeServiceRequest, SubscribeServiceResponse, UntoldCaller,
 };
 use crate::protocol::{Payload, code};
 use crate::registry::command::{Client, ConnectionId};
 use crate::registry::error::Refusal;
-use crate::registry::hub::Hub;
+use crate::registry::hub::{Farewell, Hub};
 use crate::registry::query::{Clusters, Page};
 use crate::registry::write::Write;
+use std::time::Duration;
+
+/// How long consumers may take to acknowledge that an instance is gone: those that live do in milliseconds.
+const TOLD_WITHIN: Duration = Duration::from_secs(2);
+/// The longest time that a client may ask for.
+const TOLD_WITHIN_MAX: Duration = Duration::from_secs(10);
 
 /// Answers one request of `transport`.
 pub(super) async fn dispatch(transport: &Transport, payload: &Payload) -> Payload {
@@ -27,6 +33,7 @@ pub(super) async fn dispatch(transport: &Transport, payload: &Payload) -> Payloa
         InstanceRequest::KIND => handle(transport, payload, instance).await,
         BatchInstanceRequest::KIND => handle(transport, payload, batch).await,
         PersistentInstanceRequest::KIND => persistent(transport, payload).await,
+        GracefulDeregisterRequest::KIND => leave(transport, payload).await,
         SubscribeServiceRequest::KIND => handle(transport, payload, subscribe).await,
         ServiceQueryRequest::KIND => handle(transport, payload, query).await,
         ServiceListRequest::KIND => handle(transport, payload, list).await,
@@ -134,6 +141,43 @@ async fn keep(hub: &Hub, request: PersistentInstanceRequest) -> Result<InstanceR
     };
     hub.write(write).await?;
     Ok(InstanceResponse { r#type: request.r#type, ..InstanceResponse::default() })
+}
+
+/// As [`handle`], for the one request whose answer waits for others.
+async fn leave(transport: &Transport, payload: &Payload) -> Payload {
+    match read::<GracefulDeregisterRequest>(transport, payload).await {
+        Ok((connection, request)) => {
+            let id = request.request_id.clone();
+            answer::<GracefulDeregisterRequest>(&id, take_off(transport.hub(), connection, request).await)
+        }
+        Err(failure) => failure,
+    }
+}
+
+async fn take_off(
+    hub: &Hub,
+    id: ConnectionId,
+    request: GracefulDeregisterRequest,
+) -> Result<GracefulDeregisterResponse, Refusal> {
+    let service = service_key(&request.namespace, &request.group_name, &request.service_name)?;
+    let stay = request.instances.into_iter().map(WireInstance::into_model);
+    let stay = stay.collect::<Result<Vec<Instance>, _>>()?;
+    let within = match request.wait_ms {
+        0 => TOLD_WITHIN,
+        ms => Duration::from_millis(ms).min(TOLD_WITHIN_MAX),
+    };
+    let Farewell { revision, told, untold } = hub.take_off(id, service, stay, within).await?;
+    let untold = untold.into_iter().map(|(caller, peer)| UntoldCaller {
+        caller: format!("{caller:016x}"),
+        app: peer.app,
+        address: peer.address.to_string(),
+    });
+    Ok(GracefulDeregisterResponse {
+        revision,
+        told: told.into_iter().map(|caller| format!("{caller:016x}")).collect(),
+        untold: untold.collect(),
+        ..GracefulDeregisterResponse::default()
+    })
 }
 
 fn subscribe(

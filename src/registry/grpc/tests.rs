@@ -46,9 +46,13 @@ where
 
     /// A client that is set up, as Rust's SDK or an old Java one does it.
     async fn set_up(transport: T) -> Self {
+        Self::set_up_as(transport, &ConnectionSetupRequest::default()).await
+    }
+
+    async fn set_up_as(transport: T, setup: &ConnectionSetupRequest) -> Self {
         let mut peer = Self::new(transport);
         peer.open().await.unwrap();
-        peer.say(&ConnectionSetupRequest::default()).await;
+        peer.say(setup).await;
         assert!(peer.ask(HealthCheckRequest::default()).await.is_ok());
         peer
     }
@@ -144,6 +148,13 @@ impl Memory {
         Service::new(self.hub.clone(), peer, self.close.subscribe())
     }
 
+    /// A client of ours.
+    async fn caller(&self, id: &str) -> Peer<Service> {
+        let labels = [("graceful.caller", id), ("AppName", "storefront")];
+        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        Peer::set_up_as(self.transport(), &ConnectionSetupRequest { labels, ..Default::default() }).await
+    }
+
     async fn client(&self) -> Peer<Service> {
         Peer::set_up(self.transport()).await
     }
@@ -181,6 +192,37 @@ fn batch(ports: &[u16]) -> BatchInstanceRequest {
 
 fn ports(list: &ServiceInfo) -> Vec<i64> {
     list.hosts.iter().map(|host| host.port).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_hears_which_callers_have_acknowledged_it_and_who_has_not() {
+    let memory = Memory::new();
+    let mut provider = memory.client().await;
+    provider.register(instance(1)).await;
+    let [mut well, mut silent] =
+        [memory.caller("9f86d081884c7d65").await, memory.caller("00000000000000aa").await];
+    for consumer in [&mut well, &mut silent] {
+        assert_eq!(ports(&consumer.subscribe("").await), [1]);
+    }
+    let leave = GracefulDeregisterRequest { service_name: "orders".to_owned(), ..Default::default() };
+    let began = Instant::now();
+    let (answer, list) = tokio::join!(provider.ask(leave.clone()), well.pushed());
+    let answer = answer.unwrap();
+    assert_eq!(began.elapsed(), Duration::from_secs(2));
+    assert_eq!((ports(&list), list.last_ref_time), (vec![], answer.revision));
+    assert_eq!(answer.told, ["9f86d081884c7d65"]);
+    let unheard = UntoldCaller {
+        caller: "00000000000000aa".to_owned(),
+        app: "storefront".to_owned(),
+        address: "127.0.0.1:40000".to_owned(),
+    };
+    assert_eq!(answer.untold, [unheard]);
+
+    drop(silent);
+    settled(|| memory.hub.counts().connections == 2).await;
+    let began = Instant::now();
+    assert_eq!(provider.ask(leave).await.unwrap().told, ["9f86d081884c7d65"], "asked again, it is as it was");
+    assert_eq!(began.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]

@@ -81,8 +81,8 @@ async fn a_mass_expiry_is_carried_out_in_portions_to_its_end() {
 #[tokio::test(start_paused = true)]
 async fn a_change_after_the_answer_to_a_subscription_is_due_and_one_before_is_in_it() {
     let hub = hub();
-    let (provider, _) = hub.connect();
-    let (id, subscriber) = hub.connect();
+    let (provider, _) = hub.connect(Peer::default());
+    let (id, subscriber) = hub.connect(Peer::default());
     hub.publish(Client::Connection(provider), orders(), vec![instance()]).unwrap();
     let list = hub.subscribe(id, &orders(), Clusters::default()).unwrap();
     assert_eq!(list.snapshot.instances(), [instance()]);
@@ -96,7 +96,7 @@ async fn a_change_after_the_answer_to_a_subscription_is_due_and_one_before_is_in
 #[tokio::test]
 async fn a_request_under_way_when_its_connection_ends_changes_nothing() {
     let hub = hub();
-    let (id, _) = hub.connect();
+    let (id, _) = hub.connect(Peer::default());
     hub.subscribe(id, &orders(), Clusters::default()).unwrap();
     hub.disconnect(id);
     let late = hub.publish(Client::Connection(id), orders(), vec![instance()]);
@@ -109,7 +109,7 @@ async fn a_request_under_way_when_its_connection_ends_changes_nothing() {
 #[tokio::test]
 async fn connections_that_end_with_the_registry_take_nothing_off() {
     let hub = hub();
-    let (provider, _) = hub.connect();
+    let (provider, _) = hub.connect(Peer::default());
     hub.publish(Client::Connection(provider), orders(), vec![instance()]).unwrap();
     hub.freeze();
     hub.disconnect(provider);
@@ -133,7 +133,7 @@ async fn what_breaks_a_rule_is_refused_whole() {
 async fn a_client_has_a_bounded_number_of_services() {
     let hub = hub();
     let service = |n: usize| format!("s{n}").parse::<ServiceKey>().unwrap();
-    let (id, _) = hub.connect();
+    let (id, _) = hub.connect(Peer::default());
     for n in 0..SERVICES_PER_CLIENT_MAX {
         hub.publish(Client::Connection(id), service(n), vec![instance()]).unwrap();
         hub.subscribe(id, &service(n), Clusters::default()).unwrap();
@@ -170,7 +170,7 @@ async fn the_bound_on_all_instances_counts_what_is_held() {
         let at = |port| Instance::new(Address::new("10.0.0.8", port).unwrap());
         hub.publish(client.clone(), orders(), ports.map(at).collect())
     };
-    let clients: Vec<Client> = (0..3).map(|_| Client::Connection(hub.connect().0)).collect();
+    let clients: Vec<Client> = (0..3).map(|_| Client::Connection(hub.connect(Peer::default()).0)).collect();
     publish(&clients[0], 0..1).unwrap();
     assert!(publish(&clients[0], 0..101).is_err(), "in place of the one before");
     publish(&clients[0], 0..50).unwrap();
