@@ -74,6 +74,10 @@ impl<S: Clone> Roster<S> {
     /// Renewing the table may cost a thousandth of the time.
     const TICK_PER_COST: u32 = 1000;
 
+    /// However long a renewal took, which may only have waited for a processor: the steepest usual ramp moves
+    /// by less than 2 % of the full weight within this time.
+    const TICK_MAX: Duration = Duration::from_secs(1);
+
     pub(super) fn new(rules: Rules, make: Make<S>) -> Self {
         let Rules { max_amplification, subset, clock, policy: _, observers } = rules;
         let (bound, slots) = (Bound::new(max_amplification), (Arc::default(), Vec::new()));
@@ -107,10 +111,18 @@ impl<S: Clone> Roster<S> {
             let (revision, instances) = (snapshot.revision(), snapshot.instances().len());
             fleet.tell(&ConsumerEvent::ListApplied { revision, instances });
         }
-        let tick = || Self::TICK_MIN.max(now.elapsed() * Self::TICK_PER_COST);
-        let table = self.table(revision, &fleet.aside(), now, tick);
+        // Counted from here: to follow a list costs once what a tick does not.
+        let aside = fleet.aside();
+        let begun = Instant::now();
+        let table = self.table(revision, &aside, now, || Self::tick(begun.elapsed()));
+        drop(aside); // Whoever observes may ask for a view.
         self.tell_amplification(table.amplification, fleet);
         table
+    }
+
+    /// How long a table is good for that cost so much to make, while weights change.
+    pub(super) fn tick(cost: Duration) -> Duration {
+        cost.saturating_mul(Self::TICK_PER_COST).clamp(Self::TICK_MIN, Self::TICK_MAX)
     }
 
     /// Tells how much more a warm instance gets, when that has changed by as much as matters.

@@ -8,6 +8,7 @@ use crate::observe::{Observer, State};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 use tokio::time::{Instant, advance};
 
@@ -232,6 +233,36 @@ async fn weights_follow_the_ramp_in_ticks_until_it_ends_and_then_no_clock_is_rea
     }
     assert_weight(&endpoints, 2, 1.0);
     assert_eq!(endpoints.table().next_change, None);
+}
+
+#[test]
+fn a_tick_is_as_long_as_its_table_is_dear_within_bounds() {
+    let tick = |micros| Roster::<u16>::tick(Duration::from_micros(micros));
+    assert_eq!([1, 100, 400, 1000].map(tick), [100, 100, 400, 1000].map(Duration::from_millis));
+    assert_eq!(
+        [50_000, u64::MAX].map(tick),
+        [SECOND; 2],
+        "whoever lost the processor meanwhile does not wait"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_long_services_take_to_make_the_ramp_goes_on() {
+    let fixture = Fixture::new();
+    fixture.publish([instance(1)]);
+    let make = |instance: &Instance| {
+        // The first poll moves the clock.
+        std::pin::pin!(advance(SECOND / 20)).poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        instance.address().port()
+    };
+    let rules = Rules { clock: fixture.clock.clone(), max_amplification: None, ..Rules::default() };
+    let endpoints = Endpoints::new(fixture.snapshots.clone(), rules, Box::new(make));
+    let begun = Instant::now();
+    fixture.publish([instance(1), ramping(2, 7, Some(NOON))]);
+    assert_weight(&endpoints, 2, 0.01);
+    assert!(Instant::now() > begun, "it has been made");
+    advance(10 * SECOND).await;
+    assert_weight(&endpoints, 2, begun.elapsed().as_secs_f64() / 100.0);
 }
 
 /// Of the epoch, and leaving since `since` over 20 s.
