@@ -15,7 +15,7 @@ use crate::Clock;
 use crate::consumer::pick::Weights;
 use crate::model::{Instance, InstanceKey, UnixMillis, WarmUp, WarmUpAge};
 use crate::observe::{ConsumerEvent, State};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -29,7 +29,7 @@ pub(super) struct Roster<S> {
     subset: Subset,
     clock: Clock,
     make: Make<S>,
-    gone: Gone,
+    pub(super) gone: Gone,
     bound: Bound,
     /// Whether all whom the last table used were failing.
     outage: bool,
@@ -143,17 +143,19 @@ impl<S: Clone> Roster<S> {
     /// calls in flight; another epoch at the same address is a newcomer.
     fn follow(&mut self, list: &[Instance], heard: Heard<'_>) {
         let now = heard.news.now;
+        let entries = self.compare(list);
+        self.gone.make_room(self.members.len());
         let mut before = std::mem::take(&mut self.members).into_iter().peekable();
-        for listed in list.iter().filter(|listed| self.subset.has(listed)) {
+        for (listed, entry) in entries {
             while let Some(gone) = before.next_if(|member| member.listed.key < listed.key) {
-                self.gone.remember(gone, heard);
+                self.gone.remember(gone, heard.fleet);
             }
-            let member = match before.next_if(|member| member.listed.key == listed.key) {
-                Some(member) if member.listed == *listed => member,
-                Some(member) if member.endpoint().epoch() == listed.epoch() => member.renewed(listed, heard),
-                replaced => {
+            let member = match (before.next_if(|member| member.listed.key == listed.key), entry) {
+                (Some(member), Entry::Same) => member,
+                (Some(member), Entry::Renewed) => member.renewed(listed, heard),
+                (replaced, Entry::New(service)) => {
                     if let Some(replaced) = replaced {
-                        self.gone.remember(replaced, heard);
+                        self.gone.remember(replaced, heard.fleet);
                     }
                     heard.fleet.tell(&ConsumerEvent::Joined { instance: listed });
                     let recalled = self.gone.recall(listed);
@@ -165,16 +167,32 @@ impl<S: Clone> Roster<S> {
                         let endpoint = Endpoint::new(listed.clone(), heard.fleet.clone());
                         (Seats::new(endpoint), Life::default())
                     });
-                    let service = (self.make)(listed);
                     let member =
                         Member { listed: listed.clone(), seats, service, curve: None, warm_at: None, life };
                     member.renewed(listed, heard)
                 }
+                (None, Entry::Same | Entry::Renewed) => unreachable!("only members stay"),
             };
             self.members.push(member);
         }
-        before.for_each(|member| self.gone.remember(member, heard));
+        before.for_each(|member| self.gone.remember(member, heard.fleet));
         self.slots = (Arc::default(), Vec::new());
+    }
+
+    /// What `list` says of whom, with a service for each newcomer. Filters and `make` are not ours and may
+    /// panic: all of them have been asked before anything changes.
+    fn compare<'a>(&self, list: &'a [Instance]) -> Vec<(&'a Instance, Entry<S>)> {
+        let mut members = self.members.iter().peekable();
+        let entry = |listed: &'a Instance| {
+            while members.next_if(|member| member.listed.key < listed.key).is_some() {}
+            let entry = match members.next_if(|member| member.listed.key == listed.key) {
+                Some(member) if member.listed == *listed => Entry::Same,
+                Some(member) if member.endpoint().epoch() == listed.epoch() => Entry::Renewed,
+                _ => Entry::New((self.make)(listed)),
+            };
+            (listed, entry)
+        };
+        list.iter().filter(|listed| self.subset.has(listed)).map(entry).collect()
     }
 
     /// The members and their weights at `now`; while someone ramps or fades they change after `tick`, asked
@@ -302,6 +320,16 @@ struct Heard<'a> {
     fleet: &'a Arc<Fleet>,
 }
 
+/// What a list says of an instance.
+enum Entry<S> {
+    /// As before.
+    Same,
+    /// The same incarnation, but otherwise registered.
+    Renewed,
+    /// Nobody whom we know; this is its service.
+    New(S),
+}
+
 /// Who may be used, best first.
 struct Standings {
     ranked: Vec<Standing>,
@@ -392,34 +420,60 @@ impl<S: Clone> Member<S> {
 
 /// Those who went, so that one who returns after a flap of the list keeps its age and its calls in flight.
 #[derive(Default)]
-struct Gone(HashMap<(InstanceKey, Option<UnixMillis>), Memory>);
+pub(super) struct Gone {
+    who: HashMap<Incarnation, Memory>,
+    /// The same, in the order in which they went.
+    order: BTreeMap<u64, Incarnation>,
+    went: u64,
+    /// Members of the longest list: a flap takes a whole fleet and gives it back.
+    most: usize,
+}
+
+type Incarnation = (InstanceKey, Option<UnixMillis>);
 
 struct Memory {
     seats: Arc<Seats>,
     life: Life,
-    since: Instant,
+    turn: u64,
 }
 
 impl Gone {
-    /// A flap takes a whole fleet and gives it back; what was replaced long before is not missed.
-    const MAX: usize = 1024;
+    /// What a small fleet may remember, beyond itself; what was replaced long before is not missed.
+    const MIN: usize = 1024;
 
-    fn remember<S>(&mut self, member: Member<S>, heard: Heard<'_>) {
-        heard.fleet.tell(&ConsumerEvent::Gone { instance: &member.listed });
+    /// Has place for as many as are `members` now.
+    fn make_room(&mut self, members: usize) {
+        self.most = self.most.max(members);
+    }
+
+    fn remember<S>(&mut self, member: Member<S>, fleet: &Fleet) {
+        fleet.tell(&ConsumerEvent::Gone { instance: &member.listed });
         let Member { listed, seats, life, .. } = member;
-        if self.0.len() == Self::MAX {
-            let longest = self.0.iter().min_by_key(|(_, memory)| memory.since).map(|(who, _)| who.clone());
-            longest.and_then(|longest| self.0.remove(&longest));
+        if self.who.len() >= self.most.max(Self::MIN)
+            && let Some((_, first)) = self.order.pop_first()
+        {
+            self.who.remove(&first);
         }
-        let epoch = seats.endpoint().epoch();
-        self.0.insert((listed.key, epoch), Memory { seats, life, since: heard.news.now });
+        let (who, turn) = ((listed.key, seats.endpoint().epoch()), self.went);
+        self.went += 1;
+        self.order.insert(turn, who.clone());
+        if let Some(before) = self.who.insert(who, Memory { seats, life, turn }) {
+            self.order.remove(&before.turn);
+        }
+    }
+
+    /// How many are remembered, by either way of looking.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> (usize, usize) {
+        (self.who.len(), self.order.len())
     }
 
     fn recall(&mut self, listed: &Instance) -> Option<(Arc<Seats>, Life)> {
-        if self.0.is_empty() {
+        if self.who.is_empty() {
             return None;
         }
-        let memory = self.0.remove(&(listed.key.clone(), listed.epoch()))?;
-        Some((memory.seats, memory.life))
+        let Memory { seats, life, turn } = self.who.remove(&(listed.key.clone(), listed.epoch()))?;
+        self.order.remove(&turn);
+        Some((seats, life))
     }
 }

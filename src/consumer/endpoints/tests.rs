@@ -1,5 +1,6 @@
 mod health;
 
+use super::rules::Subset;
 use super::*;
 use crate::Clock;
 use crate::model::{Address, Metadata, Snapshot, UnixMillis, Weight, key};
@@ -218,6 +219,73 @@ async fn a_flap_keeps_the_age_and_a_new_epoch_starts_afresh() {
     fixture.publish([instance(1), ramping(2, 8, Some(NOON))]);
     assert_weight(&endpoints, 2, 0.01);
     assert_eq!(in_flight(&endpoints, 2), 0);
+    drop(busy);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flap_of_a_whole_large_fleet_costs_nobody_its_age() {
+    const FLEET: u16 = 3000;
+    let fixture = Fixture::new();
+    let started = NOON.as_u64() - 1_000_000;
+    let fleet = || (1..=FLEET).map(|port| ramping(port, 7, Some(UnixMillis::new(started))));
+    fixture.publish(fleet());
+    let endpoints = fixture.endpoints(Policy::default());
+    for left in [2000, 1] {
+        fixture.publish(fleet().take(left));
+        assert_eq!(in_use(&endpoints).len(), left);
+        advance(SECOND).await;
+    }
+    fixture.publish(fleet());
+    let weights = weights(&endpoints);
+    assert!(weights.len() == usize::from(FLEET) && weights.values().all(|&weight| weight == 1.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_fleet_replaces_does_not_fill_the_memory() {
+    let fixture = Fixture::new();
+    let endpoints = fixture.endpoints(Policy::default());
+    for epoch in 1..=200 {
+        fixture.publish((1..=20).map(|port| of_epoch(port, epoch)));
+        in_use(&endpoints);
+    }
+    let roster = endpoints.table.lock();
+    assert_eq!(roster.gone.remembered(), (1024, 1024));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_a_filter_or_of_what_makes_services_forgets_nobody() {
+    let fixture = Fixture::new();
+    let warm = |port| ramping(port, 7, Some(UnixMillis::new(NOON.as_u64() - 1_000_000)));
+    let panicking = Arc::new(AtomicU64::new(0));
+    let panics_at = |turn: u64| {
+        let panicking = panicking.clone();
+        move |port: u16| assert!(port != 2 || panicking.load(Ordering::Relaxed) != turn, "as told")
+    };
+    let (filtered, made) = (panics_at(1), panics_at(2));
+    let subset = Subset::default().and(move |instance| {
+        filtered(instance.address().port());
+        true
+    });
+    let rules = Rules { subset, clock: fixture.clock.clone(), ..Rules::default() };
+    let make = move |instance: &Instance| {
+        made(instance.address().port());
+        instance.address().port()
+    };
+    fixture.publish([1, 3, 4].map(warm));
+    let endpoints = Endpoints::new(fixture.snapshots.clone(), rules, Box::new(make));
+    let busy = endpoints.choose(Some(&Tried(vec![endpoint(&endpoints, 1), endpoint(&endpoints, 3)])));
+    fixture.publish([1, 2, 3, 4].map(warm));
+    for turn in [1, 2] {
+        panicking.store(turn, Ordering::Relaxed);
+        let pick = std::panic::AssertUnwindSafe(|| endpoints.choose(None).map(|choice| choice.service));
+        assert!(std::panic::catch_unwind(pick).is_err());
+    }
+    panicking.store(0, Ordering::Relaxed);
+    assert_eq!(in_use(&endpoints), [1, 2, 3, 4]);
+    for port in [1, 3, 4] {
+        assert_weight(&endpoints, port, 1.0);
+    }
+    assert_eq!(in_flight(&endpoints, 4), 1);
     drop(busy);
 }
 
