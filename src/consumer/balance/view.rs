@@ -86,9 +86,6 @@ fn reasons(known: &Known, now: Instant) -> Vec<(State, String)> {
     if listed.address().port() == 0 {
         add(State::Disabled, "registered at port 0".to_owned());
     }
-    if !listed.healthy {
-        add(State::Unhealthy, "unhealthy in the registry".to_owned());
-    }
     if let Some(failing) = failing {
         let (count, since) = (failing.failures(), now.saturating_duration_since(failing.since()));
         let next = failing.trial_at().saturating_duration_since(now);
@@ -96,6 +93,9 @@ fn reasons(known: &Known, now: Instant) -> Vec<(State, String)> {
             State::Failing,
             format!("no connection for {since:.1?} (failure {count}); next trial in {next:.1?}"),
         );
+    }
+    if !listed.healthy {
+        add(State::Unhealthy, "unhealthy in the registry".to_owned());
     }
     match leaving {
         Some(leaving) if leaving.left.is_zero() => add(State::Aside, "leaves".to_owned()),

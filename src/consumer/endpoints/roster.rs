@@ -292,7 +292,7 @@ impl<S: Clone> Roster<S> {
             let presence = fade.map_or(1.0, |fade| fade.factor(now));
             let out = presence == 0.0;
             let failing = if looking { member.endpoint().health().failing() } else { None };
-            let rank = Rank { unhealthy: !member.listed.healthy, failing: failing.is_some(), aside: out };
+            let rank = Rank { failing: failing.is_some(), unhealthy: !member.listed.healthy, aside: out };
             // The last ones standing do not fade: of several, each takes its part.
             all.ranked.push(Standing { rank, index, presence: if out { 1.0 } else { presence }, failing });
             all.ends = sooner(all.ends, fade.filter(|_| !out).map(Fade::end));
@@ -350,13 +350,13 @@ struct Standing {
 }
 
 /// Only the best rank that anyone holds takes traffic; the others are a reserve for retries. What weighs most
-/// comes first. Someone whose heartbeats stopped has most likely stopped too, and may hang rather than refuse.
-/// Someone who could not be connected to says so quickly, and may be back at any moment. Someone who leaves
-/// still answers for a while.
+/// comes first. That someone could not be connected to is what we have seen ourselves, and every request that
+/// is sent there first has to be repeated: trials tell when it is back. Someone whose heartbeats stopped has
+/// most likely stopped too, and may hang rather than refuse. Someone who leaves still answers for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
-    unhealthy: bool,
     failing: bool,
+    unhealthy: bool,
     aside: bool,
 }
 

@@ -85,6 +85,24 @@ async fn a_trial_stands_whatever_becomes_of_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_only_misses_heartbeats_is_used_before_who_cannot_be_connected_to() {
+    let fixture = Fixture::new();
+    let unhealthy = Instance { healthy: false, ..of_epoch(1, 1) };
+    fixture.publish([unhealthy.clone(), of_epoch(2, 2)]);
+    let endpoints = fixture.endpoints(Policy::default());
+    assert_eq!(in_use(&endpoints), [2]);
+    refuse(&endpoints, 2);
+    assert_eq!(in_use(&endpoints), [1], "what would meet the other first would have to be repeated");
+    advance(SECOND).await;
+    assert_eq!(picks(&endpoints, 100, 2), 1, "it is tried as ever");
+    answer(&endpoints, 2);
+    assert_eq!(in_use(&endpoints), [2]);
+    refuse(&endpoints, 2);
+    refuse(&endpoints, 1);
+    assert_eq!(in_use(&endpoints), [2], "of two who cannot be reached, the one who is said to be well");
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_nobody_can_be_connected_to_all_are_used_and_the_first_answer_ends_all_waits() {
     let fixture = Fixture::new();
     fixture.publish([of_epoch(1, 1), of_epoch(2, 2), of_epoch(3, 3)]);
@@ -120,6 +138,8 @@ async fn of_those_that_nobody_would_use_gladly_the_likeliest_to_answer_are_used(
     assert_eq!(in_use(&endpoints), [2, 3], "those that leave answer");
     refuse(&endpoints, 2);
     refuse(&endpoints, 3);
+    assert_eq!(in_use(&endpoints), [4], "one that misses heartbeats may be there all the same");
+    refuse(&endpoints, 4);
     assert_eq!(in_use(&endpoints), [1], "one that could not be connected to may be back");
     fixture.publish([Instance { healthy: false, ..of_epoch(4, 4) }]);
     assert_eq!(in_use(&endpoints), [4]);
