@@ -205,6 +205,16 @@ mod tests {
         assert_eq!(cause(&io::Error::from(io::ErrorKind::ConnectionRefused)), Cause::Other);
     }
 
+    #[test]
+    fn marks_say_whether_there_was_a_connection() {
+        let told = |error: &(dyn Error + 'static)| (applied(error), is_connect(error));
+        let refused = || NoConnection::new("no such socket");
+        assert_eq!(told(&refused()), (Applied::Never, true));
+        assert_eq!(told(&NeverApplied::new(refused())), (Applied::Never, true));
+        assert_eq!(told(&NeverApplied::new("queue full")), (Applied::Never, false));
+        assert_eq!(told(&io::Error::other("torn")), (Applied::Unknown, false));
+    }
+
     #[cfg(feature = "http-client")]
     mod with_hyper {
         use super::super::*;

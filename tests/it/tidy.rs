@@ -52,6 +52,29 @@ fn every_module_has_its_place_in_the_order() {
 }
 
 #[test]
+fn every_source_file_is_compiled() {
+    let mut stray = Vec::new();
+    for (file, _) in sources("") {
+        let (stem, folder) = (file.file_stem().unwrap().to_str().unwrap(), file.parent().unwrap());
+        let (name, folder) = match stem {
+            "lib" | "main" => continue,
+            "mod" => (folder.file_name().unwrap().to_str().unwrap(), folder.parent().unwrap()),
+            name => (name, folder),
+        };
+        let inside = ["mod.rs", "lib.rs", "main.rs"].map(|front| folder.join(front));
+        let declared = inside.iter().chain([&folder.with_extension("rs")]).any(|above| {
+            let text = std::fs::read_to_string(above).unwrap_or_default();
+            text.lines()
+                .any(|line| line.split_once("mod ").is_some_and(|(_, rest)| rest == format!("{name};")))
+        });
+        if !declared {
+            stray.push(file);
+        }
+    }
+    assert!(stray.is_empty(), "no module above names {stray:#?}");
+}
+
+#[test]
 fn the_model_is_pure() {
     for (file, text) in sources("model") {
         for word in NOT_IN_MODEL {
@@ -135,7 +158,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The files of a module, be it a file or a folder, with their texts.
+/// The files of a module, be it a file or a folder, with their texts; all files for no name.
 fn sources(module: &str) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut open = vec![root().join("src").join(module), root().join("src").join(format!("{module}.rs"))];
