@@ -42,6 +42,7 @@ mod replay;
 mod stack;
 #[cfg(feature = "tonic")]
 mod tonic_channel;
+mod uri;
 
 pub use crate::naming::BoxError;
 pub use balance::{Balance, BalanceLayer};

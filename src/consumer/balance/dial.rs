@@ -1,8 +1,9 @@
 //! One instance behind a client that dials whatever the URI names.
 
+use crate::consumer::uri::{at, authority};
 use crate::model::Address;
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Uri};
+use http::Request;
+use http::uri::{Authority, Scheme};
 use std::task::{Context, Poll};
 use tower_service::Service;
 
@@ -31,50 +32,7 @@ impl<C: Service<Request<B>>, B> Service<Request<B>> for Dial<C> {
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let uri = std::mem::take(request.uri_mut());
-        *request.uri_mut() = at(self.authority.clone(), uri);
+        *request.uri_mut() = at(Scheme::HTTP, self.authority.clone(), uri);
         self.inner.call(request)
-    }
-}
-
-pub(super) fn authority(address: &Address) -> Authority {
-    address.to_string().try_into().expect("an address holds nothing that an authority may not")
-}
-
-/// Path and query of `uri`, at another authority.
-pub(super) fn at(authority: Authority, uri: Uri) -> Uri {
-    let mut parts = uri.into_parts();
-    parts.scheme = Some(Scheme::HTTP);
-    parts.authority = Some(authority);
-    parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
-    Uri::from_parts(parts).expect("scheme, authority and path make a URI")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn path_and_query_stay_whatever_stood_before_them() {
-        let authority = authority(&"[2001:db8::7]:8080".parse().unwrap());
-        for (given, dialled) in [
-            ("/", "http://[2001:db8::7]:8080/"),
-            ("/a%20b?c=d", "http://[2001:db8::7]:8080/a%20b?c=d"),
-            ("https://user@orders:1/a?b", "http://[2001:db8::7]:8080/a?b"),
-            ("orders:80", "http://[2001:db8::7]:8080/"),
-            ("*", "http://[2001:db8::7]:8080*"),
-        ] {
-            assert_eq!(at(authority.clone(), given.parse().unwrap()).to_string(), dialled, "{given}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn every_address_is_an_authority(host in "[A-Za-z0-9._-]{1,128}", v6: [u16; 8], port: u16) {
-            for address in [Address::new(&host, port), Address::new(&std::net::Ipv6Addr::from(v6).to_string(), port)] {
-                let address = address.unwrap();
-                prop_assert_eq!(authority(&address).to_string(), address.to_string());
-            }
-        }
     }
 }

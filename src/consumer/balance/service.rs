@@ -1,6 +1,5 @@
 //! The balancer itself, and a single choice of it.
 
-use super::dial::{at, authority};
 use super::future::Stage;
 use super::view::{InstanceView, View};
 use super::{BalanceLayer, ResponseBody, ResponseFuture};
@@ -8,11 +7,13 @@ use crate::consumer::classify::is_connect;
 use crate::consumer::endpoints::{Choice, Endpoint, Endpoints, Guard, Terms, Tried, Verdict};
 use crate::consumer::error::{HeaderTimeout, InstanceError, NeverApplied, NoInstance, Seen};
 use crate::consumer::goodbye;
+use crate::consumer::uri::{at, authority};
 use crate::model::Instance;
 use crate::naming::BoxError;
 use crate::naming::Snapshots;
 use crate::naming::header::{CALLER, CallerTag};
 use crate::observe::{ConsumerReading, Gauge, Reading};
+use http::uri::{InvalidUri, Scheme};
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use std::fmt;
 use std::future::{poll_fn, ready};
@@ -427,8 +428,8 @@ impl<S> Pick<S> {
     ///
     /// # Errors
     /// When `path` is not the path of a URI.
-    pub fn uri(&self, path: &str) -> Result<Uri, http::uri::InvalidUri> {
-        Ok(at(authority(self.instance().address()), path.parse()?))
+    pub fn uri(&self, path: &str) -> Result<Uri, InvalidUri> {
+        Ok(at(Scheme::HTTP, authority(self.instance().address()), path.parse()?))
     }
 
     /// Takes what the instance says about itself off the headers of its answer and acts on it, as

@@ -4,10 +4,11 @@ use super::builder;
 use super::connector::{Connector, Route};
 #[cfg(feature = "tls")]
 use super::tls::{ClientConfig, ServerName, Tls, server_name};
-use crate::model::{Address, Instance};
+use crate::consumer::uri::{at, authority};
+use crate::model::Instance;
 #[cfg(feature = "tls")]
 use crate::naming::BoxError;
-use http::uri::{Authority, InvalidUri, PathAndQuery, Scheme};
+use http::uri::{Authority, InvalidUri, Scheme};
 use http::{Request, Response, Uri};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -163,18 +164,6 @@ impl InstanceClientBuilder {
         }
         Scheme::HTTP
     }
-}
-
-fn authority(address: &Address) -> Authority {
-    address.to_string().try_into().expect("an address holds nothing that an authority may not")
-}
-
-/// Path and query of `uri`, at another scheme and authority.
-fn at(scheme: Scheme, authority: Authority, uri: Uri) -> Uri {
-    let mut parts = uri.into_parts();
-    (parts.scheme, parts.authority) = (Some(scheme), Some(authority));
-    parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
-    Uri::from_parts(parts).expect("scheme, authority and path make a URI")
 }
 
 impl<B> Service<Request<B>> for InstanceClient<B>
