@@ -1,4 +1,4 @@
-//! Balances reqwest, which is no tower service: with `pick` and `finish` instead of layers.
+//! Balances reqwest, which is no tower service: with `pick` and `answered` instead of layers.
 //!
 //! ```console
 //! $ cargo run --features full --example reqwest
@@ -16,13 +16,12 @@
 use axum::Router;
 use axum::extract::Path;
 use axum::routing::post;
-use reqwest::StatusCode;
 use std::error::Error;
 use tokio::net::TcpListener;
 use tower_graceful::consumer::balance::{Balance, Pick};
 use tower_graceful::consumer::classify::{Applied, applied, is_connect};
 use tower_graceful::model::{Instance, UnixMillis, key};
-use tower_graceful::naming::header::{OfflineTag, REFUSED, REFUSED_TRUE};
+use tower_graceful::naming::header::OfflineTag;
 use tower_graceful::naming::{InProcess, Register, Subscribe};
 use tower_graceful::provider::{GracefulLayer, Lifecycle};
 
@@ -64,9 +63,8 @@ async fn order(client: &reqwest::Client, orders: &Balance<()>, number: u32) -> R
         let last = tried.len() + 1 == TRIES;
         match client.execute(request).await {
             Ok(mut answer) => {
-                pick.finish(answer.headers_mut()); // It may say that it leaves.
-                let refused = answer.status() == StatusCode::SERVICE_UNAVAILABLE
-                    && answer.headers_mut().remove(REFUSED) == Some(REFUSED_TRUE);
+                // It may say that it leaves, or that its handler was not called.
+                let refused = pick.answered(answer.status(), answer.headers_mut());
                 if last || !refused {
                     let body = answer.error_for_status()?.text().await?;
                     drop(pick); // Until here the call counted as in flight.

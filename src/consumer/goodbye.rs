@@ -113,9 +113,13 @@ fn counts(tag: &OfflineTag, from: &Endpoint) -> bool {
 
 /// Takes the word of a provider's layers off an answer; `true` when they refused the request.
 pub(super) fn take_refusal<B>(response: &mut Response<ResponseBody<B>>) -> bool {
-    let word = response.headers_mut().remove(REFUSED);
-    let refused = response.status() == StatusCode::SERVICE_UNAVAILABLE && word == Some(REFUSED_TRUE);
-    refused || response.body().is_refusal()
+    hear_refusal(response.status(), response.headers_mut()) || response.body().is_refusal()
+}
+
+/// The same for a head alone.
+pub(super) fn hear_refusal(status: StatusCode, headers: &mut HeaderMap) -> bool {
+    let word = headers.remove(REFUSED);
+    status == StatusCode::SERVICE_UNAVAILABLE && word == Some(REFUSED_TRUE)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::naming::Snapshots;
 use crate::naming::header::{CALLER, CallerTag};
 use crate::observe::{ConsumerReading, Gauge, Reading};
 use http::uri::{InvalidUri, Scheme};
-use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use std::fmt;
 use std::future::{poll_fn, ready};
 use std::pin::pin;
@@ -68,8 +68,8 @@ impl<S: Clone> Balance<S> {
     /// Chooses an instance now: for clients that are not tower services.
     ///
     /// A client of your own does by hand what [`GracefulClientLayer`](crate::consumer::GracefulClientLayer)
-    /// does around one: it says who calls ([`Balance::introduce`]), gives the headers of the answer to
-    /// [`Pick::finish`], keeps the pick until the body has been read, and sends what was never applied to
+    /// does around one: it says who calls ([`Balance::introduce`]), gives status and headers of the
+    /// answer to [`Pick::answered`], keeps the pick until the body has been read, and sends what was never applied to
     /// another instance ([`Balance::pick_other`]). `examples/reqwest.rs` is all of it.
     ///
     /// ```
@@ -79,9 +79,9 @@ impl<S: Clone> Balance<S> {
     /// let orders = Balance::new(snapshots, |_| ());
     /// let pick = orders.pick()?;
     /// assert_eq!(pick.uri("/list?page=2")?, "http://10.0.0.7:8080/list?page=2");
-    /// // ... send the request; then, with the headers of the answer:
-    /// # let mut headers = http::HeaderMap::new();
-    /// pick.finish(&mut headers);
+    /// // ... send the request; then, with the head of the answer:
+    /// # let (status, mut headers) = (http::StatusCode::OK, http::HeaderMap::new());
+    /// let refused = pick.answered(status, &mut headers);
     /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
     /// ```
     ///
@@ -432,12 +432,17 @@ impl<S> Pick<S> {
         Ok(at(Scheme::HTTP, authority(self.instance().address()), path.parse()?))
     }
 
-    /// Takes what the instance says about itself off the headers of its answer and acts on it, as
-    /// [`GoodbyeLayer`](crate::consumer::GoodbyeLayer) does. Keep the pick until the body has been read, and
-    /// call this before.
-    pub fn finish(&self, headers: &mut HeaderMap) {
-        self.choice.guard.endpoint().answered(self.verdict);
-        goodbye::hear(headers, self.choice.guard.endpoint());
+    /// Tells that an answer has begun. Takes what the instance and its layers say about themselves off the
+    /// headers, and acts on it as [`GoodbyeLayer`](crate::consumer::GoodbyeLayer) does. Keep the pick after
+    /// this until the body has been read.
+    ///
+    /// `true` when the provider's layers refused the request without calling its handler: it was [never
+    /// applied](crate::consumer::Applied::Never), and can be sent to another instance.
+    pub fn answered(&self, status: StatusCode, headers: &mut HeaderMap) -> bool {
+        let endpoint = self.choice.guard.endpoint();
+        endpoint.answered(self.verdict);
+        goodbye::hear(headers, endpoint);
+        goodbye::hear_refusal(status, headers)
     }
 
     /// Tells that no connection to the instance could be made: it is put aside for a while, and then tried
