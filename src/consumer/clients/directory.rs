@@ -22,10 +22,10 @@ pub(super) struct Directory<S> {
     services_max: NonZeroUsize,
 }
 
-type Hosts<S> = HashMap<Box<str>, Arc<Known<S>>>;
+type Hosts<S> = HashMap<Box<str>, Arc<Entry<S>>>;
 
 /// A service that was asked for.
-pub(super) struct Known<S> {
+pub(super) struct Entry<S> {
     service: ServiceKey,
     /// Since the last sweep; a flag that stays up costs callers nothing to look at.
     used: AtomicBool,
@@ -56,9 +56,9 @@ impl<S> Directory<S> {
     /// The stack of the service that `host` means, if it is there already.
     pub(super) fn stack(&self, host: &str) -> Option<GracefulClient<S>> {
         let hosts = self.hosts.load();
-        let known = hosts.get(host)?;
-        known.touch();
-        known.resolved.get().map(|resolved| resolved.stack.clone())
+        let entry = hosts.get(host)?;
+        entry.touch();
+        entry.resolved.get().map(|resolved| resolved.stack.clone())
     }
 
     /// The service that `host` means, which is `service_of` it when nobody has asked before.
@@ -66,34 +66,34 @@ impl<S> Directory<S> {
         &self,
         host: &str,
         service_of: impl FnOnce() -> Result<ServiceKey, Reason>,
-    ) -> Result<Arc<Known<S>>, Reason> {
-        if let Some(known) = self.hosts.load().get(host) {
-            return Ok(known.clone());
+    ) -> Result<Arc<Entry<S>>, Reason> {
+        if let Some(entry) = self.hosts.load().get(host) {
+            return Ok(entry.clone());
         }
         let service = service_of()?;
         let mut swept = self.lock();
         let mut hosts = Hosts::clone(&self.hosts.load());
-        if let Some(known) = hosts.get(host) {
-            return Ok(known.clone());
+        if let Some(entry) = hosts.get(host) {
+            return Ok(entry.clone());
         }
         if swept.elapsed() >= Self::SWEEP_EVERY {
             *swept = Instant::now();
-            hosts.retain(|_, known| known.used.load(Ordering::Relaxed));
-            for known in hosts.values() {
-                known.used.store(false, Ordering::Relaxed);
+            hosts.retain(|_, entry| entry.used.load(Ordering::Relaxed));
+            for entry in hosts.values() {
+                entry.used.store(false, Ordering::Relaxed);
             }
         }
         if hosts.len() >= self.services_max.get() {
-            hosts.retain(|_, known| known.is_alive());
+            hosts.retain(|_, entry| entry.is_alive());
         }
         if hosts.len() >= self.services_max.get() {
             return Err(Reason::TooMany { service, services_max: self.services_max });
         }
-        let same = hosts.values().find(|known| known.service == service).cloned();
-        let known = same.unwrap_or_else(|| Known::new(service));
-        hosts.insert(host.into(), known.clone());
+        let same = hosts.values().find(|entry| entry.service == service).cloned();
+        let entry = same.unwrap_or_else(|| Entry::new(service));
+        hosts.insert(host.into(), entry.clone());
         self.hosts.store(Arc::new(hosts));
-        Ok(known)
+        Ok(entry)
     }
 
     fn lock(&self) -> MutexGuard<'_, Instant> {
@@ -107,7 +107,7 @@ impl<S> Directory<S> {
     }
 }
 
-impl<S> Known<S> {
+impl<S> Entry<S> {
     fn new(service: ServiceKey) -> Arc<Self> {
         let (resolved, failures) = (OnceCell::new(), Mutex::default());
         Arc::new(Self { service, used: AtomicBool::new(true), resolved, failures })

@@ -1,6 +1,6 @@
 //! The clients of many services as one.
 
-use super::directory::{Directory, Known, Resolved};
+use super::directory::{Directory, Entry, Resolved};
 use super::layer::{ServiceOf, Stack};
 use super::{GracefulClientsLayer, Reason, Unresolved};
 use crate::consumer::balance::{Dial, ResponseBody};
@@ -58,7 +58,7 @@ impl<S> GracefulClients<S> {
 }
 
 impl<S> Shared<S> {
-    fn enter(&self, uri: &Uri) -> Result<Arc<Known<S>>, Reason> {
+    fn enter(&self, uri: &Uri) -> Result<Arc<Entry<S>>, Reason> {
         let host = uri.host().ok_or(Reason::NoHost)?;
         let service_of = || (self.service_of)(host).map_err(|error| Reason::not_a_service(host, &error));
         self.directory.enter(host, service_of)
@@ -70,15 +70,15 @@ impl<S> Shared<S> {
         S: Send + Sync + 'static,
     {
         match self.enter(uri) {
-            Ok(known) => Box::pin(self.clone().resolve(known)),
+            Ok(entry) => Box::pin(self.clone().resolve(entry)),
             Err(reason) => Box::pin(ready(Err(reason.into()))),
         }
     }
 
     /// The stack of a service, within the bound.
-    async fn resolve(self: Arc<Self>, known: Arc<Known<S>>) -> Result<GracefulClient<S>, Unresolved> {
-        let service = known.service();
-        match timeout(self.wait, known.resolved(|| self.subscribe(service))).await {
+    async fn resolve(self: Arc<Self>, entry: Arc<Entry<S>>) -> Result<GracefulClient<S>, Unresolved> {
+        let service = entry.service();
+        match timeout(self.wait, entry.resolved(|| self.subscribe(service))).await {
             Ok(Ok(resolved)) => Ok(resolved.stack.clone()),
             Ok(Err(source)) => Err(Reason::Registry { service: service.clone(), source }.into()),
             Err(_) => Err(Reason::TooLate { service: service.clone(), waited: self.wait }.into()),
