@@ -17,6 +17,7 @@ pub mod header;
 mod in_process;
 #[cfg(feature = "notice")]
 pub mod notice;
+mod structured;
 mod told;
 
 pub use cell::{Publisher, Snapshots};
