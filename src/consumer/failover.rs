@@ -15,6 +15,8 @@
 //! - When retries are used up, the last failure is passed on: the 503, or the error, which then says why the
 //!   request was not repeated.
 
+mod budget;
+
 use super::balance::ResponseBody;
 use super::classify::{Applied, Cause, cause};
 use super::endpoints::{Endpoint, Tried};
@@ -23,6 +25,7 @@ use super::goodbye::take_refusal;
 use super::replay::{Recording, ReplayBody};
 use crate::naming::BoxError;
 use crate::observe::ConsumerEvent;
+use budget::Budget;
 use http::{Request, Response, request};
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -31,9 +34,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -75,8 +76,8 @@ impl FailoverLayer {
         self
     }
 
-    /// What tells whether a failed request was applied, instead of [`applied`](super::classify::applied): for clients whose errors that
-    /// does not know. It is given the source of an [`InstanceError`].
+    /// What tells whether a failed request was applied, instead of [`applied`](super::classify::applied): for
+    /// clients whose errors that does not know. It is given the source of an [`InstanceError`].
     #[must_use]
     pub fn with_classifier(
         mut self,
@@ -362,38 +363,6 @@ where
         let tried = self.retry.as_ref().map(|retry| &retry.tried.0);
         f.debug_struct("ResponseFuture").field("tried", &tried).finish_non_exhaustive()
     }
-}
-
-/// Retries that may be made: a bucket that time fills, looked at without a lock.
-struct Budget {
-    created: Instant,
-    /// When the bucket will be full again, in nanoseconds from `created` on.
-    full_ns: AtomicU64,
-}
-
-impl Budget {
-    /// What a busy consumer sends to one instance of its fleet, should that one be gone altogether.
-    const PER_SECOND: u64 = 1000;
-
-    /// A second's worth at once: a restart fails everything that is under way in the same instant.
-    const BURST: u64 = 1000;
-
-    fn new() -> Self {
-        Self { created: Instant::now(), full_ns: AtomicU64::new(0) }
-    }
-
-    fn spend(&self) -> bool {
-        let now_ns = u64::try_from(self.created.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let spent = |full_ns| after_one_more(full_ns, now_ns);
-        self.full_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spent).is_ok()
-    }
-}
-
-/// When the bucket is full again if one more is taken now; nothing when it is empty.
-fn after_one_more(full_ns: u64, now_ns: u64) -> Option<u64> {
-    const EACH_NS: u64 = 1_000_000_000 / Budget::PER_SECOND;
-    let full_ns = full_ns.max(now_ns).saturating_add(EACH_NS);
-    (full_ns - now_ns <= Budget::BURST * EACH_NS).then_some(full_ns)
 }
 
 #[cfg(test)]
