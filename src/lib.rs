@@ -108,9 +108,10 @@ pub mod registry;
 pub use client::Nacos;
 pub use clock::{Clock, ManualClock};
 #[cfg(feature = "consumer")]
-pub use consumer::{BoxError, GracefulClientLayer, GracefulClients};
+pub use consumer::{GracefulClientLayer, GracefulClients};
 #[cfg(feature = "http-client")]
 pub use consumer::{InstanceClient, http_client, http_client_h2};
+pub use naming::BoxError;
 #[cfg(feature = "provider")]
 pub use provider::GracefulLayer;
 #[cfg(feature = "serve")]
