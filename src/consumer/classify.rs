@@ -23,8 +23,8 @@
 //! queue of a port that closed.
 //!
 //! What it reads are hyper's errors, with the feature `http-client`; without it, only the marks
-//! [`NeverApplied`] and [`NoConnection`] and timeouts are told apart. Other clients bring a function of their own, see
-//! [`FailoverLayer::with_classifier`](super::FailoverLayer::with_classifier).
+//! [`NeverApplied`] and [`NoConnection`] and timeouts are told apart. Other clients bring a function of their
+//! own, see [`FailoverLayer::with_classifier`](super::FailoverLayer::with_classifier).
 
 use super::error::{HeaderTimeout, NeverApplied, NoConnection};
 pub use crate::observe::Cause;

@@ -61,7 +61,8 @@ impl NoInstance {
         &self.seen.tried
     }
 
-    /// How many instances are listed, all of them disabled, without weight or outside the balancer's subset.
+    /// How many instances are listed, all of them disabled, without weight, at port 0 or outside the balancer's
+    /// subset.
     pub fn listed(&self) -> usize {
         self.seen.listed
     }

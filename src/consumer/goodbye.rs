@@ -3,9 +3,9 @@
 //! A registry tells consumers seconds later that an instance leaves; its own answer tells them at once. A tag
 //! with a fade takes its sender out bit by bit: it serves on while its weight falls in a straight line. The
 //! first tag of an instance also asks the registry for its list. The judgement holds until the registry has
-//! been seen without that incarnation, or for 60 s after the fade; a stale list does not overrule it, and another epoch at
-//! the same address is welcome at once. When everyone has been put aside, the last ones standing are used
-//! all the same.
+//! been seen without that incarnation, or for 60 s after the fade; a stale list does not overrule it, and
+//! another epoch at the same address is welcome at once. When everyone has been put aside, the last ones
+//! standing are used all the same.
 //!
 //! A tag counts when it names the epoch of the instance that was called. Where the registry knows no epoch
 //! for that, it counts when it names its address, or one that the registry does not know (behind NAT or DNS

@@ -68,8 +68,8 @@ impl<S: Clone> Balance<S> {
     /// Chooses an instance now: for clients that are not tower services.
     ///
     /// A client of your own does by hand what [`GracefulClientLayer`](crate::consumer::GracefulClientLayer)
-    /// does around one: it says who calls ([`Balance::introduce`]), gives status and headers of the
-    /// answer to [`Pick::answered`], keeps the pick until the body has been read, and sends what was never applied to
+    /// does around one: it says who calls ([`Balance::introduce`]), gives the head of the answer to
+    /// [`Pick::answered`], keeps the pick until the body has been read, and sends what was never applied to
     /// another instance ([`Balance::pick_other`]). `examples/reqwest.rs` is all of it.
     ///
     /// ```

@@ -7,7 +7,8 @@
 //!
 //! - The list or a judgement has changed: whoever finds that renews the table, and the others wait for it on
 //!   a short lock. A publication or a judgement that has returned therefore counts in every later pick.
-//! - Only weights have changed, because someone warms up or leaves: one renews, the others draw from the old table.
+//! - Only weights have changed, because someone warms up or leaves: one renews, the others draw from the old
+//!   table.
 //!
 //! Whom no connection can be made to is not in the table's live part; when its wait is over, one pick takes the
 //! trial, see [`health`].
