@@ -56,7 +56,7 @@ pub use failover::{Failover, FailoverLayer, Idempotent};
 pub use goodbye::{Goodbye, GoodbyeLayer};
 #[cfg(feature = "http-client")]
 pub use http_client::{
-    Connector, InstanceClient, InstanceClientBuilder, Stream, http_client, http_client_h2,
+    Connector, InstanceClient, InstanceClientBuilder, InstanceStream, http_client, http_client_h2,
 };
 #[cfg(feature = "notice")]
 pub use notice::{NoticePort, Notices};

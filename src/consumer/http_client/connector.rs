@@ -48,11 +48,11 @@ impl Route {
         Self::Tcp { connector: connector(), uri }
     }
 
-    async fn connect(self) -> Result<Stream, BoxError> {
+    async fn connect(self) -> Result<InstanceStream, BoxError> {
         Ok(match self {
-            Self::Tcp { mut connector, uri } => Stream::new(connector.call(uri).await?.into_inner()),
+            Self::Tcp { mut connector, uri } => InstanceStream::new(connector.call(uri).await?.into_inner()),
             #[cfg(unix)]
-            Self::Unix(path) => Stream::new(UnixStream::connect(&path).await.map_err(|source| {
+            Self::Unix(path) => InstanceStream::new(UnixStream::connect(&path).await.map_err(|source| {
                 io::Error::new(source.kind(), format!("socket {}: {source}", path.display()))
             })?),
         })
@@ -61,20 +61,20 @@ impl Route {
 
 impl Connector {
     #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "only TLS asks for a name"))]
-    async fn connect(self, named: Uri) -> Result<Stream, BoxError> {
+    async fn connect(self, named: Uri) -> Result<InstanceStream, BoxError> {
         let stream = self.route.connect().await?;
         #[cfg(feature = "tls")]
         if let Some(tls) = self.tls {
-            return Ok(Stream::new(tls.handshake(stream, &named).await?));
+            return Ok(InstanceStream::new(tls.handshake(stream, &named).await?));
         }
         Ok(stream)
     }
 }
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<Stream>;
+    type Response = TokioIo<InstanceStream>;
     type Error = BoxError;
-    type Future = BoxFuture<'static, Result<TokioIo<Stream>, BoxError>>;
+    type Future = BoxFuture<'static, Result<TokioIo<InstanceStream>, BoxError>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
@@ -90,7 +90,7 @@ impl Service<Uri> for Connector {
 }
 
 /// A connection that [`Connector`] has made.
-pub struct Stream {
+pub struct InstanceStream {
     io: Box<dyn Io>,
 }
 
@@ -112,25 +112,25 @@ impl Io for UnixStream {
     }
 }
 
-impl Stream {
+impl InstanceStream {
     fn new(io: impl Io + 'static) -> Self {
         Self { io: Box::new(io) }
     }
 }
 
-impl Connection for Stream {
+impl Connection for InstanceStream {
     fn connected(&self) -> Connected {
         self.io.connected()
     }
 }
 
-impl fmt::Debug for Stream {
+impl fmt::Debug for InstanceStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Stream").field(&self.io.connected()).finish()
+        f.debug_tuple("InstanceStream").field(&self.io.connected()).finish()
     }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for InstanceStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -140,7 +140,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for InstanceStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }

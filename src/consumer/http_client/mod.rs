@@ -8,7 +8,7 @@ mod instance;
 #[cfg(feature = "tls")]
 mod tls;
 
-pub use connector::{Connector, Stream};
+pub use connector::{Connector, InstanceStream};
 pub use instance::{InstanceClient, InstanceClientBuilder};
 
 use http_body::Body;

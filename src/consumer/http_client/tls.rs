@@ -1,6 +1,6 @@
 //! TLS on a connection to an instance, in the name of its service.
 
-use super::connector::{Io, Stream};
+use super::connector::{InstanceStream, Io};
 use crate::naming::BoxError;
 use http::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection};
@@ -32,7 +32,11 @@ impl Tls {
         Self { config, server_name }
     }
 
-    pub(super) async fn handshake(self, stream: Stream, named: &Uri) -> Result<TlsStream<Stream>, BoxError> {
+    pub(super) async fn handshake(
+        self,
+        stream: InstanceStream,
+        named: &Uri,
+    ) -> Result<TlsStream<InstanceStream>, BoxError> {
         let name = match self.server_name {
             Some(name) => name,
             None => server_name(named.host().unwrap_or_default())?,
@@ -48,7 +52,7 @@ pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, BoxError> {
     Ok(name.to_owned())
 }
 
-impl Io for TlsStream<Stream> {
+impl Io for TlsStream<InstanceStream> {
     fn connected(&self) -> Connected {
         let (stream, session) = self.get_ref();
         let connected = stream.connected();
