@@ -1,4 +1,4 @@
-//! Balances reqwest, which is no tower service: with `pick` and `answered` instead of layers.
+//! Balances reqwest, which is no tower service: with `pick` and `finish` instead of layers.
 //!
 //! ```console
 //! $ cargo run --features full --example reqwest
@@ -64,7 +64,7 @@ async fn order(client: &reqwest::Client, orders: &Balance<()>, number: u32) -> R
         match client.execute(request).await {
             Ok(mut answer) => {
                 // It may say that it leaves, or that its handler was not called.
-                let refused = pick.answered(answer.status(), answer.headers_mut());
+                let refused = pick.finish(answer.status(), answer.headers_mut());
                 if last || !refused {
                     let body = answer.error_for_status()?.text().await?;
                     drop(pick); // Until here the call counted as in flight.

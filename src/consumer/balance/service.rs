@@ -69,7 +69,7 @@ impl<S: Clone> Balance<S> {
     ///
     /// A client of your own does by hand what [`GracefulClientLayer`](crate::consumer::GracefulClientLayer)
     /// does around one: it says who calls ([`Balance::introduce`]), gives the head of the answer to
-    /// [`Pick::answered`], keeps the pick until the body has been read, and sends what was never applied to
+    /// [`Pick::finish`], keeps the pick until the body has been read, and sends what was never applied to
     /// another instance ([`Balance::pick_other`]). `examples/reqwest.rs` is all of it.
     ///
     /// ```
@@ -81,7 +81,7 @@ impl<S: Clone> Balance<S> {
     /// assert_eq!(pick.uri("/list?page=2")?, "http://10.0.0.7:8080/list?page=2");
     /// // ... send the request; then, with the head of the answer:
     /// # let (status, mut headers) = (http::StatusCode::OK, http::HeaderMap::new());
-    /// let refused = pick.answered(status, &mut headers);
+    /// let refused = pick.finish(status, &mut headers);
     /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
     /// ```
     ///
@@ -438,7 +438,7 @@ impl<S> Pick<S> {
     ///
     /// `true` when the provider's layers refused the request without calling its handler: it was [never
     /// applied](crate::consumer::Applied::Never), and can be sent to another instance.
-    pub fn answered(&self, status: StatusCode, headers: &mut HeaderMap) -> bool {
+    pub fn finish(&self, status: StatusCode, headers: &mut HeaderMap) -> bool {
         let endpoint = self.choice.guard.endpoint();
         endpoint.answered(self.verdict);
         goodbye::hear(headers, endpoint);

@@ -97,7 +97,7 @@ async fn a_tag_counts_only_when_it_speaks_of_who_was_called() {
         };
         let mut headers = HeaderMap::new();
         headers.insert(OFFLINE, tag(text).to_value());
-        assert!(!pick.answered(StatusCode::OK, &mut headers));
+        assert!(!pick.finish(StatusCode::OK, &mut headers));
         assert!(headers.is_empty());
         assert_eq!(balance.ignored_tags(), u64::from(!expected));
         let aside = (0..100).all(|_| balance.pick().unwrap().instance().address().port() == 2);
@@ -143,7 +143,7 @@ async fn only_a_503_is_a_refusal() {
         let (_publisher, snapshots) = list(vec![instance(1, Some(5))]);
         let pick = Balance::new(snapshots, |_| ()).pick().unwrap();
         let mut headers = HeaderMap::from_iter([(REFUSED, word.parse().unwrap())]);
-        assert_eq!(pick.answered(status.try_into().unwrap(), &mut headers), refused, "{status} {word}");
+        assert_eq!(pick.finish(status.try_into().unwrap(), &mut headers), refused, "{status} {word}");
         assert!(headers.is_empty());
     }
 }
@@ -160,7 +160,7 @@ async fn another_incarnation_at_the_same_address_is_welcome_at_once() {
             break pick;
         }
     };
-    assert!(!pick.answered(StatusCode::OK, &mut headers));
+    assert!(!pick.finish(StatusCode::OK, &mut headers));
     assert!(!meets(1));
     let again = vec![instance(1, Some(5)), instance(2, Some(6))];
     publisher.publish(Snapshot::new("orders".parse().unwrap(), 2, again));
