@@ -84,17 +84,22 @@ where
                             guard.endpoint().answered(*verdict);
                             Ok(answer.map(|body| ResponseBody::new(body, guard)))
                         }
-                        Err(source) => {
-                            if is_connect(&*source) {
-                                guard.endpoint().unreachable(*verdict);
-                            }
-                            Err(InstanceError::new(guard.endpoint().clone(), source).into())
-                        }
+                        Err(source) => Err(failed(&guard, *verdict, source)),
                     });
                 }
             }
         }
     }
+}
+
+/// Out of the way of answers, for it is rare and long.
+#[cold]
+#[inline(never)]
+fn failed(guard: &Guard, verdict: Verdict, source: BoxError) -> BoxError {
+    if is_connect(&*source) {
+        guard.endpoint().unreachable(verdict);
+    }
+    InstanceError::new(guard.endpoint().clone(), source).into()
 }
 
 /// Pending until the answer has been waited for too long.

@@ -115,7 +115,9 @@ impl BalanceLayer {
     }
 
     /// How long a call waits, once an instance is chosen, until that is ready and its answer begins; then it
-    /// fails with [`HeaderTimeout`](crate::consumer::HeaderTimeout). Default 60 s; `None` waits for ever.
+    /// fails with [`HeaderTimeout`](crate::consumer::HeaderTimeout). Default 60 s; `None` waits for ever. The time in
+    /// which the body of the request is sent counts: where bodies stream for longer before the answer begins, as in
+    /// uploads and client-streaming gRPC calls, give more.
     #[must_use]
     pub fn with_header_timeout(self, header_timeout: impl Into<Option<Duration>>) -> Self {
         Self { header_timeout: header_timeout.into(), ..self }

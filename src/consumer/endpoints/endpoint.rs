@@ -61,7 +61,15 @@ impl Endpoint {
     /// A call that was sent under `verdict` was answered: headers came, whatever they say.
     #[inline]
     pub(in crate::consumer) fn answered(&self, verdict: Verdict) {
-        if verdict.is_failing() && self.health.answered(verdict) {
+        if verdict.is_failing() {
+            self.recovered(verdict);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn recovered(&self, verdict: Verdict) {
+        if self.health.answered(verdict) {
             self.fleet.judged();
             self.fleet.tell(&ConsumerEvent::Returned { instance: self.instance.address() });
         }

@@ -89,12 +89,28 @@ impl<S: Clone> Endpoints<S> {
     pub(super) fn choose(&self, tried: Option<&Tried>) -> Option<Choice<S>> {
         let table = self.table();
         // A request that has failed before is not to be risked once more.
-        let trial = if tried.is_none() { table.claim_trial() } else { None };
-        let terms = Terms { revision: table.revision, trial: trial.is_some() };
-        let index = trial.or_else(|| table.choose(self.policy, tried))?;
+        if table.trials.due.is_some()
+            && tried.is_none()
+            && let Some(trial) = self.trial(&table)
+        {
+            return Some(trial);
+        }
+        let index = table.choose(self.policy, tried)?;
+        Some(self.take(&table, index, false))
+    }
+
+    /// Sends this request to whom no connection could be made before, if it is the one to try.
+    #[cold]
+    #[inline(never)]
+    fn trial(&self, table: &Table<S>) -> Option<Choice<S>> {
+        table.claim_trial().map(|index| self.take(table, index, true))
+    }
+
+    #[inline]
+    fn take(&self, table: &Table<S>, index: usize, trial: bool) -> Choice<S> {
         self.fleet.witness().picked(|| table.state(index));
         let (guard, service) = table.slots[index].take();
-        Some(Choice { guard, service, terms })
+        Choice { guard, service, terms: Terms { revision: table.revision, trial } }
     }
 
     /// Shows whom it would choose.

@@ -119,7 +119,7 @@ async fn without_tower_a_pick_says_what_became_of_it() {
     advance(Duration::from_secs(1)).await;
     let trial = balance.pick().unwrap();
     assert_eq!(port(&trial), 1);
-    trial.answered(http::StatusCode::OK, &mut http::HeaderMap::new());
+    trial.finish(http::StatusCode::OK, &mut http::HeaderMap::new());
     assert!((0..100).any(|_| port(&balance.pick().unwrap()) == 1));
 }
 
