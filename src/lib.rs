@@ -88,6 +88,10 @@ pub mod consumer;
 pub mod model;
 pub mod naming;
 #[cfg(any(feature = "consumer", feature = "provider"))]
+#[cfg_attr(
+    not(all(feature = "consumer", feature = "serve")),
+    allow(dead_code, reason = "consumers and providers each tell their half of what happens")
+)]
 pub mod observe;
 #[cfg(feature = "protocol")]
 #[cfg_attr(

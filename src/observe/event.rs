@@ -209,7 +209,6 @@ pub enum ProviderEvent<'a> {
 }
 
 impl ProviderEvent<'_> {
-    #[cfg(feature = "serve")]
     pub(super) fn trace(&self, service: &ServiceKey) {
         macro_rules! log {
             ($level:ident, $($rest:tt)*) => {

@@ -1,15 +1,7 @@
 //! What tells: one for each balancer and provider.
 
-#[cfg(feature = "provider")]
-use super::Outcome;
-#[cfg(feature = "serve")]
-use super::ProviderEvent;
-#[cfg(feature = "consumer")]
-use super::{ConsumerEvent, State};
-use super::{Gauge, Observer, Role};
-use crate::model::ServiceKey;
-#[cfg(feature = "serve")]
-use crate::model::UnixMillis;
+use super::{ConsumerEvent, Gauge, Observer, Outcome, ProviderEvent, Role, State};
+use crate::model::{ServiceKey, UnixMillis};
 use std::sync::{Arc, Weak};
 
 /// Those who want to be told.
@@ -23,7 +15,6 @@ impl<O: Observer> From<O> for Observers {
 }
 
 impl Observers {
-    #[cfg(feature = "consumer")]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -54,7 +45,6 @@ impl Witness {
     }
 
     /// Tells of a pick; `state` is asked for only when somebody observes.
-    #[cfg(feature = "consumer")]
     #[inline]
     pub(crate) fn picked(&self, state: impl FnOnce() -> State) {
         if let Some(observer) = &self.observer {
@@ -63,7 +53,6 @@ impl Witness {
     }
 
     /// Tells of a request; `outcome` is asked for only when somebody observes, and is nothing for a probe.
-    #[cfg(feature = "provider")]
     #[inline]
     pub(crate) fn answered(&self, outcome: impl FnOnce() -> Option<Outcome>) {
         if let Some(observer) = &self.observer
@@ -73,7 +62,6 @@ impl Witness {
         }
     }
 
-    #[cfg(feature = "consumer")]
     pub(crate) fn consumer(&self, event: &ConsumerEvent<'_>) {
         event.trace(&self.service);
         if let Some(observer) = &self.observer {
@@ -81,7 +69,6 @@ impl Witness {
         }
     }
 
-    #[cfg(feature = "serve")]
     pub(crate) fn provider(&self, at: UnixMillis, event: &ProviderEvent<'_>) {
         event.trace(&self.service);
         if let Some(observer) = &self.observer {

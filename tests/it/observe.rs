@@ -11,9 +11,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tower::{Layer as _, ServiceExt as _};
-use tower_graceful::consumer::GracefulClientLayer;
-use tower_graceful::model::{Instance, InstanceKey, Phase, ServiceKey, UnixMillis, WarmUp, Weight};
-use tower_graceful::naming::{self, BoxFuture, InProcess, Register, Snapshots, Subscribe};
+use tower_graceful::consumer::{BalanceLayer, GracefulClientLayer};
+use tower_graceful::model::{Instance, InstanceKey, Phase, ServiceKey, Snapshot, UnixMillis, WarmUp, Weight};
+use tower_graceful::naming::{self, BoxFuture, InProcess, Publisher, Register, Snapshots, Subscribe};
 use tower_graceful::observe::{ConsumerEvent, Metrics, Observer, ProviderEvent};
 use tower_graceful::provider::{Provider, ProviderBuilder};
 use tower_graceful::{Clock, http_client};
@@ -206,6 +206,28 @@ async fn every_metric_is_exported_and_has_the_value_of_what_happened() {
         assert!(text.contains(&format!("# TYPE graceful_{name} {kind}\n")), "{name} is no {kind} in\n{text}");
         assert!(text.contains(&format!("# HELP graceful_{name} ")), "{name} is not described");
     }
+}
+
+#[test]
+fn a_thousand_instances_add_no_series() {
+    let list = |revision, instances: u32| {
+        let at = |index: u32| format!("10.0.{}.{}:8080", index / 250, index % 250 + 1).parse().unwrap();
+        Snapshot::new(service(), revision, (0..instances).map(|index| Instance::new(at(index))).collect())
+    };
+    let metrics = Metrics::alone();
+    let (publisher, snapshots) = Publisher::new(service());
+    let balance = BalanceLayer::new(snapshots).with_observer(metrics.clone()).over(|_| ());
+    let after_picks = |list| {
+        publisher.publish(list);
+        (0..5000).for_each(|_| drop(balance.pick().unwrap()));
+        metrics.text().unwrap()
+    };
+    let series = |text: &str| text.lines().filter(|line| line.starts_with("graceful_")).count();
+    let (few, many) = (after_picks(list(1, 1)), after_picks(list(2, 1000)));
+    assert_eq!(series(&many), series(&few));
+    assert_eq!(value(&many, "graceful_endpoints", r#"state="warm""#), 1000.0);
+    assert_eq!(value(&many, "graceful_picks_total", r#"state="warm""#), 10_000.0);
+    assert!(!many.contains("10.0.0."), "an address is no label");
 }
 
 /// Takes note of what it is told, in short words.

@@ -419,6 +419,7 @@ async fn each_pick_is_told_with_how_the_chosen_one_stands() {
         picks.0.lock().unwrap().keys().copied().collect::<Vec<_>>()
     };
     fixture.publish([of_epoch(1, 1), ramping(2, 2, Some(NOON))]);
+    told(); // The list is heard of now.
     advance(50 * SECOND).await;
     assert_eq!(told(), ["warm", "warming"]);
     endpoint(&endpoints, 1).put_aside(UnixMillis::new(1), 20 * SECOND);

@@ -11,10 +11,12 @@
 
 use super::process::Process;
 #[cfg(feature = "metrics")]
-use super::scrape::Scrape;
+use super::settings::Port;
 use super::settings::Token;
 use crate::model::Phase;
 use crate::naming::Causes;
+#[cfg(feature = "metrics")]
+use crate::observe::Metrics;
 #[cfg(feature = "metrics")]
 use axum::extract::Request;
 use axum::extract::rejection::QueryRejection;
@@ -83,11 +85,18 @@ pub(super) fn offline_routes(process: Arc<Process>) -> Router {
     let no_look = async || problem(StatusCode::METHOD_NOT_ALLOWED, OFFLINE_METHODS);
     let routes = Router::new().route("/offline", get(offline).post(offline).head(no_look));
     #[cfg(feature = "metrics")]
-    let routes = match &process.settings.scrape {
-        Some(Scrape { bind: None, .. }) => routes.route("/metrics", any(metrics)),
-        Some(_) | None => routes,
+    let routes = match process.settings.metrics_port {
+        Port::Off if process.settings.metrics.is_some() => routes.route("/metrics", any(metrics)),
+        Port::Off | Port::At(_) | Port::Beside(_) => routes,
     };
     with_fallbacks(routes, OFFLINE_METHODS).with_state(process)
+}
+
+/// What a port answers that is for metrics alone.
+#[cfg(feature = "metrics")]
+pub(super) fn metrics_routes(metrics: &Metrics) -> Router {
+    let nowhere = async || problem(StatusCode::NOT_FOUND, "here is GET /metrics");
+    Router::new().route_service("/metrics", metrics.clone()).fallback(nowhere)
 }
 
 fn with_fallbacks(routes: Router<Arc<Process>>, here: &'static str) -> Router<Arc<Process>> {
@@ -138,10 +147,10 @@ async fn offline(
 /// Who may take the instance out may read its metrics on the same port.
 #[cfg(feature = "metrics")]
 async fn metrics(State(process): State<Arc<Process>>, request: Request) -> Response {
-    let Some(scrape) = &process.settings.scrape else { return StatusCode::NOT_FOUND.into_response() };
+    let Some(metrics) = &process.settings.metrics else { return StatusCode::NOT_FOUND.into_response() };
     match refusal(&process, request.headers()) {
         Some(refusal) => refusal,
-        None => scrape.metrics.answer(request.method()).into_response(),
+        None => metrics.answer(request.method()).into_response(),
     }
 }
 

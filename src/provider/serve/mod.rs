@@ -22,8 +22,6 @@ mod pulse;
 mod register;
 mod report;
 mod run;
-#[cfg(feature = "metrics")]
-mod scrape;
 pub(crate) mod server;
 mod settings;
 mod signal;

@@ -33,7 +33,7 @@ impl Ports {
         Ok(Self {
             readiness: bind("readiness_bind", settings.readiness, beside).await?,
             offline: bind("offline_bind", settings.offline, beside).await?,
-            metrics: bind("metrics_bind", settings.metrics_port(), beside).await?,
+            metrics: bind("metrics_bind", settings.metrics_port, beside).await?,
         })
     }
 
@@ -41,7 +41,9 @@ impl Ports {
     pub(super) fn announce(&self, process: &Process, addresses: Vec<SocketAddr>, instance: Instance) {
         let at = |port: &Option<TcpListener>| port.as_ref().and_then(|port| port.local_addr().ok());
         let (readiness, offline) = (at(&self.readiness), at(&self.offline));
-        let metrics = at(&self.metrics).or_else(|| offline.filter(|_| process.settings.has_metrics()));
+        let metrics = at(&self.metrics);
+        #[cfg(feature = "metrics")]
+        let metrics = metrics.or_else(|| offline.filter(|_| process.settings.metrics.is_some()));
         tracing::info!(?addresses, ?readiness, ?offline, ?metrics, instance = %instance.address(), "bound");
         let bound = Bound { addresses, readiness, offline, metrics, instance };
         process.progress.send_modify(|progress| progress.bound = Some(bound));
@@ -53,8 +55,8 @@ impl Ports {
         let offline = serve_port(self.offline, manage::offline_routes(process.clone()), process);
         #[cfg(feature = "metrics")]
         let metrics = async {
-            if let Some(scrape) = &process.settings.scrape {
-                serve_port(self.metrics, scrape.routes(), process).await;
+            if let Some(metrics) = &process.settings.metrics {
+                serve_port(self.metrics, manage::metrics_routes(metrics), process).await;
             }
         };
         #[cfg(not(feature = "metrics"))]

@@ -6,8 +6,6 @@ mod environment;
 use super::error::InvalidSetting;
 use super::oneself::Oneself;
 use super::prepare::Preparation;
-#[cfg(feature = "metrics")]
-use super::scrape::Scrape;
 use super::{ProbePaths, Provider};
 use crate::Clock;
 use crate::model::{Address, Cluster, Metadata, ServiceKey, WarmUp, Weight};
@@ -128,7 +126,9 @@ pub(super) struct Settings {
     pub(super) offline: Port,
     pub(super) offline_token: Option<Token>,
     #[cfg(feature = "metrics")]
-    pub(super) scrape: Option<Scrape>,
+    pub(super) metrics: Option<Metrics>,
+    /// Off where metrics have no port of their own: kept they may be all the same.
+    pub(super) metrics_port: Port,
     pub(super) observers: Observers,
     pub(super) exit_after_offline: bool,
     pub(super) signals: bool,
@@ -408,24 +408,6 @@ impl ProviderBuilder {
         // What is not Unicode is refused by its name, not passed over.
         let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         Ok(Provider::new(self.check(variable)?, preparation))
-    }
-}
-
-impl Settings {
-    /// Where metrics have a port of their own.
-    pub(super) fn metrics_port(&self) -> Port {
-        #[cfg(feature = "metrics")]
-        return self.scrape.as_ref().and_then(|scrape| scrape.bind).map_or(Port::Off, Port::At);
-        #[cfg(not(feature = "metrics"))]
-        Port::Off
-    }
-
-    /// Whether metrics are kept.
-    pub(super) fn has_metrics(&self) -> bool {
-        #[cfg(feature = "metrics")]
-        return self.scrape.is_some();
-        #[cfg(not(feature = "metrics"))]
-        false
     }
 }
 

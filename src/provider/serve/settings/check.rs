@@ -7,9 +7,9 @@ use super::super::error::InvalidSetting;
 use super::environment::Environment;
 use super::{Once, Pace, Port, ProviderBuilder, Settings, Token};
 use crate::model::{Group, Metadata, Namespace, ServiceKey, WarmUp, WarmUpClock, Weight};
-use crate::provider::ProbePaths;
 #[cfg(feature = "metrics")]
-use crate::provider::serve::scrape::Scrape;
+use crate::observe::Metrics;
+use crate::provider::ProbePaths;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -107,16 +107,13 @@ impl ProviderBuilder {
             .map(|(weight, name)| Weight::new(weight).map_err(|error| InvalidSetting::because(name, &error)));
         let cluster = name_of(self.cluster.as_deref(), ["cluster", "GRACEFUL_CLUSTER"], &environment)?;
         #[cfg(feature = "metrics")]
-        let metrics_bind = match self.metrics_bind {
-            Some(address) => Some(address),
-            None => environment.parse("GRACEFUL_METRICS_BIND", "IP:PORT")?,
-        };
-        #[cfg(feature = "metrics")]
-        let scrape = Scrape::new(self.metrics.clone(), metrics_bind);
+        let (metrics, metrics_port) = metrics(&self, &environment)?;
+        #[cfg(not(feature = "metrics"))]
+        let metrics_port = Port::Off;
         let observers = self.observers.clone();
         #[cfg(feature = "metrics")]
-        let observers = match &scrape {
-            Some(scrape) => observers.and(scrape.metrics.clone()),
+        let observers = match &metrics {
+            Some(metrics) => observers.and(metrics.clone()),
             None => observers,
         };
         let switch = |given: Option<bool>, variable| match given {
@@ -137,7 +134,8 @@ impl ProviderBuilder {
             offline,
             offline_token,
             #[cfg(feature = "metrics")]
-            scrape,
+            metrics,
+            metrics_port,
             observers,
             exit_after_offline: switch(self.exit_after_offline, "GRACEFUL_EXIT_AFTER_OFFLINE")?
                 .unwrap_or(false),
@@ -165,6 +163,20 @@ fn said<T>(
         Some(given) => Ok(Some((given, method))),
         None => Ok(read(variable)?.map(|read| (read, variable))),
     }
+}
+
+/// Metrics, where code or environment ask for them, and the port of their own that they may have.
+#[cfg(feature = "metrics")]
+fn metrics<F: Fn(&str) -> Option<String>>(
+    given: &ProviderBuilder,
+    environment: &Environment<F>,
+) -> Result<(Option<Metrics>, Port), InvalidSetting> {
+    let bind = match given.metrics_bind {
+        Some(address) => Some(address),
+        None => environment.parse("GRACEFUL_METRICS_BIND", "IP:PORT")?,
+    };
+    let metrics = given.metrics.clone().or_else(|| bind.map(|_| Metrics::global()));
+    Ok((metrics, bind.map_or(Port::Off, Port::At)))
 }
 
 /// A length of time that may be set.

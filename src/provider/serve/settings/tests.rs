@@ -85,6 +85,8 @@ fn a_variable_that_is_wrong_is_refused_by_its_name_and_with_what_is_accepted() {
         ("GRACEFUL_LEAVE_FADE", "601", "0ns to 600s"),
         ("GRACEFUL_LEAVE_FADE", "1.5", "whole seconds"),
         ("GRACEFUL_CACHE_TIME", "-1", "0 to 600 seconds"),
+        #[cfg(feature = "metrics")]
+        ("GRACEFUL_METRICS_BIND", "9090", "IP:PORT"),
         ("GRACEFUL_GRACE_PERIOD", "half a minute", "seconds"),
     ] {
         let error = check_with(name, value).unwrap_err();
@@ -114,6 +116,11 @@ fn each_setting_has_a_variable() {
     let after = settings("GRACEFUL_REGISTER_AFTER", "1.5").register_after;
     assert_eq!(after, Duration::from_millis(1_500));
     assert_eq!(settings("GRACEFUL_READY_AFTER_WARMUP", "true").ready_once, Once::Warm);
+    #[cfg(feature = "metrics")]
+    assert_eq!(
+        settings("GRACEFUL_METRICS_BIND", "127.0.0.1:0").metrics_port,
+        Port::At(([127, 0, 0, 1], 0).into())
+    );
     let pace = |name| settings(name, "1.5").pace;
     assert_eq!(pace("GRACEFUL_QUIET_PERIOD").quiet_period, Duration::from_millis(1_500));
     assert_eq!(pace("GRACEFUL_LAME_DUCK_MAX").lame_duck_max, Duration::from_millis(1_500));
@@ -135,6 +142,8 @@ fn what_code_has_said_is_not_read_from_the_environment() {
     let all = all.readiness_bind(([127, 0, 0, 1], 0).into()).offline_token("0123456789abcdef");
     let all = all.advertise(SocketAddr::from(([10, 0, 0, 7], 1)));
     let all = all.quiet_period(Duration::from_secs(1)).lame_duck_max(Duration::from_secs(2));
+    #[cfg(feature = "metrics")]
+    let all = all.metrics(Metrics::alone()).metrics_bind(([127, 0, 0, 1], 0).into());
     let all = all
         .drain_timeout(Duration::from_secs(3))
         .cache_time(Duration::from_secs(4))
