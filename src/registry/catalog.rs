@@ -52,6 +52,8 @@ type Claims = Vec<Claim>;
 struct Claim {
     client: Client,
     instance: Instance,
+    /// When the client first published it.
+    since: UnixMillis,
 }
 
 impl Catalog {
@@ -106,6 +108,16 @@ impl Catalog {
     /// What `client` publishes in `service`.
     pub(crate) fn publication(&self, client: &Client, service: &ServiceKey) -> &[InstanceKey] {
         self.publications.get(client).and_then(|services| services.get(service)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Everyone who publishes an instance, and since when; readers see what the last one says.
+    pub(crate) fn publishers(
+        &self,
+        service: &ServiceKey,
+        key: &InstanceKey,
+    ) -> impl Iterator<Item = (&Client, UnixMillis)> {
+        let claims = self.services.get(service).and_then(|state| state.instances.get(key));
+        claims.into_iter().flatten().map(|claim| (&claim.client, claim.since))
     }
 
     /// How many instances are published in all, one that several clients publish counted for each.
@@ -383,8 +395,9 @@ impl Service {
             return None; // Said before: no news, and no reason to hide a newer publication of another client.
         }
         let change = if claims.is_empty() { Change::Came } else { Change::Changed };
+        let since = claims.iter().find(|claim| claim.client == *client).map_or(now, |claim| claim.since);
         claims.retain(|claim| claim.client != *client);
-        claims.push(Claim { client: client.clone(), instance });
+        claims.push(Claim { client: client.clone(), instance, since });
         self.touch(now);
         Some(change)
     }

@@ -3,7 +3,8 @@
 //! Pure: moments come in as arguments. A heartbeat only notes its moment; the agenda is put right when the
 //! old deadline comes. So a heartbeat costs one look-up, and nothing ever goes through all leases.
 
-use crate::model::{Address, Lease, Liveness, ServiceKey};
+use super::senders::{Sender, Senders};
+use crate::model::{Address, Lease, Liveness, ServiceKey, UnixMillis};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -27,6 +28,8 @@ struct Held {
     lease: Lease,
     last_beat: Instant,
     healthy: bool,
+    /// Who keeps it alive.
+    senders: Senders,
     /// Its place in the agenda: never after the moment at which something is to be done.
     looked_at: Option<Instant>,
 }
@@ -43,8 +46,10 @@ pub(crate) struct Renewal {
 impl Expiry {
     /// Starts a lease, or starts it anew.
     pub(crate) fn grant(&mut self, key: &LeaseKey, lease: Lease, healthy: bool, now: Instant) {
+        let senders =
+            self.leases.get_mut(key).map(|held| std::mem::take(&mut held.senders)).unwrap_or_default();
         self.end(key);
-        let held = Held { lease, last_beat: now, healthy, looked_at: None };
+        let held = Held { lease, last_beat: now, healthy, senders, looked_at: None };
         self.leases.insert(key.clone(), held);
         self.schedule(key);
     }
@@ -59,6 +64,18 @@ impl Expiry {
             self.schedule(key); // The next deadline may lie before the one it was waiting for.
         }
         Some(renewal)
+    }
+
+    /// Notes who keeps a lease alive.
+    pub(crate) fn hear(&mut self, key: &LeaseKey, sender: Sender, now: UnixMillis) {
+        if let Some(held) = self.leases.get_mut(key) {
+            held.senders.hear(sender, now);
+        }
+    }
+
+    /// Who keeps a lease alive; nothing when there is none.
+    pub(crate) fn senders(&self, key: &LeaseKey) -> Option<&Senders> {
+        self.leases.get(key).map(|held| &held.senders)
     }
 
     /// Ends a lease without a word.

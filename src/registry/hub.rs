@@ -7,14 +7,18 @@
 
 mod checks;
 mod durable;
+mod explain;
 mod farewell;
 
+use explain::changed;
+pub(crate) use explain::{ClientLine, EventLine, Instances, ServiceLine, Subscribers};
 pub(crate) use farewell::Farewell;
 
 use super::catalog::Catalog;
 use super::clerk::Queue;
 use super::command::{Change, Client, Command, ConnectionId, Event, Limits};
 use super::error::Refusal;
+use super::events::Events;
 use super::expiry::{Expiry, LeaseKey};
 use super::fact::{Kind, ServiceRecord};
 use super::health::Health;
@@ -22,6 +26,7 @@ use super::ledger::Ledger;
 use super::peer::Peer;
 use super::push::Subscriber;
 use super::query::{Clusters, Described, Page, View};
+use super::senders::Sender;
 use super::write::Present;
 use crate::Clock;
 use crate::model::{
@@ -60,6 +65,7 @@ struct State {
     health: Health,
     queue: Queue,
     expiry: Expiry,
+    events: Events,
     connections: HashMap<ConnectionId, Arc<Subscriber>>,
     last_connection: u64,
     /// Who follows a service; the reverse of each subscriber's own notes.
@@ -88,6 +94,7 @@ impl Hub {
             health: Health::default(),
             queue: Queue::default(),
             expiry: Expiry::default(),
+            events: Events::default(),
             connections: HashMap::new(),
             last_connection: 0,
             followers: HashMap::new(),
@@ -123,6 +130,41 @@ impl Hub {
     /// When the client's connection has ended.
     pub(crate) fn withdraw(&self, client: Client, service: ServiceKey) -> Result<(), Refusal> {
         self.execute(Command::Withdraw { client, service, reason: Reason::Deregistered })
+    }
+
+    /// As [`Hub::publish`] of the one instance that heartbeats keep alive, and notes who asked for it.
+    ///
+    /// # Errors
+    /// Those of [`Hub::publish`].
+    pub(crate) fn publish_beaten(
+        &self,
+        service: ServiceKey,
+        instance: Instance,
+        sender: Sender,
+    ) -> Result<(), Refusal> {
+        let (client, instances) = (Client::Heartbeats(instance.address().clone()), vec![instance]);
+        self.limits.check(&instances)?;
+        self.execute_for(Command::Publish { client, service, instances }, Some(sender))
+    }
+
+    /// As [`Hub::withdraw`] of the instance that heartbeats for `address` keep alive, and notes who asked for it.
+    ///
+    /// # Errors
+    /// Those of [`Hub::withdraw`].
+    pub(crate) fn withdraw_beaten(
+        &self,
+        service: ServiceKey,
+        address: Address,
+        sender: Sender,
+    ) -> Result<(), Refusal> {
+        let (client, reason) = (Client::Heartbeats(address), Reason::Deregistered);
+        self.execute_for(Command::Withdraw { client, service, reason }, Some(sender))
+    }
+
+    /// Notes who sent a heartbeat that has been taken.
+    pub(crate) fn hear(&self, service: &ServiceKey, address: &Address, sender: Sender) {
+        let key = LeaseKey { service: service.clone(), address: address.clone() };
+        self.state().expiry.hear(&key, sender, self.now());
     }
 
     /// Takes a heartbeat for `address` in `service`, and returns the time until the next one is due;
@@ -215,7 +257,7 @@ impl Hub {
     /// way is refused.
     pub(crate) fn disconnect(&self, id: ConnectionId) {
         let mut state = self.state();
-        let Some(subscriber) = state.connections.remove(&id) else { return };
+        let Some(subscriber) = state.connections.get(&id).cloned() else { return };
         let followed: Vec<ServiceKey> = subscriber.pushes().services().cloned().collect();
         for service in &followed {
             subscriber.leave(service);
@@ -223,9 +265,9 @@ impl Hub {
         }
         let (client, now, before) = (Client::Connection(id), Instant::now(), state.expiry.next());
         // A frozen hub keeps the instances: the registry ends, and they do not.
-        if let Ok(events) = state.execute(Command::Forget { client }, self.now(), now) {
-            self.finish(state, before, &events);
-        }
+        let events = state.execute(Command::Forget { client }, self.now(), now).unwrap_or_default();
+        state.connections.remove(&id);
+        self.finish(state, before, &events);
     }
 
     /// Lets a connection follow `service`, and returns the list to answer with: whatever changes after it is
@@ -308,9 +350,14 @@ impl Hub {
     }
 
     fn execute(&self, command: Command) -> Result<(), Refusal> {
+        self.execute_for(command, None)
+    }
+
+    fn execute_for(&self, command: Command, sender: Option<Sender>) -> Result<(), Refusal> {
         let mut state = self.state();
         let before = state.expiry.next();
-        let events = state.execute(command, self.now(), Instant::now())?;
+        state.admit(&command)?;
+        let events = state.apply(command, sender, self.now(), Instant::now());
         self.finish(state, before, &events);
         Ok(())
     }
@@ -335,13 +382,26 @@ impl Hub {
 impl State {
     fn execute(&mut self, command: Command, now: UnixMillis, at: Instant) -> Result<Vec<Event>, Refusal> {
         self.admit(&command)?;
-        Ok(self.apply(command, now, at))
+        Ok(self.apply(command, None, now, at))
     }
 
-    /// Makes a change that has been admitted.
-    fn apply(&mut self, command: Command, now: UnixMillis, at: Instant) -> Vec<Event> {
+    /// Makes a change that has been admitted, and that `sender` asked for over HTTP.
+    fn apply(
+        &mut self,
+        command: Command,
+        sender: Option<Sender>,
+        now: UnixMillis,
+        at: Instant,
+    ) -> Vec<Event> {
+        let (by, changed) = (self.by(&command, sender.as_ref()), changed(&command)); // Before its lease ends.
         self.lease(&command, at);
+        if let (Command::Publish { client: Client::Heartbeats(address), service, .. }, Some(sender)) =
+            (&command, sender)
+        {
+            self.expiry.hear(&LeaseKey { service: service.clone(), address: address.clone() }, sender, now);
+        }
         let events = self.catalog.apply(command, now);
+        self.record(&events, changed, &by, now);
         for of_one_service in events.chunk_by(|a, b| a.service == b.service) {
             let service = &of_one_service[0].service;
             let followers = self.followers.get(service).into_iter().flat_map(HashMap::values);

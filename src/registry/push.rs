@@ -9,7 +9,7 @@ use super::peer::Peer;
 use super::query::Clusters;
 use crate::model::ServiceKey;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -30,7 +30,7 @@ const DISTANCE_MAX: Duration = Duration::from_millis(500);
 /// A connection as the hub sees it: told of changes, by a task of its own.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriber {
-    peer: Peer,
+    peer: Arc<Peer>,
     pushes: Mutex<Pushes>,
     wake: Notify,
     /// Somebody may wait for what it acknowledges.
@@ -40,11 +40,11 @@ pub(crate) struct Subscriber {
 impl Subscriber {
     /// The connection of `peer`, which follows nothing yet.
     pub(crate) fn new(peer: Peer) -> Self {
-        Self { peer, ..Self::default() }
+        Self { peer: Arc::new(peer), ..Self::default() }
     }
 
     /// Who it is.
-    pub(crate) fn peer(&self) -> &Peer {
+    pub(crate) fn peer(&self) -> &Arc<Peer> {
         &self.peer
     }
 
@@ -113,6 +113,7 @@ struct Track {
     clusters: Clusters,
     /// Highest revision that the subscriber is known to have.
     acknowledged: u64,
+    acknowledged_at: Instant,
     /// Request id and revision of the push under way.
     sent: Option<(u64, u64)>,
     /// Whether something may have changed since the last list was made.
@@ -145,6 +146,7 @@ impl Pushes {
         let track = Track {
             clusters,
             acknowledged: revision,
+            acknowledged_at: now,
             sent: None,
             wanted: false,
             not_before: now + distance(hosts),
@@ -169,6 +171,12 @@ impl Pushes {
     /// The newest list of `service` that the subscriber is known to have; nothing when it does not follow it.
     pub(crate) fn acknowledged(&self, service: &ServiceKey) -> Option<u64> {
         self.tracks.get(service).map(|track| track.acknowledged)
+    }
+
+    /// The clusters that the subscriber asks for, and the newest list of `service` that it is known to have,
+    /// with the moment of which it is; nothing when it does not follow it.
+    pub(crate) fn following(&self, service: &ServiceKey) -> Option<(&Clusters, u64, Instant)> {
+        self.tracks.get(service).map(|track| (&track.clusters, track.acknowledged, track.acknowledged_at))
     }
 
     /// Notes that `service` has changed; whether [`Pushes::next`] may have become earlier.
@@ -226,7 +234,7 @@ impl Pushes {
         let Some((_, revision)) = track.sent.take() else { return Answer::Late };
         let answer = if success { Answer::Acknowledged(revision) } else { Answer::Refused };
         if success {
-            track.acknowledged = revision;
+            (track.acknowledged, track.acknowledged_at) = (revision, now);
         } else {
             track.not_before = track.not_before.max(now + AFTER_REFUSAL);
         }

@@ -8,6 +8,7 @@ use super::storage::{Embedded, Memory, Storage, StorageError};
 use super::{clerk, grpc, http};
 use crate::Clock;
 use crate::provider::serve::server::{self, Bounds, Wire};
+use axum::Extension;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::sleep;
+use tower_layer::Layer as _;
 
 /// How often another HTTP port is tried when any will do, but its gRPC port is taken.
 const PORTS_TRIED: usize = 16;
@@ -98,11 +100,10 @@ impl Registry {
         let cut = async || sleep(CLOSED_WITHIN).await; // Counts from its first poll: the end of `closed`.
         let bounds = Bounds { connections: connections_max, head_bytes: HEAD_BYTES_MAX };
         let routes = http::routes(hub.clone());
-        let client = |wire: &Arc<Wire>| {
-            let peer = wire.peer().expect("a TCP connection has an address at its other end");
-            grpc::Service::new(hub.clone(), peer, closing.clone())
-        };
-        let serve_http = server::serve(http, bounds, |_| routes.clone(), closed(), cut());
+        let peer = |wire: &Wire| wire.peer().expect("a TCP connection has an address at its other end");
+        let client = |wire: &Arc<Wire>| grpc::Service::new(hub.clone(), peer(wire), closing.clone());
+        let routes = |wire: &Arc<Wire>| Extension(http::Origin(peer(wire).ip())).layer(routes.clone());
+        let serve_http = server::serve(http, bounds, routes, closed(), cut());
         let serve_grpc = server::serve(grpc, bounds, client, closed(), cut());
         let work = async {
             tokio::select! {

@@ -12,6 +12,7 @@ mod notice;
 mod observe;
 mod provider;
 mod registry;
+mod registry_explained;
 mod registry_kept;
 mod registry_operator;
 mod registry_services;

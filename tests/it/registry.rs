@@ -77,7 +77,8 @@ impl Running {
 async fn exchange(addr: SocketAddr, method: &str, path: &str, form: &str) -> (String, String) {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     let length = form.len();
-    let prefix = if path.starts_with("/nacos") { "" } else { "/nacos/v1/ns" };
+    let prefix =
+        if path.starts_with("/nacos") || path.starts_with("/graceful") { "" } else { "/nacos/v1/ns" };
     let request = format!(
         "{method} {prefix}{path} HTTP/1.1\r\nhost: registry\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{form}"
     );

@@ -1,11 +1,15 @@
 //! Parameters out of a request.
 
 use super::super::error::Refusal;
+use super::super::senders::Sender;
 use crate::protocol::form::Form;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
+use http::header::USER_AGENT;
+use http::request::Parts;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -25,5 +29,20 @@ impl<S: Send + Sync> FromRequest<S> for Parameters {
         let body = body.map_err(|_| late.into_response())?.map_err(IntoResponse::into_response)?;
         let form = Form::parse(&query, &body).map_err(|error| Refusal::from(error).into_response())?;
         Ok(Self(form))
+    }
+}
+
+/// Where the requests of a connection come from; an extension of each of them.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::registry) struct Origin(pub(in crate::registry) IpAddr);
+
+impl<S: Send + Sync> FromRequestParts<S> for Sender {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        let nowhere = Origin(Ipv4Addr::UNSPECIFIED.into()); // Routes that are not served on a port.
+        let Origin(ip) = parts.extensions.get().copied().unwrap_or(nowhere);
+        let agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+        Ok(Self::new(ip, agent.unwrap_or_default()))
     }
 }

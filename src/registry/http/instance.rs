@@ -5,10 +5,10 @@ use super::respond::Json;
 use crate::model::Lease;
 use crate::protocol::entity::ServiceInfo;
 use crate::protocol::reply::{BeatAnswer, InstanceDetail, OK};
-use crate::registry::command::Client;
 use crate::registry::error::Refusal;
 use crate::registry::hub::Hub;
 use crate::registry::query::Clusters;
+use crate::registry::senders::Sender;
 use crate::registry::write::Write;
 use axum::extract::State;
 use std::sync::Arc;
@@ -19,11 +19,12 @@ const POLL_MILLIS: u64 = 2_000;
 
 pub(super) async fn register(
     State(hub): State<Arc<Hub>>,
+    sender: Sender,
     Parameters(form): Parameters,
 ) -> Result<&'static str, Refusal> {
     let (service, instance) = (form.service()?, form.instance()?);
     if instance.ephemeral {
-        hub.publish(Client::Heartbeats(instance.address().clone()), service, vec![instance])?;
+        hub.publish_beaten(service, instance, sender)?;
     } else {
         hub.write(Write::Register { service, instance }).await?;
     }
@@ -32,11 +33,12 @@ pub(super) async fn register(
 
 pub(super) async fn deregister(
     State(hub): State<Arc<Hub>>,
+    sender: Sender,
     Parameters(form): Parameters,
 ) -> Result<&'static str, Refusal> {
     let (service, key) = (form.service()?, form.instance_key()?);
     if form.ephemeral()? {
-        hub.withdraw(Client::Heartbeats(key.address), service)?;
+        hub.withdraw_beaten(service, key.address, sender)?;
     } else {
         hub.write(Write::Deregister { service, key }).await?;
     }
@@ -69,16 +71,18 @@ pub(super) async fn list(
 /// of the registry.
 pub(super) async fn beat(
     State(hub): State<Arc<Hub>>,
+    sender: Sender,
     Parameters(form): Parameters,
 ) -> Result<Json<BeatAnswer>, Refusal> {
     let beat = form.beat()?;
     if let Some(interval) = hub.beat(&beat.service, &beat.address)? {
+        hub.hear(&beat.service, &beat.address, sender);
         return Ok(Json(BeatAnswer::renewed(interval)));
     }
     let Some(instance) = beat.full else {
         return Ok(Json(BeatAnswer::unknown(Lease::default().interval())));
     };
     let interval = Lease::from_metadata(&instance.metadata)?.interval();
-    hub.publish(Client::Heartbeats(beat.address), beat.service, vec![instance])?;
+    hub.publish_beaten(beat.service, instance, sender)?;
     Ok(Json(BeatAnswer::renewed(interval)))
 }

@@ -7,12 +7,15 @@
 mod cluster;
 mod described;
 mod extract;
+mod graceful;
 mod instance;
 mod operator;
 mod overrides;
 mod respond;
 mod service;
 mod wrap;
+
+pub(super) use extract::Origin;
 
 use super::hub::Hub;
 use axum::Router;
@@ -31,6 +34,7 @@ pub(super) fn routes(hub: Arc<Hub>) -> Router {
         .nest("/nacos/v1/ns", v1())
         .nest("/nacos/v2/ns", v2().layer(map_response(wrap::wrap)).merge(v2_bare()))
         .nest("/nacos/v3/admin/ns", v3_admin().layer(map_response(wrap::wrap)))
+        .nest("/graceful/v1", graceful::routes())
         .fallback(respond::no_such_path)
         .method_not_allowed_fallback(respond::no_such_method)
         .layer(DefaultBodyLimit::disable()) // The next one holds for every way of reading a body.

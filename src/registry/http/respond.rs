@@ -59,7 +59,7 @@ pub(super) async fn no_such_path(uri: Uri) -> (StatusCode, String) {
     (
         StatusCode::NOT_FOUND,
         format!(
-            "there is nothing at {path}: the API begins with /nacos/v1/ns, /nacos/v2/ns or /nacos/v3/admin/ns"
+            "there is nothing at {path}: the API begins with /nacos/v1/ns, /nacos/v2/ns, /nacos/v3/admin/ns or /graceful/v1"
         ),
     )
 }

@@ -68,7 +68,7 @@ impl Hub {
         for fact in facts {
             state.ledger.enter(fact.clone());
             state.probe(&fact, at);
-            state.apply(fact.into(), now, at);
+            state.apply(fact.into(), None, now, at);
         }
     }
 
@@ -101,7 +101,7 @@ impl Hub {
         let at = self.now();
         let make = |fact: Fact| {
             state.probe(&fact, now);
-            state.apply(Command::from(fact), at, now)
+            state.apply(Command::from(fact), None, at, now)
         };
         let events: Vec<Event> = facts.into_iter().flat_map(make).collect();
         self.finish(state, before, &events);

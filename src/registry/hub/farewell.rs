@@ -57,7 +57,7 @@ impl Hub {
         for (caller, follower) in &followers {
             let knows = timeout_at(deadline, follower.knows(&service, list.revision()));
             let knows = is_gone && knows.await.unwrap_or(false);
-            heard.push((*caller, follower.peer(), knows));
+            heard.push((*caller, &**follower.peer(), knows));
         }
         let farewell = Farewell::new(list.revision(), &heard);
         let (told, untold) = (farewell.told.len(), farewell.untold.len());

@@ -1,0 +1,87 @@
+//! `/graceful/v1`: what the registry knows, for people who ask why. Read only; `docs/registry-api.md` has an
+//! answer of each kind.
+
+use super::extract::Parameters;
+use super::respond::Json;
+use crate::model::Address;
+use crate::protocol::form::{Form, InvalidForm};
+use crate::registry::error::Refusal;
+use crate::registry::hub::{ClientLine, EventLine, Hub, Instances, ServiceLine, Subscribers};
+use crate::registry::query::Page;
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// Entries on a page, when nobody says how many.
+const PAGE_SIZE: usize = 100;
+
+/// A page of services.
+#[derive(Serialize)]
+struct Services {
+    count: usize,
+    services: Vec<ServiceLine>,
+}
+
+/// A page of clients.
+#[derive(Serialize)]
+struct Clients {
+    count: usize,
+    clients: Vec<ClientLine>,
+}
+
+/// The events of a service, the newest first.
+#[derive(Serialize)]
+struct Events {
+    events: Vec<EventLine>,
+}
+
+pub(super) fn routes() -> Router<Arc<Hub>> {
+    Router::new()
+        .route("/services", get(services))
+        .route("/instances", get(instances))
+        .route("/subscribers", get(subscribers))
+        .route("/events", get(events))
+        .route("/clients", get(clients))
+}
+
+async fn services(
+    State(hub): State<Arc<Hub>>,
+    Parameters(form): Parameters,
+) -> Result<Json<Services>, Refusal> {
+    let (count, services) = hub.service_lines(&form.namespace()?, page(&form)?);
+    Ok(Json(Services { count, services }))
+}
+
+async fn instances(
+    State(hub): State<Arc<Hub>>,
+    Parameters(form): Parameters,
+) -> Result<Json<Instances>, Refusal> {
+    hub.explained(&form.service()?).map(Json)
+}
+
+async fn subscribers(
+    State(hub): State<Arc<Hub>>,
+    Parameters(form): Parameters,
+) -> Result<Json<Subscribers>, Refusal> {
+    Ok(Json(hub.subscribers(&form.service()?)))
+}
+
+async fn events(State(hub): State<Arc<Hub>>, Parameters(form): Parameters) -> Result<Json<Events>, Refusal> {
+    let one: Option<Address> = form.text("ip").map(|_| form.address()).transpose()?;
+    let wanted = |address: &Address| one.as_ref().is_none_or(|one| one == address);
+    Ok(Json(Events { events: hub.event_lines(&form.service()?, |key| wanted(&key.address)) }))
+}
+
+async fn clients(
+    State(hub): State<Arc<Hub>>,
+    Parameters(form): Parameters,
+) -> Result<Json<Clients>, Refusal> {
+    let (count, clients) = hub.client_lines(page(&form)?);
+    Ok(Json(Clients { count, clients }))
+}
+
+fn page(form: &Form) -> Result<Page, InvalidForm> {
+    Ok(Page::new(form.count("pageNo")?.unwrap_or(1), form.count("pageSize")?.unwrap_or(PAGE_SIZE)))
+}

@@ -1,0 +1,465 @@
+//! Why it is still here, or no more: who publishes, who follows, what has happened. The read side of the
+//! registry over HTTP is made of these.
+
+use super::{Change, Client, Command, ConnectionId, Event, Hub, LeaseKey, State};
+use crate::model::{Instance, InstanceKey, Namespace, ServiceKey, UnixMillis};
+use crate::registry::error::Refusal;
+use crate::registry::events::{By, Recorded, What};
+use crate::registry::peer::Peer;
+use crate::registry::push::Subscriber;
+use crate::registry::query::Page;
+use crate::registry::senders::{Heard, Sender};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Two senders of heartbeats for one instance are one after the other when one has been silent for longer:
+/// the longest time between two heartbeats of an instance that has not expired, and as much again.
+const AT_ONE_TIME: Duration = Duration::from_secs(60);
+
+/// A service in one line.
+#[derive(Serialize)]
+pub(crate) struct ServiceLine {
+    namespace: String,
+    group: String,
+    name: String,
+    revision: u64,
+    instances: usize,
+    /// Those that take traffic: healthy and enabled.
+    serving: usize,
+    subscribers: usize,
+}
+
+/// The instances of a service, disabled ones too.
+#[derive(Serialize)]
+pub(crate) struct Instances {
+    revision: u64,
+    instances: Vec<Explained>,
+}
+
+#[derive(Serialize)]
+struct Explained {
+    ip: String,
+    port: u16,
+    cluster: String,
+    weight: f64,
+    enabled: bool,
+    healthy: bool,
+    ephemeral: bool,
+    /// Start of its process, in milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<u64>,
+    metadata: BTreeMap<String, String>,
+    /// Who keeps it here; readers see what the last one says.
+    publishers: Vec<Publisher>,
+    /// What looks wrong about them.
+    flags: BTreeSet<Flag>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+enum Publisher {
+    /// A gRPC connection: the instance goes when it ends.
+    Connection {
+        /// When it first published the instance.
+        since: u64,
+        #[serde(flatten)]
+        connection: PeerLine,
+    },
+    /// Heartbeats over HTTP: the instance goes when they stop.
+    Heartbeats { since: u64, senders: Vec<HeardSender> },
+    /// The disk: the instance goes when somebody takes it off.
+    Storage { since: u64 },
+}
+
+#[derive(Debug, Serialize)]
+struct PeerLine {
+    connection: u64,
+    address: String,
+    app: String,
+    version: String,
+    /// The id that its process sends in its calls; absent from clients other than ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caller: Option<String>,
+    connected_at: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct HeardSender {
+    ip: String,
+    agent: String,
+    since: u64,
+    last: u64,
+}
+
+/// What looks wrong about an instance's publishers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Flag {
+    /// More than one keeps it here: a process that has not stopped, or two at one address.
+    SeveralPublishers,
+    /// One comes from another address than the instance's own.
+    ForeignPublisher,
+}
+
+/// Who follows a service.
+#[derive(Serialize)]
+pub(crate) struct Subscribers {
+    /// Of the present list.
+    revision: u64,
+    subscribers: Vec<SubscriberLine>,
+}
+
+#[derive(Serialize)]
+struct SubscriberLine {
+    #[serde(flatten)]
+    connection: PeerLine,
+    clusters: String,
+    /// Revision of the newest list that it is known to have.
+    acknowledged: u64,
+    /// How long ago it was given or acknowledged.
+    acknowledged_ms_ago: u64,
+    /// Whether that is the present list.
+    current: bool,
+}
+
+/// One thing that happened to an instance.
+#[derive(Serialize)]
+pub(crate) struct EventLine {
+    sequence: u64,
+    at: u64,
+    ip: String,
+    port: u16,
+    cluster: String,
+    event: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    by: Source,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+enum Source {
+    Connection(PeerLine),
+    Http { ip: Option<String>, agent: Option<String> },
+    Operator,
+    Storage,
+}
+
+/// A connection with what it does.
+#[derive(Serialize)]
+pub(crate) struct ClientLine {
+    #[serde(flatten)]
+    connection: PeerLine,
+    /// Services in which it publishes.
+    publishes: usize,
+    /// Services that it follows.
+    follows: usize,
+}
+
+impl Hub {
+    /// How many services a namespace has, and one page of them.
+    pub(crate) fn service_lines(&self, namespace: &Namespace, page: Page) -> (usize, Vec<ServiceLine>) {
+        let mut state = self.state();
+        let found: Vec<ServiceKey> = state.catalog.of_namespace(namespace).collect();
+        let shown = page.of(found.iter());
+        (found.len(), shown.into_iter().map(|service| state.service_line(service)).collect())
+    }
+
+    /// The instances of a service with those who publish them.
+    ///
+    /// # Errors
+    /// When nobody publishes there and nothing is said of it.
+    pub(crate) fn explained(&self, service: &ServiceKey) -> Result<Instances, Refusal> {
+        let mut state = self.state();
+        let list = state.described(service).ok_or_else(|| Refusal::NoService(service.clone()))?.snapshot;
+        let instances = list.instances().iter();
+        let instances = instances.map(|instance| state.explain(service, instance, self.now())).collect();
+        Ok(Instances { revision: list.revision(), instances })
+    }
+
+    /// Who follows a service, and which list each has.
+    pub(crate) fn subscribers(&self, service: &ServiceKey) -> Subscribers {
+        let (mut state, now) = (self.state(), Instant::now());
+        let revision = state.catalog.snapshot(service).revision();
+        let followers = state.followers.get(service).into_iter().flatten();
+        let lines = followers.filter_map(|(id, follower)| {
+            let pushes = follower.pushes();
+            let (clusters, acknowledged, at) = pushes.following(service)?;
+            let ago = u64::try_from((now - at).as_millis()).unwrap_or(u64::MAX);
+            Some(SubscriberLine {
+                connection: PeerLine::new(*id, follower.peer()),
+                clusters: clusters.asked().to_owned(),
+                acknowledged,
+                acknowledged_ms_ago: ago,
+                current: acknowledged >= revision,
+            })
+        });
+        let mut subscribers: Vec<_> = lines.collect();
+        subscribers.sort_by_key(|line| line.connection.connection);
+        Subscribers { revision, subscribers }
+    }
+
+    /// What has happened to the instances of a service, or to the one that is `wanted`, the newest first.
+    pub(crate) fn event_lines(
+        &self,
+        service: &ServiceKey,
+        wanted: impl Fn(&InstanceKey) -> bool,
+    ) -> Vec<EventLine> {
+        let state = self.state();
+        let events = state.events.of(service).filter(|(_, event)| wanted(&event.instance));
+        events.map(|(sequence, event)| EventLine::new(sequence, event)).collect()
+    }
+
+    /// How many clients are connected, and one page of them, the longest connected first.
+    pub(crate) fn client_lines(&self, page: Page) -> (usize, Vec<ClientLine>) {
+        let state = self.state();
+        let mut connections: Vec<_> = state.connections.iter().collect();
+        connections.sort_by_key(|(id, _)| id.0);
+        let line = |(id, subscriber): (&ConnectionId, &std::sync::Arc<Subscriber>)| ClientLine {
+            connection: PeerLine::new(*id, subscriber.peer()),
+            publishes: state.catalog.publications(&Client::Connection(*id)),
+            follows: subscriber.pushes().services().len(),
+        };
+        (connections.len(), page.of(connections.into_iter()).into_iter().map(line).collect())
+    }
+}
+
+impl State {
+    fn service_line(&mut self, service: &ServiceKey) -> ServiceLine {
+        let list = self.catalog.snapshot(service);
+        let serving = list.instances().iter().filter(|instance| instance.healthy && instance.enabled);
+        ServiceLine {
+            namespace: service.namespace.to_string(),
+            group: service.group.to_string(),
+            name: service.name.to_string(),
+            revision: list.revision(),
+            instances: list.instances().len(),
+            serving: serving.count(),
+            subscribers: self.followers.get(service).map_or(0, std::collections::HashMap::len),
+        }
+    }
+
+    fn explain(&self, service: &ServiceKey, instance: &Instance, now: UnixMillis) -> Explained {
+        let publishers = self.catalog.publishers(service, &instance.key);
+        let publishers = publishers.map(|(client, since)| self.publisher(service, client, since));
+        let publishers: Vec<Publisher> = publishers.collect();
+        let metadata = instance.metadata.iter();
+        Explained {
+            ip: instance.address().host().to_owned(),
+            port: instance.address().port(),
+            cluster: instance.key.cluster.to_string(),
+            weight: instance.weight.as_f64(),
+            enabled: instance.enabled,
+            healthy: instance.healthy,
+            ephemeral: instance.ephemeral,
+            epoch: instance.epoch().map(UnixMillis::as_u64),
+            metadata: metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            flags: flags(instance.address().host(), &publishers, now),
+            publishers,
+        }
+    }
+
+    fn publisher(&self, service: &ServiceKey, client: &Client, since: UnixMillis) -> Publisher {
+        let since = since.as_u64();
+        match client {
+            Client::Connection(id) => {
+                let peer = self.connections.get(id).map(|subscriber| (**subscriber.peer()).clone());
+                Publisher::Connection { since, connection: PeerLine::new(*id, &peer.unwrap_or_default()) }
+            }
+            Client::Heartbeats(address) => {
+                let key = LeaseKey { service: service.clone(), address: address.clone() };
+                let heard = self.expiry.senders(&key).map_or(&[][..], |senders| senders.all());
+                Publisher::Heartbeats { since, senders: heard.iter().map(HeardSender::new).collect() }
+            }
+            Client::Kept(_) => Publisher::Storage { since },
+        }
+    }
+
+    /// Who brings a change about.
+    pub(super) fn by(&self, command: &Command, sender: Option<&Sender>) -> By {
+        let of_client = |client: &Client, service: &ServiceKey| match client {
+            Client::Connection(id) => self.by_connection(*id),
+            Client::Heartbeats(address) => {
+                let key = || LeaseKey { service: service.clone(), address: address.clone() };
+                let last = || self.expiry.senders(&key())?.last().cloned();
+                By::Http(sender.cloned().or_else(last))
+            }
+            Client::Kept(_) => By::Storage,
+        };
+        match command {
+            Command::Publish { client, service, .. }
+            | Command::Withdraw { client, service, .. }
+            | Command::SetHealth { client, service, .. } => of_client(client, service),
+            Command::Forget { client: Client::Connection(id) } => self.by_connection(*id),
+            Command::Describe { .. } | Command::Override { .. } => By::Operator,
+            Command::Forget { .. } => By::Storage,
+        }
+    }
+
+    fn by_connection(&self, id: ConnectionId) -> By {
+        let peer = self.connections.get(&id).map(|subscriber| subscriber.peer().clone());
+        By::Connection(id, peer.unwrap_or_default())
+    }
+
+    /// Writes down what people will ask for; `changed` is what a change means that is neither a coming nor a
+    /// going.
+    pub(super) fn record(&mut self, events: &[Event], changed: Option<What>, by: &By, now: UnixMillis) {
+        for Event { service, instance, change } in events {
+            let what = match change {
+                Change::Came => Some(What::Came),
+                Change::Went(reason) => Some(What::Went(*reason)),
+                Change::Changed => changed,
+            };
+            if let Some(what) = what {
+                let event = Recorded { at: now, instance: instance.clone(), what, by: by.clone() };
+                self.events.record(service, event);
+            }
+        }
+    }
+}
+
+/// What a change that a command makes means, other than a coming or a going; nothing when people need not know:
+/// new metadata of an instance come with every warm-up.
+pub(super) fn changed(command: &Command) -> Option<What> {
+    match command {
+        Command::SetHealth { healthy: true, .. } => Some(What::BecameHealthy),
+        Command::SetHealth { healthy: false, .. } => Some(What::BecameUnhealthy),
+        Command::Override { overrides: Some(overrides), .. } if overrides.enabled == Some(false) => {
+            Some(What::Disabled)
+        }
+        Command::Override { .. } => Some(What::Set),
+        Command::Publish { .. }
+        | Command::Withdraw { .. }
+        | Command::Forget { .. }
+        | Command::Describe { .. } => None,
+    }
+}
+
+/// What looks wrong about those who publish an instance at `host`.
+fn flags(host: &str, publishers: &[Publisher], now: UnixMillis) -> BTreeSet<Flag> {
+    let own: Option<IpAddr> = host.parse().ok();
+    let (mut sources, mut flags) = (0, BTreeSet::new());
+    let mut meets = |ip: &str| {
+        sources += 1;
+        if own.is_some_and(|own| ip.parse().is_ok_and(|ip: IpAddr| ip.to_canonical() != own.to_canonical())) {
+            flags.insert(Flag::ForeignPublisher);
+        }
+    };
+    for publisher in publishers {
+        match publisher {
+            Publisher::Connection { connection, .. } => {
+                meets(connection.address.rsplit_once(':').map_or("", |(ip, _)| ip.trim_matches(['[', ']'])));
+            }
+            Publisher::Heartbeats { senders, .. } => {
+                let recent = |heard: &&HeardSender| now.since(UnixMillis::new(heard.last)) < AT_ONE_TIME;
+                senders.iter().filter(recent).for_each(|heard| meets(&heard.ip));
+            }
+            Publisher::Storage { .. } => {}
+        }
+    }
+    if sources > 1 {
+        flags.insert(Flag::SeveralPublishers);
+    }
+    flags
+}
+
+impl PeerLine {
+    fn new(id: ConnectionId, peer: &Peer) -> Self {
+        Self {
+            connection: id.0,
+            address: peer.address.to_string(),
+            app: peer.app.clone(),
+            version: peer.version.clone(),
+            caller: peer.caller.map(|caller| format!("{caller:016x}")),
+            connected_at: peer.since.as_u64(),
+        }
+    }
+}
+
+impl HeardSender {
+    fn new(heard: &Heard) -> Self {
+        Self {
+            ip: heard.sender.ip.to_string(),
+            agent: heard.sender.agent.to_string(),
+            since: heard.since.as_u64(),
+            last: heard.last.as_u64(),
+        }
+    }
+}
+
+impl EventLine {
+    fn new(sequence: u64, event: &Recorded) -> Self {
+        let (name, reason) = match event.what {
+            What::Came => ("came", None),
+            What::Went(reason) => ("went", Some(reason.as_str())),
+            What::BecameHealthy => ("became-healthy", None),
+            What::BecameUnhealthy => ("became-unhealthy", None),
+            What::Set => ("set", None),
+            What::Disabled => ("disabled", None),
+        };
+        let by = match &event.by {
+            By::Connection(id, peer) => Source::Connection(PeerLine::new(*id, peer)),
+            By::Http(sender) => Source::Http {
+                ip: sender.as_ref().map(|sender| sender.ip.to_string()),
+                agent: sender.as_ref().map(|sender| sender.agent.to_string()),
+            },
+            By::Operator => Source::Operator,
+            By::Storage => Source::Storage,
+        };
+        let InstanceKey { address, cluster } = &event.instance;
+        Self {
+            sequence,
+            at: event.at.as_u64(),
+            ip: address.host().to_owned(),
+            port: address.port(),
+            cluster: cluster.to_string(),
+            event: name,
+            reason,
+            by,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis::new(1_000_000);
+
+    fn connection(address: &str) -> Publisher {
+        let peer = Peer { address: address.parse().unwrap(), ..Peer::default() };
+        Publisher::Connection { since: 1, connection: PeerLine::new(ConnectionId(1), &peer) }
+    }
+
+    fn heartbeats(senders: &[(&str, u64)]) -> Publisher {
+        let sender = |(ip, s_ago): &(&str, u64)| HeardSender {
+            ip: (*ip).to_owned(),
+            agent: String::new(),
+            since: 1,
+            last: NOW.as_u64() - s_ago * 1000,
+        };
+        Publisher::Heartbeats { since: 1, senders: senders.iter().map(sender).collect() }
+    }
+
+    #[test]
+    fn several_publishers_and_foreign_ones_are_flagged() {
+        let of = |host, publishers: &[Publisher]| Vec::from_iter(flags(host, publishers, NOW));
+        let own = "10.0.0.7";
+        assert_eq!(of(own, &[connection("10.0.0.7:50000")]), []);
+        assert_eq!(of("::1", &[connection("[::1]:50000")]), []);
+        assert_eq!(of("orders.example", &[connection("10.0.0.9:50000")]), [], "a name has no own address");
+        assert_eq!(of(own, &[Publisher::Storage { since: 1 }]), []);
+        assert_eq!(of(own, &[connection("10.0.0.9:50000")]), [Flag::ForeignPublisher]);
+        let both = [Flag::SeveralPublishers, Flag::ForeignPublisher];
+        assert_eq!(of(own, &[connection("10.0.0.7:1"), connection("10.0.0.7:2")]), both[..1]);
+        assert_eq!(of(own, &[heartbeats(&[("10.0.0.7", 1), ("10.0.0.9", 5)])]), both);
+        assert_eq!(
+            of(own, &[heartbeats(&[("10.0.0.7", 1), ("10.0.0.9", 61)])]),
+            [],
+            "that one has moved away"
+        );
+    }
+}
