@@ -75,6 +75,12 @@ impl Lease {
         )
     }
 
+    /// The same lease, which silence never ends nor spoils.
+    #[must_use]
+    pub const fn without_end(self) -> Self {
+        Self { unhealthy_after: Duration::MAX, expires_after: Duration::MAX, ..self }
+    }
+
     /// What the lease says when the last heartbeat came `silent_for` ago.
     pub fn liveness(&self, silent_for: Duration) -> Liveness {
         if silent_for >= self.expires_after {

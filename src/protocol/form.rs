@@ -29,10 +29,13 @@ pub(crate) enum InvalidForm {
         "parameters are not valid: accepted are up to {PARAMETERS_MAX} of name=value, percent-encoded UTF-8"
     )]
     Encoding,
-    #[error("parameter {0} is missing")]
+    /// Nacos' words, as those of [`InvalidForm::Weight`].
+    #[error("Param '{0}' is required.")]
     Missing(&'static str),
     #[error("parameter {name}={given:?} is not valid: accepted is {accepted}")]
     Value { name: &'static str, given: String, accepted: &'static str },
+    #[error("instance format invalid: The weights range from 0.0 to 10000.0")]
+    Weight,
     #[error("parameter {name} is not valid JSON for it")]
     Json { name: &'static str, source: serde_json::Error },
     #[error(transparent)]
@@ -68,9 +71,14 @@ struct FullBeat {
 }
 
 impl InvalidForm {
-    /// Whether a parameter is not there, rather than wrong.
-    pub(crate) fn is_missing(&self) -> bool {
-        matches!(self, Self::Missing(_))
+    /// Which parameter is meant, or which kind of name, if one alone is.
+    pub(crate) fn name(&self) -> Option<&'static str> {
+        match self {
+            Self::Missing(name) | Self::Value { name, .. } | Self::Json { name, .. } => Some(name),
+            Self::Weight => Some("weight"),
+            Self::Name(name) => Some(name.kind),
+            Self::Encoding | Self::Address(_) | Self::Instance(_) => None,
+        }
     }
 
     /// What was given for `name`, cut to a length that can be answered, and what is accepted.
@@ -234,7 +242,7 @@ impl Form {
         let Some(text) = self.text("weight") else { return Ok(None) };
         let number = text.parse().ok().filter(|weight| *weight <= WEIGHT_MAX);
         let weight = number.and_then(|weight| Weight::new(weight).ok());
-        weight.map(Some).ok_or_else(|| invalid("weight", text, "a number from 0 to 10000"))
+        weight.map(Some).ok_or(InvalidForm::Weight)
     }
 
     /// `metadata`, as a JSON object or as `k=v,k=v`, if given.
@@ -334,12 +342,12 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_what_is_accepted() {
         for (query, said) in [
-            ("port=80", "parameter ip is missing"),
-            ("ip=10.0.0.7&port=+", "parameter port is missing"),
+            ("port=80", "Param 'ip' is required."),
+            ("ip=10.0.0.7&port=+", "Param 'port' is required."),
             ("ip=10.0.0.7&port=x", r#"port="x" is not valid: accepted is 0 to 65535"#),
             ("ip=a/b&port=1", "accepted is an IP address, or a name"),
-            ("ip=h&port=1&weight=10001", "a number from 0 to 10000"),
-            ("ip=h&port=1&weight=NaN", "a number from 0 to 10000"),
+            ("ip=h&port=1&weight=10001", "The weights range from 0.0 to 10000.0"),
+            ("ip=h&port=1&weight=NaN", "The weights range from 0.0 to 10000.0"),
             ("ip=h&port=1&enabled=1", r#"enabled="1" is not valid: accepted is true or false"#),
             ("ip=h&port=1&metadata=abc", "accepted is a JSON object of strings, or k=v,k=v"),
             ("ip=h&port=1&metadata=%7B%22a%22:[]%7D", "accepted is a JSON object of strings"),

@@ -1,7 +1,7 @@
 //! The JSON bodies of the HTTP API, from the model.
 
-use super::entity::WireInstance;
-use crate::model::{Instance, ServiceKey, ServiceName};
+use super::entity::{CACHE_MILLIS, WireInstance};
+use crate::model::{Instance, Lease, Namespace, ServiceKey, ServiceName};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,10 +11,16 @@ pub(crate) const OK: &str = "ok";
 
 /// One instance.
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub(crate) struct InstanceDetail {
     /// `group@@name`.
     service: String,
+    #[serde(flatten)]
+    rest: InstanceRest,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct InstanceRest {
     ip: String,
     port: i64,
     cluster_name: String,
@@ -26,9 +32,20 @@ pub(crate) struct InstanceDetail {
 
 impl InstanceDetail {
     pub(crate) fn new(service: &ServiceKey, instance: &Instance) -> Self {
+        Self { service: service.grouped(), rest: InstanceRest::new(service, instance) }
+    }
+}
+
+impl InstanceDetailV2 {
+    pub(crate) fn new(service: &ServiceKey, instance: &Instance) -> Self {
+        Self { service_name: service.grouped(), rest: InstanceRest::new(service, instance) }
+    }
+}
+
+impl InstanceRest {
+    fn new(service: &ServiceKey, instance: &Instance) -> Self {
         let wire = WireInstance::new(service, instance);
         Self {
-            service: wire.service_name,
             ip: wire.ip,
             port: wire.port,
             cluster_name: wire.cluster_name,
@@ -37,6 +54,29 @@ impl InstanceDetail {
             instance_id: wire.instance_id,
             metadata: wire.metadata,
         }
+    }
+}
+
+/// One instance, in version 2.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct InstanceDetailV2 {
+    /// `group@@name`.
+    service_name: String,
+    #[serde(flatten)]
+    rest: InstanceRest,
+}
+
+/// Addresses with their health: `10.1.2.3:8080_true`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Statuses {
+    ips: Vec<String>,
+}
+
+impl Statuses {
+    pub(crate) fn new(instances: &[Instance]) -> Self {
+        let status = |instance: &Instance| format!("{}_{}", instance.address(), instance.healthy);
+        Self { ips: instances.iter().map(status).collect() }
     }
 }
 
@@ -65,6 +105,24 @@ pub(crate) struct ServiceNamesV2 {
 impl ServiceNamesV2 {
     pub(crate) fn new(count: usize, names: &[ServiceName]) -> Self {
         Self { count, services: names.iter().map(ToString::to_string).collect() }
+    }
+}
+
+/// Names of services by namespace, as `group@@name`.
+#[derive(Debug, Serialize)]
+pub(crate) struct AllNames {
+    services: BTreeMap<String, Vec<String>>,
+    /// How many there are in all.
+    count: usize,
+}
+
+impl AllNames {
+    pub(crate) fn new(count: usize, names: &[ServiceKey]) -> Self {
+        let mut services = BTreeMap::<String, Vec<String>>::new();
+        for key in names {
+            services.entry(key.namespace.to_string()).or_default().push(key.grouped());
+        }
+        Self { services, count }
     }
 }
 
@@ -133,13 +191,118 @@ pub(crate) struct MetricCounts {
     pub(crate) instances: usize,
     #[serde(rename = "subscribeCount")]
     pub(crate) subscriptions: usize,
-    /// The next two together.
+    #[serde(rename = "responsibleInstanceCount")]
+    pub(crate) responsible_instances: usize,
+    /// Connections, leases and persistent instances together.
     #[serde(rename = "clientCount")]
     pub(crate) clients: usize,
     #[serde(rename = "connectionBasedClientCount")]
     pub(crate) connections: usize,
     #[serde(rename = "ephemeralIpPortClientCount")]
     pub(crate) leases: usize,
+    #[serde(rename = "persistentIpPortClientCount")]
+    pub(crate) persistent: usize,
+    #[serde(rename = "responsibleClientCount")]
+    pub(crate) responsible_clients: usize,
+}
+
+/// What Nacos' switches stand at: the defaults, which instances change by their metadata.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Switches {
+    client_beat_interval: u64,
+    default_cache_millis: u64,
+    health_check_enabled: bool,
+    push_enabled: bool,
+    light_beat_enabled: bool,
+    check_times: u8,
+}
+
+impl Default for Switches {
+    fn default() -> Self {
+        let interval = Lease::default().interval().as_millis();
+        Self {
+            client_beat_interval: u64::try_from(interval).unwrap_or(u64::MAX),
+            default_cache_millis: CACHE_MILLIS,
+            health_check_enabled: true,
+            push_enabled: true,
+            light_beat_enabled: true,
+            check_times: 3,
+        }
+    }
+}
+
+/// Answer to a login.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LoginAnswer {
+    access_token: &'static str,
+    /// Seconds after which clients ask for a new one; they take this to be true.
+    #[serde(rename = "tokenTtl")]
+    ttl_s: u32,
+    global_admin: bool,
+    username: String,
+}
+
+impl LoginAnswer {
+    /// One that everybody gets: it lasts for Nacos' five hours, so that nobody asks often.
+    pub(crate) fn new(access_token: &'static str, username: String) -> Self {
+        Self { access_token, ttl_s: 18_000, global_admin: true, username }
+    }
+}
+
+/// What the server is.
+#[derive(Debug, Serialize)]
+pub(crate) struct ServerState {
+    version: &'static str,
+    standalone_mode: &'static str,
+    function_mode: &'static str,
+}
+
+impl ServerState {
+    pub(crate) fn new(version: &'static str) -> Self {
+        Self { version, standalone_mode: "standalone", function_mode: "naming" }
+    }
+}
+
+/// The namespaces, in the console's envelope of version 1.
+#[derive(Debug, Serialize)]
+pub(crate) struct Namespaces {
+    code: u16,
+    message: Option<String>,
+    data: Vec<NamespaceEntry>,
+}
+
+/// One namespace.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NamespaceEntry {
+    /// Empty for `public`.
+    namespace: String,
+    namespace_show_name: String,
+    quota: u32,
+    config_count: u32,
+    /// 0 is the one that is always there, 2 one of somebody's own.
+    r#type: u8,
+}
+
+impl Namespaces {
+    pub(crate) fn new(data: Vec<NamespaceEntry>) -> Self {
+        Self { code: 200, message: None, data }
+    }
+}
+
+impl NamespaceEntry {
+    pub(crate) fn new(namespace: &Namespace) -> Self {
+        let (name, always) = (namespace.to_string(), *namespace == Namespace::default());
+        Self {
+            namespace: if always { String::new() } else { name.clone() },
+            namespace_show_name: name,
+            quota: 200,
+            config_count: 0,
+            r#type: if always { 0 } else { 2 },
+        }
+    }
 }
 
 #[cfg(test)]

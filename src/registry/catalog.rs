@@ -10,12 +10,20 @@ use super::fact::{Kind, Overrides, ServiceRecord};
 use super::overlay::Overlay;
 use super::removals::Removals;
 use crate::model::{
-    Group, Instance, InstanceKey, Namespace, Reason, Removal, ServiceKey, ServiceName, Snapshot, UnixMillis,
+    Group, Instance, InstanceKey, Lease, Namespace, Reason, Removal, ServiceKey, ServiceName, Snapshot,
+    UnixMillis,
 };
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
-/// All services that have instances, or of which something is said.
+/// Services that are remembered though they are empty: some tens of megabytes. Beyond that the oldest are
+/// forgotten early.
+const EMPTY_MAX: usize = 100_000;
+/// Metadata of a service or a cluster with which silence ends no instance; Nacos' name.
+const NEVER_SILENT: &str = "enableClientBeat";
+
+/// All services that have instances, had some lately, or of which something is said.
 #[derive(Debug)]
 pub(crate) struct Catalog {
     services: HashMap<ServiceKey, Service>,
@@ -25,9 +33,10 @@ pub(crate) struct Catalog {
     /// Length of all `publications` together.
     published: usize,
     instances: usize,
-    /// Revision of the empty list that every service without instances has. At least the last revision of
-    /// each service that lost its last instance, so that a service may be forgotten at once and its
-    /// revision still never falls.
+    /// Which services have lost their last instance when, to be forgotten in this order.
+    emptied: VecDeque<(UnixMillis, ServiceKey)>,
+    /// Revision of the empty list that every service has that nobody knows. At least the last revision of
+    /// each service that was forgotten, so that its revision never falls.
     empty_revision: u64,
     /// Who has gone lately, also from services without instances.
     removals: Removals,
@@ -39,8 +48,13 @@ struct Service {
     instances: BTreeMap<InstanceKey, Claims>,
     record: Option<Arc<ServiceRecord>>,
     overlay: Overlay,
+    /// Of which kind its instances are, or were when the last one went: until it is forgotten, an empty
+    /// service takes no others.
+    kind: Option<Kind>,
     /// Since when it has no instances.
     empty_since: Option<UnixMillis>,
+    /// Since when readers do not find it.
+    gone_since: Option<UnixMillis>,
     /// The list at `revision`, once somebody has read it.
     snapshot: Option<Arc<Snapshot>>,
 }
@@ -65,6 +79,7 @@ impl Catalog {
             publications: HashMap::new(),
             published: 0,
             instances: 0,
+            emptied: VecDeque::new(),
             empty_revision: now.as_u64(),
             removals: Removals::default(),
         }
@@ -100,6 +115,13 @@ impl Catalog {
         }
     }
 
+    /// Forgets services that have had no instances for `kept_for`, unless they were created by name.
+    pub(crate) fn clean(&mut self, kept_for: Duration, now: UnixMillis) {
+        while self.emptied.front().is_some_and(|(since, _)| now.since(*since) >= kept_for) {
+            self.forget_oldest_empty(now);
+        }
+    }
+
     /// Who has gone from `list` lately, and why.
     pub(crate) fn removed_from(&self, list: &Snapshot, now: UnixMillis) -> Vec<Removal> {
         self.removals.from(list, now)
@@ -130,11 +152,27 @@ impl Catalog {
         self.publications.get(client).map_or(0, HashMap::len)
     }
 
-    /// Of which kind a service is, by its record or its instances; nothing when it has neither.
+    /// Of which kind a service is that readers find: as it was created, or by its instances.
     pub(crate) fn kind(&self, service: &ServiceKey) -> Option<Kind> {
-        let Service { record, instances, .. } = self.services.get(service)?;
-        let of_record = record.as_ref().map(|record| record.kind);
-        of_record.or_else(|| Some(Kind::of(&instances.values().next()?.last()?.instance)))
+        let Service { record, kind, .. } = self.services.get(service)?;
+        let created = record.as_ref().filter(|record| record.lasting);
+        created.map(|record| record.kind).or(*kind)
+    }
+
+    /// The times of what heartbeats of `client` keep alive in `service`: as registered, unless operators have
+    /// set others that can work.
+    pub(crate) fn lease(&self, client: &Client, service: &ServiceKey) -> Option<Lease> {
+        let key = self.publications.get(client)?.get(service)?.last()?;
+        let state = self.services.get(service)?;
+        let claim = state.instances.get(key)?.iter().find(|claim| claim.client == *client)?;
+        let registered = &claim.instance;
+        let shown = Lease::from_metadata(&state.overlay.show(registered).metadata);
+        let lease = shown.or_else(|_| Lease::from_metadata(&registered.metadata)).unwrap_or_default();
+        let record = state.record.as_deref();
+        let cluster = record.and_then(|record| record.clusters.get(&key.cluster)).map(|said| &said.metadata);
+        let mut said = record.map(|record| &record.metadata).into_iter().chain(cluster);
+        let endless = said.any(|metadata| metadata.parse(NEVER_SILENT) == Some(true));
+        Some(if endless { lease.without_end() } else { lease })
     }
 
     /// What is said of a service.
@@ -142,9 +180,9 @@ impl Catalog {
         self.services.get(service)?.record.as_ref()
     }
 
-    /// Since when a service of which something is said has no instances.
-    pub(crate) fn empty_since(&self, service: &ServiceKey) -> Option<UnixMillis> {
-        self.services.get(service)?.empty_since
+    /// Since when readers do not find a service of which something is said.
+    pub(crate) fn gone_since(&self, service: &ServiceKey) -> Option<UnixMillis> {
+        self.services.get(service)?.gone_since
     }
 
     /// Since when an instance on which something is set is not there.
@@ -157,12 +195,23 @@ impl Catalog {
         self.services.get(service).is_some_and(|state| state.instances.contains_key(key))
     }
 
+    /// The instances that somebody publishes in a service, whoever sees them.
+    pub(crate) fn keys(&self, service: &ServiceKey) -> impl Iterator<Item = &InstanceKey> {
+        self.services.get(service).into_iter().flat_map(|state| state.instances.keys())
+    }
+
+    /// The namespaces of the services that are found by name, sorted, with repetitions.
+    pub(crate) fn namespaces(&self) -> impl Iterator<Item = &Namespace> {
+        self.names.keys().map(|(namespace, _)| namespace)
+    }
+
     /// Whether a service has instances, whoever sees them.
     pub(crate) fn has_instances(&self, service: &ServiceKey) -> bool {
         self.services.get(service).is_some_and(|state| !state.instances.is_empty())
     }
 
-    /// The services of a namespace that have instances or were created by name, sorted.
+    /// The services of a namespace that readers find, sorted: those that have instances, had some lately, or
+    /// were created by name.
     pub(crate) fn of_namespace(&self, namespace: &Namespace) -> impl Iterator<Item = ServiceKey> {
         let groups = self.names.iter().filter(move |((of, _), _)| of == namespace);
         groups.flat_map(|((namespace, group), names)| {
@@ -175,12 +224,12 @@ impl Catalog {
         })
     }
 
-    /// The services of a group that have instances or were created by name, sorted.
+    /// The services of a group that readers find, sorted.
     pub(crate) fn names(&self, namespace: &Namespace, group: &Group) -> Option<&BTreeSet<ServiceName>> {
         self.names.get(&(namespace.clone(), group.clone()))
     }
 
-    /// Number of services that have instances or were created by name.
+    /// Number of services that readers find.
     pub(crate) fn services_len(&self) -> usize {
         self.names.values().map(BTreeSet::len).sum()
     }
@@ -226,7 +275,13 @@ impl Catalog {
             changes.extend(change.map(|change| (key, change)));
         }
         self.instances = self.instances + state.instances.len() - len_before;
-        self.settle(service);
+        if len_before > 0 && state.instances.is_empty() {
+            self.emptied.push_back((now, service.clone()));
+        }
+        self.settle(service, now);
+        if self.emptied.len() > EMPTY_MAX {
+            self.forget_oldest_empty(now);
+        }
         changes.into_iter().map(|(key, change)| event(service, key, change)).collect()
     }
 
@@ -244,10 +299,22 @@ impl Catalog {
         before
     }
 
+    /// Forgets the service that was emptied first, unless it has been filled since.
+    fn forget_oldest_empty(&mut self, now: UnixMillis) {
+        let Some((since, service)) = self.emptied.pop_front() else { return };
+        if let Some(state) = self.services.get_mut(&service).filter(|state| state.empty_since == Some(since))
+        {
+            state.kind = None;
+            self.settle(&service, now);
+        }
+    }
+
     /// Enters a service into the index by name or takes it out, and drops it when there is nothing to it.
-    fn settle(&mut self, service: &ServiceKey) {
+    fn settle(&mut self, service: &ServiceKey, now: UnixMillis) {
         let group = (service.namespace.clone(), service.group.clone());
-        let Some(state) = self.services.get(service) else { return };
+        let Some(state) = self.services.get_mut(service) else { return };
+        let since = state.gone_since.unwrap_or(now);
+        state.gone_since = (!state.is_found()).then_some(since);
         if state.is_found() {
             self.names.entry(group).or_default().insert(service.name.clone());
             return;
@@ -288,11 +355,14 @@ impl Catalog {
         state.overlay.lay_over_all(&metadata.unwrap_or_default());
         state.record = record;
         state.note_empty(now);
+        if state.record.is_none() && state.instances.is_empty() {
+            state.kind = None; // Deleted, or what was said of it is forgotten, and it with that.
+        }
         let keys: Vec<InstanceKey> = state.instances.keys().cloned().collect();
         if !keys.is_empty() {
             state.touch(now);
         }
-        self.settle(service);
+        self.settle(service, now);
         keys.into_iter().map(|key| event(service, key, Change::Changed)).collect()
     }
 
@@ -315,7 +385,7 @@ impl Catalog {
         if let Some(hidden) = hidden {
             self.removals.record(service, Removal::new(&hidden, Reason::Disabled), now);
         }
-        self.settle(service);
+        self.settle(service, now);
         there.then(|| event(service, key.clone(), Change::Changed)).into_iter().collect()
     }
 
@@ -343,14 +413,16 @@ impl Service {
             instances: BTreeMap::new(),
             record: None,
             overlay: Overlay::default(),
+            kind: None,
             empty_since: None,
+            gone_since: None,
             snapshot,
         }
     }
 
     /// Whether readers of names find it.
     fn is_found(&self) -> bool {
-        !self.instances.is_empty() || self.record.as_ref().is_some_and(|record| record.lasting)
+        self.kind.is_some() || self.record.as_ref().is_some_and(|record| record.lasting)
     }
 
     /// Notes whether an instance is there, and with it anybody at all.
@@ -396,6 +468,7 @@ impl Service {
         }
         let change = if claims.is_empty() { Change::Came } else { Change::Changed };
         let since = claims.iter().find(|claim| claim.client == *client).map_or(now, |claim| claim.since);
+        self.kind = Some(Kind::of(&instance));
         claims.retain(|claim| claim.client != *client);
         claims.push(Claim { client: client.clone(), instance, since });
         self.touch(now);

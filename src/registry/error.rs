@@ -73,8 +73,9 @@ pub(crate) enum Refusal {
     Name(#[from] InvalidName),
     #[error(transparent)]
     Instance(#[from] InvalidInstance),
-    #[error(transparent)]
-    Lease(#[from] InvalidLease),
+    /// Nacos' words.
+    #[error("Instance 'heart beat interval' must less than 'heart beat timeout' and 'ip delete timeout'.")]
+    Lease(InvalidLease),
     #[error("metadata of {chars} characters are too long: accepted are up to {max}")]
     MetadataTooLong { chars: usize, max: usize },
     #[error("what a connection or heartbeats keep alive is ephemeral: accepted is ephemeral=true")]
@@ -98,6 +99,9 @@ pub(crate) enum Refusal {
     /// Nacos' words, as the next one's.
     #[error("service not found, namespace: {}, serviceName: {}", .0.namespace, .0.grouped())]
     NoService(ServiceKey),
+    /// As [`Refusal::NoService`], but what was to be changed is an instance of it.
+    #[error("service not found, namespace: {}, serviceName: {}", .0.namespace, .0.grouped())]
+    NothingToSet(ServiceKey),
     #[error("specified service {} already exists!", .0.grouped())]
     ServiceExists(ServiceKey),
     #[error("Service {} is not empty, can't be delete. Please unregister instance first", .0.grouped())]
@@ -108,8 +112,16 @@ pub(crate) enum Refusal {
     Unregistered,
     #[error("the registry holds {max} instances and takes no more")]
     Full { max: usize },
+    #[error("nothing is switched while the registry runs: what may be chosen is a setting of its start")]
+    NoSwitches,
     #[error("the registry is shutting down")]
     Closing,
+}
+
+impl From<InvalidLease> for Refusal {
+    fn from(invalid: InvalidLease) -> Self {
+        Self::Lease(invalid)
+    }
 }
 
 impl Refusal {

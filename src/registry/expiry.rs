@@ -54,6 +54,13 @@ impl Expiry {
         self.schedule(key);
     }
 
+    /// Gives a lease other times, counted from its last heartbeat; that there is none changes nothing.
+    pub(crate) fn change(&mut self, key: &LeaseKey, lease: Lease) {
+        let Some(held) = self.leases.get_mut(key) else { return };
+        held.lease = lease;
+        self.schedule(key);
+    }
+
     /// Notes a heartbeat; nothing when there is no such lease.
     pub(crate) fn renew(&mut self, key: &LeaseKey, now: Instant) -> Option<Renewal> {
         let held = self.leases.get_mut(key)?;
@@ -191,6 +198,19 @@ mod tests {
         let lease = Lease::from_metadata(&keys.map(|key| (key, forever.as_str())).into_iter().collect());
         expiry.grant(&key(1), lease.unwrap(), true, start);
         assert_eq!(expiry.due(start + seconds(1_000_000_000), 9), []);
+    }
+
+    #[test]
+    fn other_times_count_from_the_last_heartbeat() {
+        let (mut expiry, start) = (Expiry::default(), Instant::now());
+        expiry.grant(&key(1), Lease::default(), true, start);
+        expiry.change(&key(2), Lease::default());
+        assert_eq!(expiry.len(), 1);
+        expiry.change(&key(1), Lease::new(seconds(1), seconds(2), seconds(3)).unwrap());
+        assert_eq!(expiry.next(), Some(start + seconds(2)));
+        assert_eq!(expiry.renew(&key(1), start + seconds(1)).unwrap().interval, seconds(1));
+        expiry.change(&key(1), Lease::default().without_end());
+        assert_eq!((expiry.next(), expiry.due(start + seconds(1_000_000_000), 9)), (None, vec![]));
     }
 
     #[test]

@@ -9,6 +9,8 @@ mod checks;
 mod durable;
 mod explain;
 mod farewell;
+mod leases;
+mod reads;
 
 use explain::changed;
 pub(crate) use explain::{ClientLine, EventLine, Instances, ServiceLine, Subscribers};
@@ -30,9 +32,9 @@ use super::senders::Sender;
 use super::write::Present;
 use crate::Clock;
 use crate::model::{
-    Address, Group, Instance, Lease, Liveness, Namespace, Reason, ServiceKey, ServiceName, Snapshot,
-    UnixMillis,
+    Address, Group, Instance, Liveness, Namespace, Reason, ServiceKey, ServiceName, Snapshot, UnixMillis,
 };
+use leases::Leased;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -216,22 +218,6 @@ impl Hub {
         self.state().described(service).ok_or_else(|| Refusal::NoService(service.clone()))
     }
 
-    /// How many services of a namespace are `wanted`, and one page of them.
-    pub(crate) fn find(
-        &self,
-        namespace: &Namespace,
-        wanted: impl Fn(&ServiceKey) -> bool,
-        ignore_empty: bool,
-        page: Page,
-    ) -> (usize, Vec<Described>) {
-        let mut state = self.state();
-        let found = state.catalog.of_namespace(namespace);
-        let found = found.filter(|key| wanted(key) && (!ignore_empty || state.catalog.has_instances(key)));
-        let found: Vec<ServiceKey> = found.collect();
-        let shown = page.of(found.iter());
-        (found.len(), shown.into_iter().filter_map(|key| state.described(key)).collect())
-    }
-
     /// How much of everything there is.
     pub(crate) fn counts(&self) -> Counts {
         let state = self.state();
@@ -394,14 +380,19 @@ impl State {
         at: Instant,
     ) -> Vec<Event> {
         let (by, changed) = (self.by(&command, sender.as_ref()), changed(&command)); // Before its lease ends.
-        self.lease(&command, at);
-        if let (Command::Publish { client: Client::Heartbeats(address), service, .. }, Some(sender)) =
-            (&command, sender)
-        {
-            self.expiry.hear(&LeaseKey { service: service.clone(), address: address.clone() }, sender, now);
-        }
+        let leased = Leased::by(&command);
+        let heard = match (&command, sender) {
+            (Command::Publish { client: Client::Heartbeats(address), service, .. }, Some(sender)) => {
+                Some((LeaseKey { service: service.clone(), address: address.clone() }, sender))
+            }
+            _ => None,
+        };
         let events = self.catalog.apply(command, now);
         self.record(&events, changed, &by, now);
+        self.lease(leased, at);
+        if let Some((key, sender)) = heard {
+            self.expiry.hear(&key, sender, now);
+        }
         for of_one_service in events.chunk_by(|a, b| a.service == b.service) {
             let service = &of_one_service[0].service;
             let followers = self.followers.get(service).into_iter().flat_map(HashMap::values);
@@ -425,7 +416,7 @@ impl State {
         let kind = self.catalog.kind(service)?;
         let record = self.catalog.said_of(service).cloned();
         let record = record.unwrap_or_else(|| Arc::new(ServiceRecord::new(kind)));
-        Some(Described { snapshot: self.catalog.snapshot(service), record })
+        Some(Described { snapshot: self.catalog.snapshot(service), kind, record })
     }
 
     fn admit(&self, command: &Command) -> Result<(), Refusal> {
@@ -457,27 +448,6 @@ impl State {
             return Err(Refusal::TooMany { what: "services of one client", max: SERVICES_PER_CLIENT_MAX });
         }
         Ok(())
-    }
-
-    /// Starts or ends the lease of what is registered over HTTP.
-    fn lease(&mut self, command: &Command, at: Instant) {
-        match command {
-            Command::Publish { client: Client::Heartbeats(address), service, instances } => {
-                let key = LeaseKey { service: service.clone(), address: address.clone() };
-                let Some(instance) = instances.last() else { return self.expiry.end(&key) };
-                let lease = Lease::from_metadata(&instance.metadata).unwrap_or_default();
-                self.expiry.grant(&key, lease, instance.healthy, at);
-            }
-            Command::Withdraw { client: Client::Heartbeats(address), service, .. } => {
-                self.expiry.end(&LeaseKey { service: service.clone(), address: address.clone() });
-            }
-            Command::Publish { .. }
-            | Command::Withdraw { .. }
-            | Command::SetHealth { .. }
-            | Command::Forget { .. }
-            | Command::Describe { .. }
-            | Command::Override { .. } => {}
-        }
     }
 
     fn unfollow(&mut self, id: ConnectionId, service: &ServiceKey) {

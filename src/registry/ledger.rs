@@ -80,7 +80,7 @@ impl Ledger {
         let gone = |since: Option<UnixMillis>| since.is_some_and(&long_ago);
         let of_service = |(service, entries): (&ServiceKey, &Entries)| {
             let records = entries.record.iter().filter(|record| !record.lasting);
-            let records = records.filter(|_| gone(catalog.empty_since(service)));
+            let records = records.filter(|_| gone(catalog.gone_since(service)));
             let records = records
                 .map(|record| Fact::Service { service: service.clone(), record: Some(record.clone()) });
             let set = entries.overrides.iter().filter(|(key, _)| gone(catalog.missing_since(service, key)));

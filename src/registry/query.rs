@@ -1,8 +1,8 @@
 //! The read side: which instances of a list, and which page of the names, a reader asked for.
 
 use super::error::Refusal;
-use super::fact::ServiceRecord;
-use crate::model::{Cluster, Instance, Removal, Snapshot};
+use super::fact::{Kind, ServiceRecord};
+use crate::model::{Cluster, Instance, InstanceKey, Removal, ServiceKey, Snapshot};
 use crate::protocol::entity::ServiceInfo;
 use std::sync::Arc;
 
@@ -46,7 +46,36 @@ impl View {
 #[derive(Clone, Debug)]
 pub(crate) struct Described {
     pub(crate) snapshot: Arc<Snapshot>,
+    /// Of its instances; the record may be older.
+    pub(crate) kind: Kind,
     pub(crate) record: Arc<ServiceRecord>,
+}
+
+/// Which services an operator looks for: those whose name, group and addresses contain what is given.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Search {
+    pub(crate) name: String,
+    pub(crate) group: String,
+    /// A part of `host:port` of one of its instances.
+    pub(crate) address: String,
+    /// Whether those without instances are left out.
+    pub(crate) ignore_empty: bool,
+}
+
+impl Search {
+    /// Whether a service with these instances is looked for.
+    pub(crate) fn finds<'a>(
+        &self,
+        service: &ServiceKey,
+        instances: impl Iterator<Item = &'a InstanceKey>,
+    ) -> bool {
+        let mut instances = instances.peekable();
+        service.name.as_str().contains(&self.name)
+            && service.group.as_str().contains(&self.group)
+            && (!self.ignore_empty || instances.peek().is_some())
+            && (self.address.is_empty()
+                || instances.any(|key| key.address.to_string().contains(&self.address)))
+    }
 }
 
 /// The clusters that a reader wants to see, in its own words: a comma list, where nothing means all.

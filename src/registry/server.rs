@@ -6,7 +6,6 @@ use super::hub::Hub;
 use super::settings::Settings;
 use super::storage::{Embedded, Memory, Storage, StorageError};
 use super::{clerk, grpc, http};
-use crate::Clock;
 use crate::provider::serve::server::{self, Bounds, Wire};
 use axum::Extension;
 use std::net::SocketAddr;
@@ -44,6 +43,7 @@ pub struct Registry {
     hub: Arc<Hub>,
     connections_max: usize,
     metadata_kept_for: Duration,
+    empty_services_kept_for: Duration,
     storage: Box<dyn Storage>,
     /// Held until the end.
     _data_dir: Option<DataDir>,
@@ -58,11 +58,12 @@ impl Registry {
         settings.check()?;
         let data_dir = settings.data_dir.as_deref().map(DataDir::lock).transpose()?;
         let ((http, http_addr), (grpc, grpc_addr)) = listen_both(&settings).await?;
-        let hub = Arc::new(Hub::new(Clock::system(), settings.limits()));
+        let hub = Arc::new(Hub::new(settings.clock.clone(), settings.limits()));
         let storage = open(settings.data_dir.as_deref(), &hub)?;
-        let (connections_max, metadata_kept_for) = (settings.connections_max, settings.metadata_kept_for);
+        let Settings { connections_max, metadata_kept_for, empty_services_kept_for, .. } = settings;
         Ok(Self {
             metadata_kept_for,
+            empty_services_kept_for,
             http,
             grpc,
             http_addr,
@@ -91,7 +92,8 @@ impl Registry {
     /// Dropping this cuts all connections.
     #[expect(clippy::missing_panics_doc, reason = "a TCP connection has an address at its other end")]
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
-        let Self { _data_dir, storage, http, grpc, hub, connections_max, metadata_kept_for, .. } = self; // Dropped from the right to the left.
+        let Self { _data_dir, storage, http, grpc, hub, connections_max, .. } = self; // Dropped from the right to the left.
+        let (empty_kept_for, said_kept_for) = (self.empty_services_kept_for, self.metadata_kept_for);
         let (close, closing) = watch::channel(false);
         let closed = || {
             let mut closing = closing.clone();
@@ -109,7 +111,7 @@ impl Registry {
             tokio::select! {
                 () = hub.expire() => {}
                 () = hub.check() => {}
-                () = hub.clean(metadata_kept_for) => {}
+                () = hub.clean(empty_kept_for, said_kept_for) => {}
                 () = shutdown => {}
             }
             hub.freeze();

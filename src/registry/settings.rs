@@ -2,6 +2,7 @@
 
 use super::command::Limits;
 use super::error::Error;
+use crate::Clock;
 use crate::protocol::GRPC_PORT_OFFSET;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -37,8 +38,13 @@ pub struct Settings {
     /// How long what operators set on an instance is kept after the instance is gone, and what they say of a
     /// service that nobody created after its last instance; looked at every 5 s. Default 60 s, as Nacos.
     pub metadata_kept_for: Duration,
+    /// How long a service that nobody created by name is remembered, with the kind of its instances, after the
+    /// last one has gone; looked at every 5 s. Default 60 s, as Nacos.
+    pub empty_services_kept_for: Duration,
     /// Connections that each of the two ports serves at once. Default 10 000.
     pub connections_max: usize,
+    /// The wall clock, for tests. Default the system's.
+    pub clock: Clock,
 }
 
 impl Default for Settings {
@@ -51,7 +57,9 @@ impl Default for Settings {
             no_auth: false,
             metadata_chars_max: 65_536,
             metadata_kept_for: Duration::from_secs(60),
+            empty_services_kept_for: Duration::from_secs(60),
             connections_max: 10_000,
+            clock: Clock::system(),
         }
     }
 }

@@ -126,14 +126,14 @@ impl Write {
                 if ledger.has_instances(&service) || present.catalog.has_instances(&service) {
                     return Err(Refusal::NotEmpty(service));
                 }
-                let known = ledger.record(&service).is_some();
+                let known = present.kind(&service).is_some();
                 let gone = Fact::Service { service: service.clone(), record: None };
                 known.then_some(vec![gone]).ok_or(Refusal::NoService(service))
             }
             Self::Describe { service, edit } => {
                 let kind = present.kind(&service).ok_or_else(|| Refusal::NoService(service.clone()))?;
-                let said =
-                    ledger.record(&service).map_or_else(|| ServiceRecord::new(kind), |said| (**said).clone());
+                let said = ledger.record(&service).map(|said| ServiceRecord { kind, ..(**said).clone() });
+                let said = said.unwrap_or_else(|| ServiceRecord::new(kind));
                 Ok(vec![present.saying(service, edit.of(said)?)?])
             }
         }
@@ -145,7 +145,7 @@ impl Set {
         match self {
             Self::All(overrides) => {
                 let known = present.kind(service).map(|_| overrides);
-                known.ok_or_else(|| Refusal::NoService(service.clone()))
+                known.ok_or_else(|| Refusal::NothingToSet(service.clone()))
             }
             Self::Given { enabled, weight, metadata } => {
                 let kept = present.ledger.instance(service, key).is_some();
@@ -183,9 +183,10 @@ impl Edit {
 }
 
 impl Present<'_> {
-    /// The kind of a service; nothing where nobody knows it.
+    /// The kind of a service; nothing where nobody knows it, or no more: what was said of a service that is
+    /// forgotten says nothing of the next one of its name.
     pub(crate) fn kind(self, service: &ServiceKey) -> Option<Kind> {
-        if let Some(record) = self.ledger.record(service) {
+        if let Some(record) = self.ledger.record(service).filter(|record| record.lasting) {
             return Some(record.kind);
         }
         if self.ledger.has_instances(service) {

@@ -100,7 +100,7 @@ async fn an_operator_is_told_of_whom_nobody_knows() {
             "PUT",
             "/instance/metadata/batch?serviceName=orders".to_owned(),
             400,
-            "parameter metadata is missing",
+            "Param 'metadata' is required.",
         ),
     ] {
         let (got, answer) = registry.send(method, &path, "").await;

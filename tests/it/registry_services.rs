@@ -118,9 +118,9 @@ async fn when_too_few_are_healthy_consumers_are_given_everyone() {
 async fn wrong_input_is_answered_in_the_words_of_the_version() {
     let registry = Running::start().await;
     for (method, path, status, code, said) in [
-        ("POST", V2.to_owned(), 400, 10_000, "parameter serviceName is missing"),
+        ("POST", V2.to_owned(), 400, 10_000, "Required parameter 'serviceName' type String is not present"),
         ("POST", format!("{V3}?serviceName=x&protectThreshold=much"), 400, 20_002, "a number from 0 to 1"),
-        ("POST", format!("{V3}?serviceName=x&selector=%7B%22type%22:%22sql%22%7D"), 400, 20_002, "label"),
+        ("POST", format!("{V3}?serviceName=x&selector=%7B%22type%22:%22sql%22%7D"), 400, 21_006, "label"),
         ("GET", format!("{V3}?serviceName=x"), 400, 21_008, "service not found"),
         ("PUT", format!("{V2}?serviceName=x"), 400, 21_008, "service not found"),
     ] {

@@ -48,6 +48,11 @@ pub(super) struct Arguments {
         env = "GRACEFUL_REGISTRY_METADATA_KEPT_SECONDS")]
     metadata_kept_seconds: u64,
 
+    /// Seconds for which a service that nobody created by name is remembered after its last instance.
+    #[arg(long, value_name = "S", default_value_t = Settings::default().empty_services_kept_for.as_secs(),
+        env = "GRACEFUL_REGISTRY_EMPTY_SERVICES_KEPT_SECONDS")]
+    empty_services_kept_seconds: u64,
+
     /// Connections that each port serves at once.
     #[arg(long, value_name = "N", default_value_t = Settings::default().connections_max,
         env = "GRACEFUL_REGISTRY_CONNECTIONS_MAX")]
@@ -63,7 +68,9 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         no_auth: arguments.no_auth,
         metadata_chars_max: arguments.metadata_chars_max,
         metadata_kept_for: Duration::from_secs(arguments.metadata_kept_seconds),
+        empty_services_kept_for: Duration::from_secs(arguments.empty_services_kept_seconds),
         connections_max: arguments.connections_max,
+        ..Settings::default()
     };
     let runtime = runtime::Builder::new_multi_thread().enable_all().build().map_err(could_not)?;
     runtime.block_on(serve(settings))

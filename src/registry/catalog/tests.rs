@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use std::collections::HashSet;
 
 const START: UnixMillis = UnixMillis::new(1_000);
+const KEPT_FOR: Duration = Duration::from_secs(60);
 
 fn client(id: u64) -> Client {
     Client::Connection(ConnectionId(id))
@@ -106,7 +107,9 @@ fn the_end_of_a_client_takes_off_all_its_instances() {
     let events = catalog.apply(Command::Forget { client: client(1) }, START);
     assert_eq!(events.len(), 4);
     assert!(events.iter().all(|event| event.change == Change::Went(Reason::ConnectionLost)));
-    assert_eq!((catalog.services_len(), catalog.instances_len()), (0, 0));
+    assert_eq!((catalog.services_len(), catalog.instances_len()), (2, 0));
+    catalog.clean(KEPT_FOR, START + KEPT_FOR);
+    assert_eq!(catalog.services_len(), 0);
     assert_eq!(catalog.names(&Namespace::default(), &Group::default()), None);
 }
 
@@ -193,14 +196,52 @@ fn what_operators_set_lies_over_every_registration_and_outlives_them() {
     assert!(!orders.list()[0].enabled);
     assert_eq!(orders.removed(), [(1, Reason::Disabled)]);
     orders.publish(1, &[]);
+    orders.0.clean(KEPT_FOR, START + KEPT_FOR);
     assert_eq!((orders.list(), orders.0.services_len()), (vec![], 0), "nobody finds what is only overridden");
     orders.publish(2, &[instance(1, 2)]);
     assert!(!orders.list()[0].enabled, "another registration, the same word of the operator");
     assert_eq!(orders.apply(set(None)), [Change::Changed]);
     assert_eq!((orders.list(), orders.removed()), (vec![instance(1, 2)], vec![]));
     orders.publish(2, &[]);
+    orders.0.clean(KEPT_FOR, START + KEPT_FOR);
     assert!(orders.0.services.is_empty());
     assert_eq!(orders.0.kind(&orders_key), None);
+}
+
+#[test]
+fn an_empty_service_is_found_and_has_its_kind_until_it_is_forgotten() {
+    let (mut orders, key) = (Orders::new(), service("orders"));
+    let after = |s| START + Duration::from_secs(s);
+    orders.publish(1, &[instance(1, 1)]);
+    orders.withdraw(1);
+    orders.publish(1, &[instance(1, 1)]);
+    let withdraw =
+        Command::Withdraw { client: client(1), service: key.clone(), reason: Reason::Deregistered };
+    orders.0.apply(withdraw, after(30));
+    let revision = orders.revision();
+    orders.0.clean(KEPT_FOR, after(89));
+    assert_eq!(
+        (orders.0.services_len(), orders.0.kind(&key)),
+        (1, Some(Kind::Ephemeral)),
+        "it was filled again"
+    );
+    orders.0.clean(KEPT_FOR, after(90));
+    assert_eq!((orders.0.services_len(), orders.0.kind(&key)), (0, None));
+    assert!(orders.0.services.is_empty() && orders.0.emptied.is_empty());
+    assert!(orders.revision() >= revision, "nor falls its revision");
+}
+
+#[test]
+fn empty_services_are_bounded_and_the_oldest_go_first() {
+    let mut catalog = Catalog::new(START);
+    for n in 0..=EMPTY_MAX {
+        let of =
+            |instances| Command::Publish { client: client(1), service: service(&format!("s{n}")), instances };
+        catalog.apply(of(vec![instance(1, 1)]), START);
+        catalog.apply(of(vec![]), START);
+    }
+    assert_eq!((catalog.services_len(), catalog.kind(&service("s0"))), (EMPTY_MAX, None));
+    assert_eq!(catalog.kind(&service("s1")), Some(Kind::Ephemeral));
 }
 
 #[test]
@@ -222,7 +263,10 @@ fn a_service_that_was_created_is_found_without_instances_and_has_its_kind() {
     assert_eq!(orders.list()[0].metadata.get("graceful.warmup"), Some("60"));
     assert_eq!(orders.apply(describe(Some(record(false)))), [Change::Changed]);
     orders.withdraw(1);
+    assert_eq!(orders.0.gone_since(&service("orders")), None);
+    orders.0.clean(KEPT_FOR, START + KEPT_FOR);
     assert_eq!(orders.0.services_len(), 0);
+    assert_eq!(orders.0.gone_since(&service("orders")), Some(START + KEPT_FOR));
     orders.apply(describe(None));
     assert!(orders.0.services.is_empty());
 }
@@ -359,6 +403,7 @@ proptest! {
                     }
                 }
             }
+            catalog.clean(Duration::ZERO, START);
             let listed = [0, 1].into_iter().filter(|service| !model.list(*service).is_empty()).count();
             prop_assert_eq!(catalog.services_len(), listed);
             prop_assert_eq!(catalog.instances_len(), model.list(0).len() + model.list(1).len());

@@ -226,7 +226,7 @@ async fn what_operators_set_is_kept_a_while_after_the_instance_is_gone_and_no_lo
         assert!(!disabled(&hub));
     };
     tokio::select! {
-        () = hub.clean(kept_for) => unreachable!(),
+        () = hub.clean(kept_for, kept_for) => unreachable!(),
         () = with_clerk(&hub, &gate, story) => {}
     }
     restarted.restore(gate.replay().unwrap());

@@ -234,6 +234,7 @@ fn error_code(refusal: &Refusal) -> i32 {
         | Refusal::MetadataTooLong { .. }
         | Refusal::Persistent
         | Refusal::NoService(_)
+        | Refusal::NothingToSet(_)
         | Refusal::ServiceExists(_)
         | Refusal::NotEmpty(_)
         | Refusal::Probed { .. }
@@ -242,8 +243,10 @@ fn error_code(refusal: &Refusal) -> i32 {
         | Refusal::TooMany { .. } => code::INVALID_PARAM,
         Refusal::Unregistered => code::UNREGISTERED,
         Refusal::Busy { .. } => code::OVER_LIMIT,
-        Refusal::NotFound | Refusal::Storage(_) | Refusal::Full { .. } | Refusal::Closing => {
-            code::SERVER_ERROR
-        }
+        Refusal::NotFound
+        | Refusal::NoSwitches
+        | Refusal::Storage(_)
+        | Refusal::Full { .. }
+        | Refusal::Closing => code::SERVER_ERROR,
     }
 }

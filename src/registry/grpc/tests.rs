@@ -704,6 +704,10 @@ async fn a_persistent_instance_outlives_its_connection_and_fixes_the_kind_of_its
         other.ask(persistent(DEREGISTER, 1)).await.unwrap();
         other.ask(persistent(DEREGISTER, 1)).await.unwrap();
         assert_eq!(ports(&other.query().await), [] as [i64; 0]);
+        let still = other.ask(register(instance(2))).await.unwrap_err();
+        assert_eq!(still.1, expected, "an empty service keeps its kind for a while, unless it is deleted");
+        let service = "orders".parse().unwrap();
+        memory.hub.write(crate::registry::write::Write::Delete { service }).await.unwrap();
         other.register(instance(2)).await;
         let (code, words) = other.ask(persistent(REGISTER, 3)).await.unwrap_err();
         assert!(code == 400 && words.ends_with("can't register persistent instance."), "{words}");

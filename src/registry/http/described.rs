@@ -1,6 +1,7 @@
 //! What the API's versions say of a service.
 
 use crate::model::{Cluster, Metadata};
+use crate::protocol::entity::WireInstance;
 use crate::registry::fact::{Kind, Selector, ServiceRecord};
 use crate::registry::health::{ClusterRecord, Probe};
 use crate::registry::query::Described;
@@ -51,9 +52,10 @@ pub(super) struct DetailV3 {
     detail: Detail,
 }
 
+/// What versions 2 and 3 say alike; alone, an entry of a list of services with their instances.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Detail {
+pub(super) struct Detail {
     service_name: String,
     group_name: String,
     ephemeral: bool,
@@ -71,8 +73,38 @@ struct ClusterDetail {
     healthy_check_port: u16,
     use_instance_port_for_check: bool,
     metadata: Words,
-    /// Always empty: instances are listed elsewhere.
-    hosts: [(); 0],
+    /// Empty except in lists of services with their instances.
+    hosts: Vec<WireInstance>,
+}
+
+/// A service in the catalog of version 1.
+#[derive(Serialize)]
+pub(super) struct CatalogService {
+    service: CatalogSaid,
+    clusters: Vec<CatalogCluster>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CatalogSaid {
+    namespace_id: String,
+    group_name: String,
+    name: String,
+    protect_threshold: f64,
+    metadata: Words,
+    selector: WireSelector,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CatalogCluster {
+    service_name: String,
+    name: String,
+    health_checker: Checker,
+    default_check_port: u16,
+    #[serde(rename = "useIPPort4Check")]
+    use_instance_port: bool,
+    metadata: Words,
 }
 
 /// One line of the list of version 3.
@@ -143,7 +175,7 @@ impl DetailV3 {
 impl Detail {
     fn new(described: &Described) -> Self {
         let service = described.snapshot.service();
-        let ServiceRecord { kind, protect_threshold, metadata, selector, .. } = &*described.record;
+        let ServiceRecord { protect_threshold, metadata, selector, .. } = &*described.record;
         let cluster = |(name, ClusterRecord { probe, port, metadata }): (Cluster, ClusterRecord)| {
             let detail = ClusterDetail {
                 cluster_name: name.to_string(),
@@ -151,18 +183,55 @@ impl Detail {
                 healthy_check_port: port.unwrap_or(PORT_SHOWN),
                 use_instance_port_for_check: port.is_none(),
                 metadata: words(&metadata),
-                hosts: [],
+                hosts: Vec::new(),
             };
             (name.to_string(), detail)
         };
         Self {
             service_name: service.name.to_string(),
             group_name: service.group.to_string(),
-            ephemeral: *kind == Kind::Ephemeral,
+            ephemeral: described.kind == Kind::Ephemeral,
             protect_threshold: *protect_threshold,
             metadata: words(metadata),
             selector: WireSelector::new(selector),
             cluster_map: clusters(described).into_iter().map(cluster).collect(),
+        }
+    }
+}
+
+impl Detail {
+    pub(super) fn with_instances(described: &Described) -> Self {
+        let (mut detail, service) = (Self::new(described), described.snapshot.service());
+        for instance in described.snapshot.instances() {
+            if let Some(cluster) = detail.cluster_map.get_mut(instance.key.cluster.as_str()) {
+                cluster.hosts.push(WireInstance::new(service, instance));
+            }
+        }
+        detail
+    }
+}
+
+impl CatalogService {
+    pub(super) fn new(described: &Described) -> Self {
+        let DetailV1 { namespace_id, group_name, name, protect_threshold, metadata, selector, .. } =
+            DetailV1::new(described);
+        let service_name = described.snapshot.service().grouped();
+        let cluster = |(name, ClusterRecord { probe, port, metadata }): (Cluster, ClusterRecord)| {
+            let service_name = service_name.clone();
+            let (health_checker, metadata) = (Checker::new(&probe), words(&metadata));
+            let (default_check_port, use_instance_port) = (port.unwrap_or(PORT_SHOWN), port.is_none());
+            CatalogCluster {
+                service_name,
+                name: name.to_string(),
+                health_checker,
+                default_check_port,
+                use_instance_port,
+                metadata,
+            }
+        };
+        Self {
+            clusters: clusters(described).into_iter().map(cluster).collect(),
+            service: CatalogSaid { namespace_id, group_name, name, protect_threshold, metadata, selector },
         }
     }
 }
@@ -236,7 +305,8 @@ mod tests {
     fn bodies_are_those_of_the_protocol() {
         let instance = Instance { healthy: false, ..Instance::new("10.0.0.7:80".parse().unwrap()) };
         let snapshot = Arc::new(Snapshot::new("billing".parse().unwrap(), 1, vec![instance]));
-        let described = Described { snapshot, record: Arc::new(ServiceRecord::new(Kind::Ephemeral)) };
+        let (kind, record) = (Kind::Ephemeral, Arc::new(ServiceRecord::new(Kind::Ephemeral)));
+        let described = Described { snapshot, kind, record };
         assert_eq!(
             serde_json::to_string(&DetailV1::new(&described)).unwrap(),
             r#"{"namespaceId":"public","groupName":"DEFAULT_GROUP","name":"billing","protectThreshold":0.0,"metadata":{},"selector":{"type":"none","contextType":"NONE"},"clusters":[{"name":"DEFAULT","healthChecker":{"type":"TCP"},"metadata":{}}]}"#

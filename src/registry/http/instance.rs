@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// Time between two polls that lists propose, in milliseconds: clients over HTTP learn by polling only, and
 /// some of them give a list up that is older than three seconds.
-const POLL_MILLIS: u64 = 2_000;
+pub(super) const POLL_MILLIS: u64 = 2_000;
 
 pub(super) async fn register(
     State(hub): State<Arc<Hub>>,
@@ -82,7 +82,7 @@ pub(super) async fn beat(
     let Some(instance) = beat.full else {
         return Ok(Json(BeatAnswer::unknown(Lease::default().interval())));
     };
-    let interval = Lease::from_metadata(&instance.metadata)?.interval();
-    hub.publish_beaten(beat.service, instance, sender)?;
-    Ok(Json(BeatAnswer::renewed(interval)))
+    hub.publish_beaten(beat.service.clone(), instance, sender)?;
+    let interval = hub.beat(&beat.service, &beat.address)?; // Which operators may have set.
+    Ok(Json(BeatAnswer::renewed(interval.unwrap_or_else(|| Lease::default().interval()))))
 }

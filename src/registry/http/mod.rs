@@ -4,15 +4,20 @@
 //! Parameters come in the query or in a form body. A success is `ok` or a JSON body, a failure plain text
 //! that says what is wrong and what is accepted.
 
+mod catalog;
 mod cluster;
 mod described;
 mod extract;
 mod graceful;
 mod instance;
+mod login;
+mod lookup;
 mod operator;
 mod overrides;
+mod renewal;
 mod respond;
 mod service;
+mod state;
 mod wrap;
 
 pub(super) use extract::Origin;
@@ -30,10 +35,15 @@ const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// The API over `hub`.
 pub(super) fn routes(hub: Arc<Hub>) -> Router {
+    let wrapped = |routes: Router<Arc<Hub>>| routes.layer(map_response(wrap::wrap));
     Router::new()
         .nest("/nacos/v1/ns", v1())
-        .nest("/nacos/v2/ns", v2().layer(map_response(wrap::wrap)).merge(v2_bare()))
-        .nest("/nacos/v3/admin/ns", v3_admin().layer(map_response(wrap::wrap)))
+        .nest("/nacos/v2/ns", wrapped(v2()).merge(v2_bare()))
+        .nest("/nacos/v3/client/ns", wrapped(v3_client()))
+        .nest("/nacos/v3/admin/ns", wrapped(v3_admin()))
+        .nest("/nacos/v3/admin/core", wrapped(core()))
+        .nest("/nacos/v1/console", console())
+        .merge(logins())
         .nest("/graceful/v1", graceful::routes())
         .fallback(respond::no_such_path)
         .method_not_allowed_fallback(respond::no_such_method)
@@ -44,55 +54,102 @@ pub(super) fn routes(hub: Arc<Hub>) -> Router {
 
 fn v1() -> Router<Arc<Hub>> {
     let instance = post(instance::register).delete(instance::deregister).get(instance::detail);
-    Router::new()
+    let service = post(service::create).delete(service::delete).put(service::update);
+    every_version()
+        .merge(operator())
         .route("/instance", instance.put(overrides::replace).patch(overrides::change))
-        .route("/instance/metadata/batch", put(overrides::merge_metadata).delete(overrides::remove_metadata))
-        .route("/catalog/instances", get(overrides::list_v1))
         .route("/instance/list", get(instance::list))
         .route("/instance/beat", put(instance::beat))
-        .route(
-            "/service",
-            post(service::create).delete(service::delete).put(service::update).get(service::detail_v1),
-        )
+        .route("/instance/statuses", get(lookup::statuses))
+        .route("/service", service.get(service::detail_v1))
         .route("/service/list", get(service::list_v1))
+        .route("/service/names", get(service::names))
         .route("/service/selector/types", get(service::selector_types))
         .route("/cluster", put(cluster::update))
+        .route("/catalog/service", get(catalog::service_v1))
+        .route("/catalog/services", get(catalog::services_v1))
+        .route("/catalog/instances", get(catalog::instances_v1))
         .route("/health", put(cluster::set_health))
-        .route("/health/instance", put(cluster::set_health))
-        .route("/operator/metrics", get(operator::metrics))
+        .route("/health/server", get(operator::greeting))
+        .route("/health/checkers", get(operator::checkers))
 }
 
 fn v2() -> Router<Arc<Hub>> {
-    Router::new()
-        .route("/instance", post(instance::register).delete(instance::deregister).put(overrides::replace))
-        .route("/instance/metadata/batch", put(overrides::merge_metadata).delete(overrides::remove_metadata))
-        .route("/catalog/instances", get(overrides::list_v2))
-        .route(
-            "/service",
-            post(service::create).delete(service::delete).put(service::update).get(service::detail_v2),
-        )
+    let instance = post(instance::register).delete(instance::deregister).put(overrides::replace);
+    let service = post(service::create).delete(service::delete).put(service::update);
+    every_version()
+        .merge(operator())
+        .route("/instance", instance.get(lookup::detail_v2))
+        .route("/instance/list", get(lookup::list_v2))
+        .route("/service", service.get(service::detail_v2))
         .route("/service/list", get(service::list_v2))
+        .route("/catalog/instances", get(catalog::instances_v2))
         .route("/health", put(cluster::set_health))
-        .route("/health/instance", put(cluster::set_health))
 }
 
 /// What version 2 answers without an envelope.
 fn v2_bare() -> Router<Arc<Hub>> {
-    Router::new().route("/instance", patch(overrides::change))
+    Router::new().route("/instance", patch(overrides::change)).route("/instance/beat", put(instance::beat))
+}
+
+/// Version 3 for applications that have HTTP and no SDK.
+fn v3_client() -> Router<Arc<Hub>> {
+    Router::new()
+        .route("/instance", post(renewal::register_or_renew).delete(instance::deregister))
+        .route("/instance/list", get(lookup::list_client_v3))
 }
 
 fn v3_admin() -> Router<Arc<Hub>> {
-    Router::new()
-        .route("/instance", post(instance::register).delete(instance::deregister).put(overrides::replace))
+    let instance = post(instance::register).delete(instance::deregister).put(overrides::replace);
+    let service = post(service::create).delete(service::delete).put(service::update);
+    every_version()
+        .route("/instance", instance.get(lookup::detail_v3))
         .route("/instance/partial", put(overrides::change))
-        .route("/instance/list", get(overrides::list_v3))
-        .route("/instance/metadata/batch", put(overrides::merge_metadata).delete(overrides::remove_metadata))
-        .route(
-            "/service",
-            post(service::create).delete(service::delete).put(service::update).get(service::detail_v3),
-        )
-        .route("/service/list", get(service::list_v3))
+        .route("/instance/list", get(catalog::instances_v3))
+        .route("/service", service.get(service::detail_v3))
+        .route("/service/list", get(catalog::services_v3))
         .route("/service/selector/types", get(service::selector_types))
         .route("/cluster", put(cluster::update))
+        .route("/health/checkers", get(operator::checkers))
+        .route("/ops/metrics", get(operator::metrics))
+        .route("/ops/switches", get(operator::switches).put(operator::switch))
+}
+
+fn every_version() -> Router<Arc<Hub>> {
+    Router::new()
+        .route("/instance/metadata/batch", put(overrides::merge_metadata).delete(overrides::remove_metadata))
         .route("/health/instance", put(cluster::set_health))
+}
+
+/// Under two names, as in Nacos.
+fn operator() -> Router<Arc<Hub>> {
+    let routes = || {
+        Router::new()
+            .route("/metrics", get(operator::metrics))
+            .route("/switches", get(operator::switches).put(operator::switch))
+    };
+    Router::new().nest("/operator", routes()).nest("/ops", routes())
+}
+
+fn core() -> Router<Arc<Hub>> {
+    Router::new()
+        .route("/state", get(state::server))
+        .route("/state/liveness", get(state::health))
+        .route("/state/readiness", get(state::health))
+        .route("/namespace/list", get(state::namespaces_v3))
+}
+
+fn console() -> Router<Arc<Hub>> {
+    Router::new()
+        .route("/health/liveness", get(state::console_health))
+        .route("/health/readiness", get(state::console_health))
+        .route("/server/state", get(state::server))
+        .route("/namespaces", get(state::namespaces_v1))
+}
+
+/// Every path and method by which some client logs in.
+fn logins() -> Router<Arc<Hub>> {
+    let paths = ["/nacos/v1/auth/login", "/nacos/v1/auth/users/login", "/nacos/v3/auth/user/login"];
+    let log_in = || post(login::log_in).get(login::log_in);
+    paths.into_iter().fold(Router::new(), |routes, path| routes.route(path, log_in()))
 }

@@ -1,23 +1,17 @@
-//! `PUT` and `PATCH /instance`, `/instance/metadata/batch`: what operators set on instances; and the lists in
-//! which they see everyone, disabled instances too.
+//! `PUT` and `PATCH /instance`, `/instance/metadata/batch`: what operators set on instances.
 
 use super::extract::Parameters;
 use super::respond::Json;
-use crate::model::{Address, Cluster, Instance, InstanceKey, ServiceKey, Snapshot};
-use crate::protocol::entity::WireInstance;
+use crate::model::{Address, Cluster, Instance, InstanceKey, ServiceKey};
 use crate::protocol::form::{Form, InvalidForm};
 use crate::protocol::reply::OK;
 use crate::registry::error::Refusal;
 use crate::registry::fact::{Kind, Overrides};
 use crate::registry::hub::Hub;
-use crate::registry::query::{Clusters, Page};
 use crate::registry::write::{Set, Write};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-
-/// Instances on a page, when nobody says how many.
-const PAGE_SIZE: usize = 100;
 
 /// An instance that a batch names.
 #[derive(Deserialize)]
@@ -33,20 +27,6 @@ struct Named {
 #[derive(Serialize)]
 pub(super) struct Updated {
     updated: Vec<String>,
-}
-
-/// A page of instances in version 1.
-#[derive(Serialize)]
-pub(super) struct ListV1 {
-    list: Vec<WireInstance>,
-    count: usize,
-}
-
-/// A page of instances in version 2.
-#[derive(Serialize)]
-pub(super) struct ListV2 {
-    instances: Vec<WireInstance>,
-    count: usize,
 }
 
 /// Sets what is given, and takes back what is not; the instance need not be there.
@@ -82,50 +62,6 @@ pub(super) async fn remove_metadata(
     Parameters(form): Parameters,
 ) -> Result<Json<Updated>, Refusal> {
     change_metadata(&hub, &form, true).await
-}
-
-pub(super) async fn list_v1(
-    State(hub): State<Arc<Hub>>,
-    Parameters(form): Parameters,
-) -> Result<Json<ListV1>, Refusal> {
-    let (count, list) = everyone(&hub, &form)?;
-    Ok(Json(ListV1 { list, count }))
-}
-
-pub(super) async fn list_v2(
-    State(hub): State<Arc<Hub>>,
-    Parameters(form): Parameters,
-) -> Result<Json<ListV2>, Refusal> {
-    let (count, instances) = everyone(&hub, &form)?;
-    Ok(Json(ListV2 { instances, count }))
-}
-
-/// All instances of a service: version 3 has no pages here.
-pub(super) async fn list_v3(
-    State(hub): State<Arc<Hub>>,
-    Parameters(form): Parameters,
-) -> Result<Json<Vec<WireInstance>>, Refusal> {
-    let snapshot = hub.snapshot(&form.service()?);
-    let (clusters, healthy_only) = (clusters(&form)?, form.flag("healthyOnly")?.unwrap_or(false));
-    let shown = wanted(&snapshot, &clusters).filter(|instance| instance.healthy || !healthy_only);
-    Ok(Json(shown.map(|instance| WireInstance::new(snapshot.service(), instance)).collect()))
-}
-
-fn everyone(hub: &Hub, form: &Form) -> Result<(usize, Vec<WireInstance>), Refusal> {
-    let snapshot = hub.snapshot(&form.service()?);
-    let clusters = clusters(form)?;
-    let page = Page::new(form.count("pageNo")?.unwrap_or(1), form.count("pageSize")?.unwrap_or(PAGE_SIZE));
-    let page = page.of(wanted(&snapshot, &clusters));
-    let shown = page.into_iter().map(|instance| WireInstance::new(snapshot.service(), instance)).collect();
-    Ok((wanted(&snapshot, &clusters).count(), shown))
-}
-
-fn clusters(form: &Form) -> Result<Clusters, Refusal> {
-    Clusters::new(form.text("clusterName").unwrap_or_default().to_owned())
-}
-
-fn wanted<'a>(snapshot: &'a Snapshot, clusters: &'a Clusters) -> impl Iterator<Item = &'a Instance> {
-    snapshot.instances().iter().filter(|instance| clusters.admit(&instance.key.cluster))
 }
 
 async fn change_metadata(hub: &Hub, form: &Form, remove: bool) -> Result<Json<Updated>, Refusal> {

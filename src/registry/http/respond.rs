@@ -1,7 +1,7 @@
 //! Answers out of results.
 
 use super::super::error::Refusal;
-use super::wrap::ErrorCode;
+use super::wrap::Fault;
 use crate::naming::Causes;
 use axum::Extension;
 use axum::response::{IntoResponse, Response};
@@ -26,8 +26,8 @@ impl<T: Serialize> IntoResponse for Json<T> {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let code = Extension(ErrorCode::of(&self)); // For versions 2 and 3.
-        (status(&self), code, Causes(&self).to_string()).into_response()
+        let fault = Extension(Fault::of(&self)); // For versions 2 and 3.
+        (status(&self), fault, Causes(&self).to_string()).into_response()
     }
 }
 
@@ -40,6 +40,7 @@ fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::MetadataTooLong { .. }
         | Refusal::Persistent
         | Refusal::NoService(_)
+        | Refusal::NothingToSet(_)
         | Refusal::ServiceExists(_)
         | Refusal::NotEmpty(_)
         | Refusal::Probed { .. }
@@ -49,6 +50,7 @@ fn status(refusal: &Refusal) -> StatusCode {
         Refusal::NotFound => StatusCode::NOT_FOUND,
         Refusal::Unregistered => StatusCode::CONFLICT, // Only connections can be, and HTTP has none.
         Refusal::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        Refusal::NoSwitches => StatusCode::NOT_IMPLEMENTED,
         Refusal::Storage(_) => StatusCode::INTERNAL_SERVER_ERROR,
         Refusal::Busy { .. } | Refusal::Closing => StatusCode::SERVICE_UNAVAILABLE,
     }
@@ -59,7 +61,7 @@ pub(super) async fn no_such_path(uri: Uri) -> (StatusCode, String) {
     (
         StatusCode::NOT_FOUND,
         format!(
-            "there is nothing at {path}: the API begins with /nacos/v1/ns, /nacos/v2/ns, /nacos/v3/admin/ns or /graceful/v1"
+            "there is nothing at {path}: the API begins with /nacos/v1/ns, /nacos/v2/ns, /nacos/v3/client/ns, /nacos/v3/admin/ns or /graceful/v1"
         ),
     )
 }

@@ -3,10 +3,10 @@
 use super::extract::Parameters;
 use super::respond::Json;
 use crate::protocol::form::{Form, InvalidForm};
-use crate::protocol::reply::{OK, Page as ReplyPage, ServiceNames, ServiceNamesV2};
+use crate::protocol::reply::{AllNames, OK, ServiceNames, ServiceNamesV2};
 use crate::registry::error::Refusal;
 use crate::registry::fact::{Kind, Selector};
-use crate::registry::http::described::{DetailV1, DetailV2, DetailV3, Summary};
+use crate::registry::http::described::{DetailV1, DetailV2, DetailV3};
 use crate::registry::hub::Hub;
 use crate::registry::query::Page;
 use crate::registry::write::{Edit, Said, Write};
@@ -16,8 +16,6 @@ use std::sync::Arc;
 
 /// Services on a page of version 2, when nobody says how many; Nacos' number.
 const PAGE_SIZE_V2: usize = 20;
-/// The same of version 3.
-const PAGE_SIZE_V3: usize = 100;
 
 /// A selector as Nacos writes it: `{"type":"label","expression":".."}`.
 #[derive(Deserialize)]
@@ -89,36 +87,23 @@ pub(super) async fn list_v2(
     State(hub): State<Arc<Hub>>,
     Parameters(form): Parameters,
 ) -> Result<Json<ServiceNamesV2>, Refusal> {
-    let (_, page) = page(&form, PAGE_SIZE_V2)?;
+    let page = Page::new(form.count("pageNo")?.unwrap_or(1), form.count("pageSize")?.unwrap_or(PAGE_SIZE_V2));
     let (count, names) = hub.names(&form.namespace()?, &form.group()?, page);
     Ok(Json(ServiceNamesV2::new(count, &names)))
 }
 
-/// Services of a namespace whose names and groups contain what is asked for.
-pub(super) async fn list_v3(
+/// Names of all namespaces that contain `expr`.
+pub(super) async fn names(
     State(hub): State<Arc<Hub>>,
     Parameters(form): Parameters,
-) -> Result<Json<ReplyPage<Summary>>, Refusal> {
-    let ((number, size), page) = page(&form, PAGE_SIZE_V3)?;
-    let [name, group] =
-        ["serviceNameParam", "groupNameParam"].map(|part| form.text(part).unwrap_or_default());
-    let ignore_empty = form.flag("ignoreEmptyService")?.unwrap_or(false);
-    let wanted = |key: &crate::model::ServiceKey| {
-        key.name.as_str().contains(name) && key.group.as_str().contains(group)
-    };
-    let (count, found) = hub.find(&form.namespace()?, wanted, ignore_empty, page);
-    Ok(Json(ReplyPage::new(count, (number, size), found.iter().map(Summary::new).collect())))
+) -> Result<Json<AllNames>, Refusal> {
+    let expr = form.text("expr").unwrap_or_default();
+    let (count, names) = hub.all_names(|key| key.name.as_str().contains(expr));
+    Ok(Json(AllNames::new(count, &names)))
 }
 
 pub(super) async fn selector_types() -> Json<[&'static str; 2]> {
     Json(["none", "label"])
-}
-
-/// Number and size of the page that is asked for, and the page.
-fn page(form: &Form, size: usize) -> Result<((usize, usize), Page), InvalidForm> {
-    let number = form.count("pageNo")?.unwrap_or(1).max(1);
-    let size = form.count("pageSize")?.unwrap_or(size).max(1);
-    Ok(((number, size), Page::new(number, size)))
 }
 
 fn said(form: &Form) -> Result<Said, InvalidForm> {

@@ -3,7 +3,9 @@
 //! `{"code":0,"message":"success","data":..}`; a failure has a code that says what failed, and its words in
 //! `data`.
 
+use crate::protocol::form::InvalidForm;
 use crate::registry::error::Refusal;
+use axum::Extension;
 use axum::body::{Body, to_bytes};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -13,10 +15,12 @@ use serde_json::value::RawValue;
 use super::respond::{JSON, Json};
 
 /// Why a request failed, as versions 2 and 3 put it: goes with the answer of version 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ErrorCode {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
     code: u32,
     message: &'static str,
+    /// Words of these versions, where they are not those of version 1.
+    words: Option<String>,
 }
 
 #[derive(serde::Serialize)]
@@ -26,17 +30,31 @@ struct Envelope<'a> {
     data: &'a RawValue,
 }
 
-impl ErrorCode {
+impl Fault {
+    /// A heartbeat for an instance that is not registered: the one fault that comes with status 200.
+    pub(super) const INSTANCE_NOT_FOUND: Self = Self::new(21_003, "instance not found");
+
     const fn new(code: u32, message: &'static str) -> Self {
-        Self { code, message }
+        Self { code, message, words: None }
     }
 
-    /// The code of a refusal; those without one of their own are Nacos' 30000.
+    /// What a refusal is; those without a code of their own are Nacos' 30000.
     pub(super) fn of(refusal: &Refusal) -> Self {
         match refusal {
-            Refusal::Form(form) if form.is_missing() => Self::new(10_000, "parameter missing"),
-            Refusal::Form(_)
-            | Refusal::Name(_)
+            Refusal::Form(InvalidForm::Missing("healthy")) => Self::new(21_010, "healthy param miss"),
+            Refusal::Form(InvalidForm::Missing(name)) => {
+                let words = Some(format!("Required parameter '{name}' type String is not present"));
+                Self { words, ..Self::new(10_000, "parameter missing") }
+            }
+            Refusal::Form(form) => match form.name() {
+                Some("weight") => Self::new(21_001, "weight error"),
+                Some("metadata") => Self::new(21_002, "instance metadata error"),
+                Some("selector") => Self::new(21_006, "selector error"),
+                Some("service") => Self::new(21_000, "service name error"),
+                Some("namespace") => Self::new(22_000, "illegal namespace"),
+                Some(_) | None => Self::new(20_002, "parameter validate error"),
+            },
+            Refusal::Name(_)
             | Refusal::Instance(_)
             | Refusal::Lease(_)
             | Refusal::Persistent
@@ -44,11 +62,13 @@ impl ErrorCode {
             | Refusal::TooMany { .. } => Self::new(20_002, "parameter validate error"),
             Refusal::MetadataTooLong { .. } => Self::new(21_002, "instance metadata error"),
             Refusal::NotFound => Self::new(20_004, "resource not found"),
+            Refusal::NothingToSet(_) => Self::new(21_004, "instance error"),
             Refusal::ServiceExists(_) => Self::new(21_007, "service already exist"),
             Refusal::NoService(_) => Self::new(21_008, "service not exist"),
             Refusal::NotEmpty(_) => Self::new(21_009, "service delete failure"),
             Refusal::Probed { .. } => Self::new(21_011, "health check still running"),
             Refusal::Storage(_) => Self::new(10_002, "data access error"),
+            Refusal::NoSwitches => Self::new(40_001, "API function disabled."),
             Refusal::OtherKind { .. }
             | Refusal::Unregistered
             | Refusal::Full { .. }
@@ -58,21 +78,31 @@ impl ErrorCode {
     }
 }
 
-/// Puts the answer of a handler into its envelope.
+impl IntoResponse for Fault {
+    fn into_response(self) -> Response {
+        Extension(self).into_response()
+    }
+}
+
+/// Puts the answer of a handler into its envelope; one that says nothing has no `data`.
 pub(super) async fn wrap(answer: Response) -> Response {
     let (parts, body) = answer.into_parts();
-    let failed = parts.extensions.get::<ErrorCode>().copied();
     let is_json = parts.headers.get(CONTENT_TYPE).is_some_and(|kind| kind == JSON);
     // Handlers answer from memory, so this neither waits nor fails.
     let Ok(bytes) = to_bytes(body, usize::MAX).await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let data = if is_json { RawValue::from_string(text) } else { serde_json::value::to_raw_value(&text) };
-    let Ok(data) = data else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
     let status = parts.status;
-    let unnamed = || (!status.is_success()).then_some(ErrorCode::new(30_000, "server error"));
-    let ErrorCode { code, message } = failed.or_else(unnamed).unwrap_or(ErrorCode::new(0, "success"));
+    let unnamed = || (!status.is_success()).then_some(Fault::new(30_000, "server error"));
+    let fault = parts.extensions.get::<Fault>().cloned().or_else(unnamed);
+    let Fault { code, message, words } = fault.unwrap_or(Fault::new(0, "success"));
+    let text = words.unwrap_or_else(|| String::from_utf8_lossy(&bytes).into_owned());
+    let data = match text.as_str() {
+        "" => Ok(RawValue::NULL.to_owned()),
+        _ if is_json => RawValue::from_string(text),
+        _ => serde_json::value::to_raw_value(&text),
+    };
+    let Ok(data) = data else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
     let wrapped = Json(Envelope { code, message, data: &data }).into_response();
     let (head, body): (_, Body) = wrapped.into_parts();
     (status, head.headers, body).into_response()

@@ -41,13 +41,15 @@ impl Hub {
         answered.await.unwrap_or(Err(Refusal::Closing))
     }
 
-    /// Drops what is said of instances and services that have been gone for `kept_for`, for ever.
-    pub(crate) async fn clean(&self, kept_for: Duration) {
+    /// Forgets services that have been empty for `empty_kept_for`, and drops what is said of instances and
+    /// services that have been gone for `said_kept_for`, for ever.
+    pub(crate) async fn clean(&self, empty_kept_for: Duration, said_kept_for: Duration) {
         loop {
             sleep(CLEANED_EVERY).await;
             let leftovers = {
-                let state = self.state();
-                let gone_for = |since| self.now().since(since) >= kept_for;
+                let mut state = self.state();
+                state.catalog.clean(empty_kept_for, self.now());
+                let gone_for = |since| self.now().since(since) >= said_kept_for;
                 state.ledger.leftovers(&state.catalog, gone_for, LEFTOVERS_MAX)
             };
             if leftovers.is_empty() {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::model::Metadata;
+use crate::registry::fact::{Fact, Overrides};
 use tokio::time::{advance, sleep};
 
 fn hub() -> Hub {
@@ -58,6 +59,58 @@ async fn a_shorter_lease_that_comes_later_is_not_slept_over() {
         let quick = instance().with_metadata(quick.collect());
         hub.publish(beaten(), orders(), vec![quick]).unwrap();
         sleep(Duration::from_millis(2_010)).await;
+        assert_eq!(health(&hub), [] as [bool; 0]);
+    };
+    tokio::select! { () = hub.expire() => unreachable!(), () = life => {} }
+}
+
+/// What the clerk makes of a stored word of an operator.
+fn set(hub: &Hub, metadata: &[(&str, &str)]) {
+    let metadata = metadata.iter().copied().collect();
+    let overrides = Some(Overrides { metadata, ..Overrides::default() });
+    hub.settle(vec![Fact::Overrides { service: orders(), key: instance().key, overrides }]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_changes_the_times_of_a_lease_that_runs_and_of_the_next() {
+    let hub = hub();
+    let life = async {
+        hub.publish(beaten(), orders(), vec![instance()]).unwrap();
+        sleep(Duration::from_secs(1)).await;
+        let times = ["heart.beat.interval", "heart.beat.timeout", "ip.delete.timeout"];
+        let [interval, unhealthy, gone] = times.map(|time| format!("preserved.{time}"));
+        set(&hub, &[(&interval, "2000"), (&unhealthy, "4000"), (&gone, "8000")]);
+        assert_eq!(hub.beat(&orders(), instance().address()).unwrap(), Some(Duration::from_secs(2)));
+        sleep(Duration::from_millis(4_010)).await;
+        assert_eq!(health(&hub), [false]);
+        sleep(Duration::from_secs(4)).await;
+        assert_eq!(health(&hub), [] as [bool; 0]);
+        hub.publish(beaten(), orders(), vec![instance()]).unwrap();
+        sleep(Duration::from_millis(4_010)).await;
+        assert_eq!(health(&hub), [false], "also of who registers anew");
+        set(&hub, &[(&interval, "60000")]);
+        assert_eq!(
+            hub.beat(&orders(), instance().address()).unwrap(),
+            Some(Duration::from_secs(5)),
+            "times that cannot work are as registered"
+        );
+    };
+    tokio::select! { () = hub.expire() => unreachable!(), () = life => {} }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_client_beats_are_switched_off_silence_ends_nobody() {
+    let hub = hub();
+    let life = async {
+        hub.publish(beaten(), orders(), vec![instance()]).unwrap();
+        let metadata = Metadata::from_iter([("enableClientBeat", "true")]);
+        let record = ServiceRecord { metadata, ..ServiceRecord::new(Kind::Ephemeral) };
+        let record = Some(Arc::new(record));
+        hub.settle(vec![Fact::Service { service: orders(), record }]);
+        sleep(Duration::from_secs(1_000)).await;
+        assert_eq!(health(&hub), [true]);
+        hub.settle(vec![Fact::Service { service: orders(), record: None }]);
+        sleep(Duration::from_millis(10)).await;
         assert_eq!(health(&hub), [] as [bool; 0]);
     };
     tokio::select! { () = hub.expire() => unreachable!(), () = life => {} }
