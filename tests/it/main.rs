@@ -4,6 +4,7 @@
 
 mod allocations;
 mod client;
+mod conformance;
 mod consumer;
 mod deploy;
 mod grpc;
