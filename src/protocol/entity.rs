@@ -1,6 +1,7 @@
 //! Instances and services as JSON, the same over HTTP and gRPC.
 
 use super::lenient::null_as_default;
+use super::written::Written;
 use crate::model::{
     Address, Cluster, Instance, InstanceKey, InvalidAddress, InvalidName, InvalidWeight, Lease, Metadata,
     Removal, ServiceKey, Snapshot, UnixMillis, Weight,
@@ -78,6 +79,9 @@ pub(crate) struct ServiceInfo {
     /// What this crate's registry says besides; other clients take no notice of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) graceful: Option<Explanation>,
+    /// The whole list as text: messages carry it in the place of all the other fields.
+    #[serde(skip)]
+    pub(crate) written: Option<Written>,
 }
 
 /// Why instances are on a list no more, which Nacos does not tell:
@@ -239,6 +243,11 @@ impl ServiceInfo {
             valid: true,
             ..Self::default()
         }
+    }
+
+    /// A list that was written before.
+    pub(crate) fn from_written(written: Written) -> Self {
+        Self { written: Some(written), ..Self::default() }
     }
 
     /// The same list with the reasons why others are not on it.

@@ -6,6 +6,7 @@
 use super::code;
 use super::entity::{ServiceInfo, WireInstance};
 use super::lenient::null_as_default;
+use super::written::written_or_whole;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -266,7 +267,12 @@ request! {
         clusters: String,
     }
 }
-response! { SubscribeServiceResponse { service_info: ServiceInfo, } }
+response! {
+    SubscribeServiceResponse {
+        #[serde(serialize_with = "written_or_whole")]
+        service_info: ServiceInfo,
+    }
+}
 
 request! {
     /// Asks for a service's list once.
@@ -280,7 +286,12 @@ request! {
         healthy_only: bool,
     }
 }
-response! { QueryServiceResponse { service_info: ServiceInfo, } }
+response! {
+    QueryServiceResponse {
+        #[serde(serialize_with = "written_or_whole")]
+        service_info: ServiceInfo,
+    }
+}
 
 request! {
     /// Asks for the names of a group's services, by pages from 1 on.
@@ -304,6 +315,7 @@ request! {
         namespace: String,
         service_name: String,
         group_name: String,
+        #[serde(serialize_with = "written_or_whole")]
         service_info: ServiceInfo,
     }
 }

@@ -3,7 +3,7 @@
 //! Over gRPC everything travels in one envelope, [`Payload`], whose type name says which JSON message its
 //! body holds; the messages stand in [`message`]. Result codes stand in [`code`], and the forms of instances
 //! and services, which HTTP and gRPC share, in [`entity`]. The parameters of the HTTP API stand in [`form`], its
-//! bodies in [`reply`].
+//! bodies in [`reply`]. Lists that are sent many times are [`written`] once.
 
 pub(crate) mod code;
 pub(crate) mod entity;
@@ -12,6 +12,7 @@ mod lenient;
 pub(crate) mod message;
 mod payload;
 pub(crate) mod reply;
+pub(crate) mod written;
 
 pub(crate) use payload::{Payload, Unreadable};
 

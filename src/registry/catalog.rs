@@ -8,7 +8,9 @@
 use super::command::{Change, Client, Command, Event};
 use super::fact::{Kind, Overrides, ServiceRecord};
 use super::overlay::Overlay;
+use super::query::View;
 use super::removals::Removals;
+use super::texts::{Budget, Texts};
 use crate::model::{
     Group, Instance, InstanceKey, Lease, Namespace, Reason, Removal, ServiceKey, ServiceName, Snapshot,
     UnixMillis,
@@ -40,6 +42,8 @@ pub(crate) struct Catalog {
     empty_revision: u64,
     /// Who has gone lately, also from services without instances.
     removals: Removals,
+    /// Of the texts of all lists.
+    texts: Budget,
 }
 
 #[derive(Debug)]
@@ -57,6 +61,8 @@ struct Service {
     gone_since: Option<UnixMillis>,
     /// The list at `revision`, once somebody has read it.
     snapshot: Option<Arc<Snapshot>>,
+    /// The same with what else readers are told.
+    view: Option<Arc<View>>,
 }
 
 /// Everyone who publishes one instance, the newest last; never empty.
@@ -82,6 +88,7 @@ impl Catalog {
             emptied: VecDeque::new(),
             empty_revision: now.as_u64(),
             removals: Removals::default(),
+            texts: Budget::default(),
         }
     }
 
@@ -125,6 +132,33 @@ impl Catalog {
     /// Who has gone from `list` lately, and why.
     pub(crate) fn removed_from(&self, list: &Snapshot, now: UnixMillis) -> Vec<Removal> {
         self.removals.from(list, now)
+    }
+
+    /// What readers of `service` are given at `now`, kept for the others as the list is.
+    pub(crate) fn view(&mut self, service: &ServiceKey, now: UnixMillis) -> Arc<View> {
+        let kept = self.services.get(service).and_then(|state| state.view.as_ref());
+        if let Some(view) = kept.filter(|view| view.holds(now)) {
+            return view.clone();
+        }
+        let snapshot = self.snapshot(service);
+        let view = Arc::new(View {
+            removed: self.removed_from(&snapshot, now),
+            until: self.removals.until(service, now),
+            protect_threshold: self.said_of(service).map(|record| record.protect_threshold),
+            texts: Texts::new(self.texts.clone()),
+            snapshot,
+        });
+        if let Some(state) = self.services.get_mut(service) {
+            state.view = Some(view.clone());
+        }
+        view
+    }
+
+    /// Drops the texts of all lists if they leave no room for those that are read now.
+    pub(crate) fn make_room(&mut self) {
+        if self.texts.is_used_up() {
+            self.services.values_mut().for_each(|state| state.view = None);
+        }
     }
 
     /// What `client` publishes in `service`.
@@ -354,6 +388,7 @@ impl Catalog {
         let metadata = record.as_ref().map(|record| record.metadata.clone());
         state.overlay.lay_over_all(&metadata.unwrap_or_default());
         state.record = record;
+        state.view = None; // It has the protect threshold in it.
         state.note_empty(now);
         if state.record.is_none() && state.instances.is_empty() {
             state.kind = None; // Deleted, or what was said of it is forgotten, and it with that.
@@ -417,6 +452,7 @@ impl Service {
             empty_since: None,
             gone_since: None,
             snapshot,
+            view: None,
         }
     }
 
@@ -457,6 +493,7 @@ impl Service {
     /// where two lists are read within a millisecond. Changes that nobody saw in between share a revision;
     /// otherwise a storm would carry it so far ahead of the clock that lists after a restart would be old.
     fn touch(&mut self, now: UnixMillis) {
+        self.view = None;
         let read = u64::from(self.snapshot.take().is_some());
         self.revision = now.as_u64().max(self.revision + read);
     }

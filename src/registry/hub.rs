@@ -194,8 +194,8 @@ impl Hub {
     }
 
     /// The present list of `service`, and who has gone from it lately.
-    pub(crate) fn view(&self, service: &ServiceKey) -> View {
-        self.state().view(service, self.now())
+    pub(crate) fn view(&self, service: &ServiceKey) -> Arc<View> {
+        self.state().catalog.view(service, self.now())
     }
 
     /// Number of services in a group that have instances, and one page of their names, sorted.
@@ -266,10 +266,10 @@ impl Hub {
         id: ConnectionId,
         service: &ServiceKey,
         clusters: Clusters,
-    ) -> Result<View, Refusal> {
+    ) -> Result<Arc<View>, Refusal> {
         let mut state = self.state();
         let subscriber = state.connections.get(&id).ok_or(Refusal::Unregistered)?.clone();
-        let view = state.view(service, self.now());
+        let view = state.catalog.view(service, self.now());
         let mut pushes = subscriber.pushes();
         if pushes.services().len() >= SERVICES_PER_CLIENT_MAX && !pushes.leave(service) {
             let what = "subscriptions of one connection";
@@ -399,13 +399,6 @@ impl State {
             followers.for_each(|subscriber| subscriber.changed(service, at));
         }
         events
-    }
-
-    fn view(&mut self, service: &ServiceKey, now: UnixMillis) -> View {
-        let snapshot = self.catalog.snapshot(service);
-        let removed = self.catalog.removed_from(&snapshot, now);
-        let protect_threshold = self.catalog.said_of(service).map(|record| record.protect_threshold);
-        View { snapshot, removed, protect_threshold }
     }
 
     fn present(&self) -> Present<'_> {

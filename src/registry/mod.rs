@@ -35,6 +35,7 @@ mod senders;
 mod server;
 mod settings;
 mod storage;
+mod texts;
 mod write;
 
 pub use error::Error;

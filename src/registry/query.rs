@@ -2,21 +2,51 @@
 
 use super::error::Refusal;
 use super::fact::{Kind, ServiceRecord};
-use crate::model::{Cluster, Instance, InstanceKey, Removal, ServiceKey, Snapshot};
+use super::texts::{Form, Texts};
+use crate::model::{Cluster, Instance, InstanceKey, Removal, ServiceKey, Snapshot, UnixMillis};
 use crate::protocol::entity::ServiceInfo;
+use crate::protocol::written::Written;
 use std::sync::Arc;
 
 /// A service at one moment: who is there, and who has gone lately.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct View {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) removed: Vec<Removal>,
+    /// When the first of those who have gone is to be told no more.
+    pub(crate) until: Option<UnixMillis>,
     /// When no greater a share of the instances than this is healthy, all are given as healthy; nothing where
     /// nobody has said anything of the service.
     pub(crate) protect_threshold: Option<f64>,
+    pub(crate) texts: Texts,
 }
 
+/// Time between two polls that lists propose, in milliseconds: clients over HTTP learn by polling only, and
+/// some of them give a list up that is older than three seconds.
+pub(crate) const POLL_MILLIS: u64 = 2_000;
+
 impl View {
+    /// Whether it is what readers are given at `now`, if the list has not changed.
+    pub(crate) fn holds(&self, now: UnixMillis) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+
+    /// The list for a reader of some clusters, as text that is written for the first of them.
+    pub(crate) fn written(&self, form: Form, clusters: &Clusters, healthy_only: bool) -> Written {
+        self.texts.get_or_write((form, clusters, healthy_only), || {
+            let info = self.service_info(clusters, healthy_only);
+            match form {
+                Form::Grpc => info,
+                Form::Http => info.grouped(self.snapshot.service(), POLL_MILLIS),
+            }
+        })
+    }
+
+    /// The same for a message over gRPC.
+    pub(crate) fn message(&self, clusters: &Clusters, healthy_only: bool) -> ServiceInfo {
+        ServiceInfo::from_written(self.written(Form::Grpc, clusters, healthy_only))
+    }
+
     /// The list for a reader of some clusters, in its wire form.
     pub(crate) fn service_info(&self, clusters: &Clusters, healthy_only: bool) -> ServiceInfo {
         let (service, revision) = (self.snapshot.service(), self.snapshot.revision());
@@ -179,7 +209,8 @@ mod tests {
             let well = (2..2 + healthy).map(|port| instance(port, "DEFAULT"));
             let all = well.chain([sick.clone(), hidden.clone()]).collect();
             let snapshot = Arc::new(Snapshot::new("orders".parse().unwrap(), 1, all));
-            let view = View { snapshot, removed: Vec::new(), protect_threshold };
+            let (removed, texts) = (Vec::new(), Texts::default());
+            let view = View { snapshot, removed, until: None, protect_threshold, texts };
             let info = view.service_info(&Clusters::default(), healthy_only);
             let healthy = info.hosts.iter().filter(|host| host.healthy).count();
             (info.reach_protection_threshold, info.hosts.len(), healthy)

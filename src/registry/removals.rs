@@ -49,6 +49,12 @@ impl Removals {
         told.cloned().collect()
     }
 
+    /// When the first of the removals from a service that are told at `now` is told no more.
+    pub(super) fn until(&self, service: &ServiceKey, now: UnixMillis) -> Option<UnixMillis> {
+        let mut told = self.services.get(service)?.iter().map(|(at, _)| *at + TOLD_FOR);
+        told.find(|until| *until > now)
+    }
+
     /// Forgets what is told no more, and the oldest where there are too many.
     fn forget(&mut self, now: UnixMillis) {
         while let Some((at, _)) = self.agenda.front()

@@ -373,6 +373,9 @@ proptest! {
                     let at = usize::from(service);
                     let now = catalog.snapshot(&names[at]);
                     prop_assert_eq!(now.instances(), model.list(service));
+                    let view = catalog.view(&names[at], START); // Whether or not it was kept.
+                    prop_assert_eq!(view.snapshot.instances(), model.list(service));
+                    prop_assert_eq!(&view.removed, &catalog.removed_from(&now, START));
                     if let Some(last) = read[at].replace(now.clone()) {
                         prop_assert!(last.instances() == now.instances() || last.revision() < now.revision());
                         prop_assert!(last.revision() <= now.revision());
@@ -409,4 +412,27 @@ proptest! {
             prop_assert_eq!(catalog.instances_len(), model.list(0).len() + model.list(1).len());
         }
     }
+}
+
+#[test]
+fn what_readers_are_given_is_kept_until_it_changes() {
+    let (mut orders, of) = (Orders::new(), service("orders"));
+    orders.publish(1, &[instance(1, 1)]);
+    orders.publish(2, &[instance(2, 1)]);
+    orders.withdraw(2);
+    let view = orders.0.view(&of, START);
+    assert!(Arc::ptr_eq(&view, &orders.0.view(&of, START)));
+    assert_eq!(view.removed.len(), 1);
+
+    let a_minute_later = START + std::time::Duration::from_secs(60);
+    let later = orders.0.view(&of, a_minute_later);
+    assert!(later.removed.is_empty(), "who has gone is told for a minute");
+    assert_eq!(later.snapshot.revision(), view.snapshot.revision());
+
+    let record = ServiceRecord { protect_threshold: 0.5, ..ServiceRecord::new(Kind::Ephemeral) };
+    orders.0.apply(Command::Describe { service: of.clone(), record: Some(Arc::new(record)) }, START);
+    assert_eq!(orders.0.view(&of, START).protect_threshold, Some(0.5));
+
+    orders.publish(1, &[instance(1, 7)]);
+    assert_eq!(orders.0.view(&of, START).snapshot.instances(), [instance(1, 7)]);
 }

@@ -242,7 +242,7 @@ impl Session {
             namespace: service.namespace.to_string(),
             service_name: service.name.to_string(),
             group_name: service.group.to_string(),
-            service_info: view.service_info(&clusters, false),
+            service_info: view.message(&clusters, false),
             ..NotifySubscriberRequest::default()
         };
         room.send(Ok(Payload::new(&push)));

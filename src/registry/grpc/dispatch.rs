@@ -193,14 +193,14 @@ fn subscribe(
         hub.unsubscribe(id, &service)?;
         hub.view(&service)
     };
-    let service_info = view.service_info(&clusters, false);
+    let service_info = view.message(&clusters, false);
     Ok(SubscribeServiceResponse { service_info, ..SubscribeServiceResponse::default() })
 }
 
 fn query(hub: &Hub, _: ConnectionId, request: ServiceQueryRequest) -> Result<QueryServiceResponse, Refusal> {
     let service = service_key(&request.namespace, &request.group_name, &request.service_name)?;
     let clusters = Clusters::new(request.cluster)?;
-    let service_info = hub.view(&service).service_info(&clusters, request.healthy_only);
+    let service_info = hub.view(&service).message(&clusters, request.healthy_only);
     Ok(QueryServiceResponse { service_info, ..QueryServiceResponse::default() })
 }
 

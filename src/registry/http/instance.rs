@@ -1,21 +1,17 @@
 //! `/instance`: registering, taking off, heartbeats and lists.
 
 use super::extract::Parameters;
-use super::respond::Json;
+use super::respond::{Json, Text};
 use crate::model::Lease;
-use crate::protocol::entity::ServiceInfo;
 use crate::protocol::reply::{BeatAnswer, InstanceDetail, OK};
 use crate::registry::error::Refusal;
 use crate::registry::hub::Hub;
 use crate::registry::query::Clusters;
 use crate::registry::senders::Sender;
+use crate::registry::texts::Form;
 use crate::registry::write::Write;
 use axum::extract::State;
 use std::sync::Arc;
-
-/// Time between two polls that lists propose, in milliseconds: clients over HTTP learn by polling only, and
-/// some of them give a list up that is older than three seconds.
-pub(super) const POLL_MILLIS: u64 = 2_000;
 
 pub(super) async fn register(
     State(hub): State<Arc<Hub>>,
@@ -56,15 +52,11 @@ pub(super) async fn detail(
     Ok(Json(InstanceDetail::new(&service, instance.ok_or(Refusal::NotFound)?)))
 }
 
-pub(super) async fn list(
-    State(hub): State<Arc<Hub>>,
-    Parameters(form): Parameters,
-) -> Result<Json<ServiceInfo>, Refusal> {
+pub(super) async fn list(State(hub): State<Arc<Hub>>, Parameters(form): Parameters) -> Result<Text, Refusal> {
     let (service, clusters) =
         (form.service()?, Clusters::new(form.text("clusters").unwrap_or_default().to_owned())?);
     let healthy_only = form.flag("healthyOnly")?.unwrap_or(false);
-    let info = hub.view(&service).service_info(&clusters, healthy_only);
-    Ok(Json(info.grouped(&service, POLL_MILLIS)))
+    Ok(Text(hub.view(&service).written(Form::Http, &clusters, healthy_only)))
 }
 
 /// Renews a lease. A full heartbeat of an unknown instance registers it: so instances return after a restart

@@ -7,9 +7,9 @@ use crate::protocol::entity::{ServiceInfo, WireInstance};
 use crate::protocol::form::Form;
 use crate::protocol::reply::{InstanceDetailV2, Statuses};
 use crate::registry::error::Refusal;
-use crate::registry::http::instance::POLL_MILLIS;
 use crate::registry::hub::Hub;
 use crate::registry::query::Clusters;
+use crate::registry::query::POLL_MILLIS;
 use axum::extract::State;
 use std::sync::Arc;
 

@@ -3,8 +3,10 @@
 use super::super::error::Refusal;
 use super::wrap::Fault;
 use crate::naming::Causes;
+use crate::protocol::written::Written;
 use axum::Extension;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode, Uri};
 use serde::Serialize;
@@ -21,6 +23,15 @@ impl<T: Serialize> IntoResponse for Json<T> {
             Ok(body) => ([(CONTENT_TYPE, JSON)], body).into_response(),
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
         }
+    }
+}
+
+/// A JSON body that was written before.
+pub(super) struct Text(pub(super) Written);
+
+impl IntoResponse for Text {
+    fn into_response(self) -> Response {
+        ([(CONTENT_TYPE, JSON)], Bytes::from(self.0)).into_response()
     }
 }
 
