@@ -15,6 +15,7 @@ mod listen;
 mod listeners;
 mod manage;
 mod oneself;
+mod ordered;
 mod ports;
 mod prepare;
 mod process;

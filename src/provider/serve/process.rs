@@ -3,7 +3,7 @@
 use super::settings::Settings;
 use super::told::Callers;
 use super::{InFlight, Lifecycle, Tasks};
-use crate::model::{Instance, Phase, UnixMillis};
+use crate::model::{Instance, Phase, UnixMillis, WarmUp};
 use crate::observe::{LeaveCause, Role, Witness};
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -30,6 +30,8 @@ pub(super) struct Process {
     pub(super) witness: Witness,
     /// Set when the warm-up begins.
     pub(super) warm_up_began: SetOnce<UnixMillis>,
+    /// The curve that holds: this process's own, unless operators have set another one.
+    pub(super) warm_up: watch::Sender<WarmUp>,
     /// Set when the last request has ended or was cut, to how long that took.
     pub(super) drain_took: SetOnce<Duration>,
 }
@@ -94,6 +96,7 @@ impl Process {
             cutting: SetOnce::new(),
             witness: Witness::new(Role::Provider, &settings.service, &settings.observers),
             warm_up_began: SetOnce::new(),
+            warm_up: watch::Sender::new(settings.warm_up),
             drain_took: SetOnce::new(),
             settings,
         }

@@ -6,7 +6,7 @@ use crate::model::{Phase, UnixMillis, WarmUpAge, WarmUpClock};
 use crate::observe::{Gauge, ProviderEvent, ProviderReading, Reading};
 use std::future::pending;
 use std::sync::{Arc, Weak};
-use tokio::time;
+use tokio::time::{Instant, sleep_until};
 
 impl Process {
     /// Traces what has happened, and tells who observes.
@@ -24,6 +24,18 @@ impl Process {
     pub(super) fn warm_up_begins(&self, start: Option<UnixMillis>) {
         if let Some(start) = start {
             let _ = self.warm_up_began.set(start); // The first time counts, as it does in the registration.
+        }
+    }
+
+    /// Resolves when a warm-up that has `begun` is over, by the curve that holds meanwhile.
+    pub(super) async fn warmed_up(&self, begun: Instant) {
+        let mut curve = self.warm_up.subscribe();
+        loop {
+            let end = begun + curve.borrow_and_update().window();
+            tokio::select! {
+                () = sleep_until(end) => return,
+                Ok(()) = curve.changed() => {}
+            }
         }
     }
 
@@ -50,7 +62,7 @@ impl Gauge for Process {
         Reading::Provider(ProviderReading {
             phase: self.lifecycle.phase(),
             in_flight: self.in_flight.count(),
-            warm_up: self.settings.warm_up.factor(age),
+            warm_up: self.warm_up.borrow().factor(age),
             leaving: self.drain_took.get().copied().or_else(|| since.map(|since| since.elapsed())),
         })
     }
@@ -69,7 +81,8 @@ pub(super) async fn follow_warm_up(process: &Process, first: &FirstRequest) {
         }
         process.warm_up_began.wait().await;
         process.note(&ProviderEvent::WarmUpStarted { cause, window });
-        time::sleep(window).await;
+        process.warmed_up(Instant::now()).await;
+        let window = process.warm_up.borrow().window();
         process.note(&ProviderEvent::WarmUpFinished { window });
     }
     pending::<()>().await;

@@ -1,6 +1,7 @@
 //! Puts this instance on the registry's list, and takes it off.
 
 use super::FirstRequest;
+use super::ordered;
 use super::process::Process;
 use super::settings::Settings;
 use crate::model::{
@@ -12,7 +13,7 @@ use crate::observe::ProviderEvent;
 use std::future::pending;
 use std::sync::OnceLock;
 use std::time::Duration;
-use tokio::time;
+use tokio::time::{self, Instant};
 
 /// How often the registry is asked for its list while this instance is not on it.
 const LIST_EVERY: Duration = Duration::from_secs(1);
@@ -92,13 +93,21 @@ impl<'a> Registration<'a> {
         }
         if self.process.progress.borrow().warming {
             self.process.wait_for("the warm-up to end");
-            time::sleep(curve.window()).await;
+            self.process.warmed_up(Instant::now()).await;
             self.process.progress.send_modify(|progress| {
                 (progress.warming, progress.waiting_for) = (false, None);
             });
             tracing::info!("warm, and ready");
         }
         pending::<()>().await;
+    }
+
+    /// Takes over what operators set on this instance while it runs. Never resolves.
+    pub(super) async fn follow_orders(&self) {
+        match self.list.get() {
+            Some(list) => ordered::follow(self.process, &self.instance, list.clone()).await,
+            None => pending().await,
+        }
     }
 
     async fn announce_start(&self, start: UnixMillis) {

@@ -204,6 +204,7 @@ async fn live(
         biased;
         _ = asked.to_leave() => {}
         () = registration.warm_up(layer.first_request()) => {}
+        () = registration.follow_orders() => {}
     }
 
     marks.left = Instant::now();

@@ -128,6 +128,20 @@ async fn readiness_can_wait_until_the_warm_up_is_over_while_requests_are_served(
 }
 
 #[tokio::test]
+async fn a_warm_up_that_an_operator_shortens_while_it_runs_is_over_the_sooner() {
+    let by_registration = WarmUp::default().with_clock(WarmUpClock::Registration).unwrap();
+    let running = serve(orders().warm_up(by_registration).ready_after_warm_up(true), hello()).await;
+    ready_says(&running, &waiting("serving", "the warm-up to end")).await;
+    // The registry lists the instance with the operator's word in place of its own.
+    let listed = running.listed().await.unwrap();
+    let metadata = listed.metadata.with(key::WARM_UP, 0.05);
+    running.naming.register(&service(), &listed.with_metadata(metadata)).await.unwrap();
+    ready_says(&running, &(StatusCode::OK, r#"{"ready":true,"phase":"serving"}"#.to_owned())).await;
+    running.shutdown.shut_down();
+    assert!(running.report().await.is_clean());
+}
+
+#[tokio::test]
 async fn a_signal_during_the_warm_up_ends_a_provider_that_is_not_ready_yet() {
     let by_registration = WarmUp::default().with_clock(WarmUpClock::Registration).unwrap();
     for (curve, what) in [
