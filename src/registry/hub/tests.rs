@@ -1,3 +1,5 @@
+mod model;
+
 use super::*;
 use crate::model::Metadata;
 use crate::registry::fact::{Fact, Overrides};
