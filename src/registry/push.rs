@@ -18,9 +18,10 @@ use tokio::time::Instant;
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(5);
 /// How long a subscriber that refused a push is left alone. Nacos' value.
 const AFTER_REFUSAL: Duration = Duration::from_secs(1);
-/// Least distance of two lists of one service to one subscriber. It also keeps a push that follows a
+/// Least distance of two lists of one service to one subscriber: twenty a second are plenty, and a thousand
+/// subscribers of a service that never rests leave time for others. It also keeps a push that follows a
 /// subscription behind the subscription's answer, which travels on another stream.
-const DISTANCE: Duration = Duration::from_millis(10);
+const DISTANCE: Duration = Duration::from_millis(50);
 /// What each host of a list adds to the distance: writing one costs a microsecond or two, so pushing takes a
 /// tenth of a core at most, for each subscriber, in the worst storm.
 const DISTANCE_PER_HOST: Duration = Duration::from_micros(20);
@@ -348,8 +349,8 @@ mod tests {
 
     #[test]
     fn the_distance_grows_with_the_list_up_to_half_a_second() {
-        assert_eq!(distance(0), Duration::from_millis(10));
-        assert_eq!(distance(1_000), Duration::from_millis(30));
+        assert_eq!(distance(0), Duration::from_millis(50));
+        assert_eq!(distance(1_000), Duration::from_millis(70));
         assert_eq!(distance(usize::MAX), Duration::from_millis(500));
     }
 }

@@ -1,0 +1,272 @@
+//! How soon subscribers know: of a change, of a connection that is lost, and in a storm of changes.
+
+use crate::fleet::Member;
+use crate::grpc::{Client, End, Pushes};
+use crate::load::Moment;
+use crate::process::{Registry, Subject};
+use serde::Deserialize;
+use serde_json::json;
+use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tower_graceful::BoxError;
+
+/// Repetitions of what is measured once at a time; the median counts.
+const TIMES: usize = 7;
+/// Quiet before each: longer than every fixed delay.
+const QUIET: Duration = Duration::from_millis(1_200);
+/// How long everyone may take to know.
+const KNOWN_WITHIN: Duration = Duration::from_secs(10);
+/// Subscribers that wait for the end of a connection.
+const WAITING: usize = 10;
+/// Connections that are opened at once.
+const OPENED_AT_ONCE: usize = 16;
+/// Instances of the service that changes in the storm, how often it changes, and for how long.
+const STORM_HOSTS: usize = 20;
+const STORM_EVERY: Duration = Duration::from_millis(1);
+const STORM_FOR: Duration = Duration::from_secs(10);
+
+/// One list that one subscriber has got.
+struct Heard {
+    who: usize,
+    service: String,
+    hosts: usize,
+    /// The newest change that is in it.
+    change: usize,
+    at: Moment,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Push {
+    request_id: String,
+    service_info: List,
+}
+
+#[derive(Deserialize)]
+struct List {
+    name: String,
+    hosts: Vec<Host>,
+}
+
+#[derive(Deserialize)]
+struct Host {
+    ip: String,
+    metadata: BTreeMap<String, String>,
+}
+
+/// Subscribers, who tell what they hear.
+struct Audience {
+    clients: Vec<Client>,
+    heard: UnboundedReceiver<Heard>,
+    listening: JoinSet<Result<(), BoxError>>,
+}
+
+/// Milliseconds from a change to the last of so many subscribers.
+pub(crate) fn change(subject: &Subject, subscribers: usize) -> Result<Vec<f64>, BoxError> {
+    let registry = subject.start()?;
+    runtime()?.block_on(async {
+        let (mut publisher, _pushes) = Client::open(registry.grpc(), End::Fin).await?;
+        let member = Member { service: 0, index: 0 };
+        publisher.ask("InstanceRequest", &member.registration(json!({"change": "0"}))).await?;
+        let mut audience = Audience::gather(&registry, subscribers, 1).await?;
+        let mut found = Vec::new();
+        for change in 1..=TIMES {
+            sleep(QUIET).await;
+            let sent = Moment::now();
+            let words = json!({"change": change.to_string()});
+            publisher.ask("InstanceRequest", &member.registration(words)).await?;
+            let last = audience.all_heard(subscribers, |heard| heard.change == change).await?;
+            found.push((last - sent).as_secs_f64() * 1e3);
+        }
+        Ok(found)
+    })
+}
+
+/// Milliseconds from the end of a connection that publishes in so many services until its subscribers know.
+pub(crate) fn lost(subject: &Subject, services: usize, end: End) -> Result<Vec<f64>, BoxError> {
+    let registry = subject.start()?;
+    runtime()?.block_on(async {
+        let (mut staying, _pushes) = Client::open(registry.grpc(), End::Fin).await?;
+        for service in 0..services {
+            staying.ask("InstanceRequest", &Member { service, index: 0 }.registration(json!({}))).await?;
+        }
+        let mut audience = Audience::gather(&registry, WAITING, services).await?;
+        let mut found = Vec::new();
+        for _ in 0..TIMES {
+            let (mut leaving, pushes) = Client::open(registry.grpc(), end).await?;
+            for service in 0..services {
+                leaving.ask("InstanceRequest", &Member { service, index: 1 }.registration(json!({}))).await?;
+            }
+            audience.all_heard(WAITING * services, |heard| heard.hosts == 2).await?;
+            sleep(QUIET).await;
+            let cut = Moment::now();
+            leaving.cut();
+            drop(pushes);
+            let last = audience.all_heard(WAITING * services, |heard| heard.hosts == 1).await?;
+            found.push((last - cut).as_secs_f64() * 1e3);
+        }
+        Ok(found)
+    })
+}
+
+/// What a storm did.
+pub(crate) struct Storm {
+    /// Pushes in a second to the subscriber that got the most of them.
+    pub(crate) pushes: f64,
+    /// Age of the oldest change that some subscriber did not know, in milliseconds.
+    pub(crate) stale_ms: f64,
+    /// Bytes at the end over those after a fifth of it.
+    pub(crate) grown: f64,
+    /// Changes in a second that were made: fewer than asked for when the registry answers too slowly.
+    pub(crate) changes: f64,
+}
+
+/// A change every millisecond, with so many subscribers.
+pub(crate) fn storm(subject: &Subject, subscribers: usize) -> Result<Storm, BoxError> {
+    let registry = subject.start()?;
+    runtime()?.block_on(async {
+        let mut publishers = Vec::new();
+        for index in 0..STORM_HOSTS {
+            let (mut client, pushes) = Client::open(registry.grpc(), End::Fin).await?;
+            let member = Member { service: 0, index };
+            client.ask("InstanceRequest", &member.registration(json!({"change": "0"}))).await?;
+            publishers.push((member, client, pushes));
+        }
+        let mut audience = Audience::gather(&registry, subscribers, 1).await?;
+        sleep(QUIET).await;
+        while audience.heard.try_recv().is_ok() {}
+        let (mut ticks, mut answered) = (interval(STORM_EVERY), Vec::new());
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        answered.push(Moment::now());
+        let mut after_a_while = None;
+        while answered[0].elapsed() < STORM_FOR {
+            ticks.tick().await;
+            let change = answered.len();
+            let (member, client, _) = &mut publishers[change % STORM_HOSTS];
+            let words = json!({"change": change.to_string()});
+            client.ask("InstanceRequest", &member.registration(words)).await?;
+            answered.push(Moment::now());
+            if after_a_while.is_none() && answered[0].elapsed() > STORM_FOR / 5 {
+                after_a_while = Some(registry.memory_bytes()?);
+            }
+        }
+        let changes = answered.len() - 1;
+        let (took, at_the_end) = (answered[0].elapsed().as_secs_f64(), registry.memory_bytes()?);
+        let (mut pushes, mut stale, mut known) = (vec![0_u32; subscribers], 0.0_f64, vec![0; subscribers]);
+        let mut missing: HashSet<usize> = (0..subscribers).collect();
+        while !missing.is_empty() {
+            let heard = audience.next().await?;
+            if let Some(next) = answered.get(known[heard.who] + 1).filter(|_| heard.change > known[heard.who])
+            {
+                stale = stale.max(heard.at.saturating_duration_since(*next).as_secs_f64() * 1e3);
+            }
+            known[heard.who] = known[heard.who].max(heard.change);
+            pushes[heard.who] += 1;
+            if heard.change == changes {
+                missing.remove(&heard.who);
+            }
+        }
+        let most = pushes.into_iter().max().unwrap_or_default();
+        Ok(Storm {
+            pushes: f64::from(most) / took,
+            stale_ms: stale,
+            grown: at_the_end / after_a_while.unwrap_or(at_the_end),
+            changes: changes as f64 / took,
+        })
+    })
+}
+
+impl Audience {
+    /// So many subscribers, each of them to the first so many services.
+    async fn gather(registry: &Registry, subscribers: usize, services: usize) -> Result<Self, BoxError> {
+        let (tell, heard) = unbounded_channel();
+        let (mut audience, mut opening) =
+            (Self { clients: Vec::new(), heard, listening: JoinSet::new() }, JoinSet::new());
+        for who in 0..subscribers {
+            if opening.len() == OPENED_AT_ONCE {
+                audience.take(opening.join_next().await, &tell)?;
+            }
+            let address = registry.grpc();
+            opening.spawn(async move { Ok((who, subscribe(address, services).await?)) });
+        }
+        while !opening.is_empty() {
+            audience.take(opening.join_next().await, &tell)?;
+        }
+        Ok(audience)
+    }
+
+    fn take(&mut self, opened: Opened, tell: &UnboundedSender<Heard>) -> Result<(), BoxError> {
+        let Some(opened) = opened else { return Ok(()) };
+        let (who, (client, pushes)) = opened??;
+        self.clients.push(client);
+        self.listening.spawn(listen(who, pushes, tell.clone()));
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<Heard, BoxError> {
+        let heard = timeout(KNOWN_WITHIN, self.heard.recv()).await;
+        heard
+            .map_err(|_| "subscribers were not told in time")?
+            .ok_or_else(|| "nobody listens any more".into())
+    }
+
+    /// When the last of so many, each for each service, has heard what is `wanted`.
+    async fn all_heard(&mut self, all: usize, wanted: impl Fn(&Heard) -> bool) -> Result<Moment, BoxError> {
+        let (mut who, mut last) = (HashSet::new(), None);
+        while who.len() < all {
+            let heard = self.next().await?;
+            if wanted(&heard) {
+                last = last.max(Some(heard.at));
+                who.insert((heard.who, heard.service));
+            }
+        }
+        last.ok_or_else(|| "nobody was to hear".into())
+    }
+}
+
+type Opened = Option<Result<Result<(usize, (Client, Pushes)), BoxError>, tokio::task::JoinError>>;
+
+async fn subscribe(address: SocketAddr, services: usize) -> Result<(Client, Pushes), BoxError> {
+    let (mut client, pushes) = Client::open(address, End::Fin).await?;
+    for service in 0..services {
+        let mut request = Member { service, index: 0 }.question();
+        (request["subscribe"], request["clusters"]) = (true.into(), "".into());
+        client.ask("SubscribeServiceRequest", &request).await?;
+    }
+    Ok((client, pushes))
+}
+
+/// Acknowledges every list, and tells what is in it.
+async fn listen(who: usize, mut pushes: Pushes, tell: UnboundedSender<Heard>) -> Result<(), BoxError> {
+    while let Some((kind, text)) = pushes.next().await? {
+        let at = Moment::now();
+        match kind.as_str() {
+            "NotifySubscriberRequest" => {}
+            "ClientDetectionRequest" => {
+                pushes.answer("ClientDetectionResponse", "0")?;
+                continue;
+            }
+            _ => continue,
+        }
+        let Push { request_id, service_info: List { name, hosts } } = serde_json::from_slice(&text)?;
+        pushes.answer("NotifySubscriberResponse", &request_id)?;
+        if hosts.iter().any(|host| !host.ip.starts_with("10.")) {
+            return Err("an unknown host is listed".into());
+        }
+        let changes = hosts.iter().filter_map(|host| host.metadata.get("change")?.parse().ok());
+        let change = changes.max().unwrap_or_default();
+        if tell.send(Heard { who, service: name, hosts: hosts.len(), change, at }).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(2).enable_all().build()
+}
