@@ -4,6 +4,7 @@
 use super::*;
 use crate::model::Lease;
 use crate::registry::fact::{Fact, Overrides};
+use crate::registry::peer::Peer;
 use crate::registry::push::Subscriber;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -167,9 +168,9 @@ struct Stage {
 impl Stage {
     fn new() -> Self {
         let hub = Arc::new(hub_with_room_for(1_000));
-        let providers = [(); 2].map(|()| hub.connect().0);
-        let (id, subscriber) = hub.connect();
-        let list = hub.subscribe(id, &orders(), Clusters::default()).unwrap().snapshot;
+        let providers = [(); 2].map(|()| hub.connect(Peer::default()).0);
+        let (id, subscriber) = hub.connect(Peer::default());
+        let list = hub.subscribe(id, &orders(), Clusters::default()).unwrap().snapshot.clone();
         let known = (list.revision(), list.instances().to_vec());
         Self { hub, providers, subscriber, known, answer: Some(true) }
     }
@@ -185,7 +186,7 @@ impl Stage {
             }
             Step::Disconnect(id) => {
                 hub.disconnect(self.providers[id]);
-                self.providers[id] = hub.connect().0;
+                self.providers[id] = hub.connect(Peer::default()).0;
                 model.publish(By::Connection(id), Vec::new());
             }
             Step::Register(port, times) => {
@@ -238,7 +239,7 @@ impl Stage {
         loop {
             let due = self.subscriber.pushes().due(now);
             let Some(service) = due else { return };
-            let list = self.hub.view(&service).snapshot;
+            let list = self.hub.view(&service).snapshot.clone();
             let (revision, hosts) = (list.revision(), list.instances().len());
             let Some((id, _)) = self.subscriber.pushes().send(&service, (revision, hosts), now) else {
                 continue;
