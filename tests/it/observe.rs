@@ -41,6 +41,16 @@ async fn ask(at: SocketAddr, path: &str, token: &str) -> (StatusCode, String) {
     (status, String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap())
 }
 
+/// Waits for `condition`; a test that waits for longer than anything here takes has failed.
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let holds = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), holds).await.expect(what);
+}
+
 async fn get_of(at: SocketAddr, path: &str) -> (StatusCode, String) {
     ask(at, path, "").await
 }
@@ -172,9 +182,7 @@ async fn every_metric_is_exported_and_has_the_value_of_what_happened() {
     let answered = tokio::spawn(call("/held"));
     let stays = tokio::spawn(async move { get_of(at, "/forever").await });
     let _ = begun.subscribe().wait_for(|begun| *begun == 1).await;
-    while handle.in_flight() < 2 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    until("both are under way", || handle.in_flight() == 2).await;
     assert_eq!(value(&scraped().await, "graceful_inflight_requests", ""), 2.0);
     shutdown.shut_down();
     handle.reached(Phase::Leaving).await;
@@ -244,9 +252,7 @@ impl Diary {
     }
 
     async fn has(&self, entry: &str) {
-        while !self.entries().iter().any(|one| one.ends_with(entry)) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        until(entry, || self.entries().iter().any(|one| one.ends_with(entry))).await;
     }
 }
 
