@@ -1,4 +1,4 @@
-//! What balancing asks of the heap in one call: nothing.
+//! What balancing, and the provider's layers, ask of the heap in one call: nothing.
 //!
 //! Benchmarks time; what can be counted is counted here.
 
@@ -10,9 +10,11 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use tower::{Layer, Service};
 use tower_graceful::consumer::{Balance, BalanceLayer, GoodbyeLayer};
-use tower_graceful::model::{Instance, Metadata, key};
+use tower_graceful::model::{Instance, Metadata, UnixMillis, key};
 use tower_graceful::naming::Snapshots;
+use tower_graceful::naming::header::OfflineTag;
 use tower_graceful::observe::Metrics;
+use tower_graceful::provider::{GracefulLayer, Lifecycle};
 
 /// Answers at once, and without a word.
 #[derive(Clone)]
@@ -91,4 +93,15 @@ fn metrics_of_a_choice_ask_the_heap_for_nothing() {
     balance.pick().unwrap();
     let choices = || (0..100).for_each(|_| drop(balance.pick()));
     assert_eq!(measure(choices).count_total, 0);
+}
+
+#[test]
+fn a_request_through_the_layers_of_a_provider_asks_the_heap_for_nothing() {
+    let lifecycle = Lifecycle::new();
+    let tag = OfflineTag::new("10.0.0.7:8080".parse().unwrap(), UnixMillis::new(5));
+    let layers = GracefulLayer::new(lifecycle.clone(), &tag);
+    let observed = layers.clone().with_observer(&"orders".parse().unwrap(), Metrics::alone());
+    lifecycle.serve();
+    assert_eq!(allocations(&layers.layer(Silent)), 0);
+    assert_eq!(allocations(&observed.layer(Silent)), 0, "observed");
 }
