@@ -43,7 +43,8 @@ pub async fn run(flags: &CallerFlags) -> Result<ExitCode, BoxError> {
     let nacos = Nacos::builder(&flags.registry).app("rare").connect()?;
     let (lists, passing) = aged(nacos.subscribe(SERVICE).await?, Duration::from_secs_f64(flags.list_age));
     let passing = tokio::spawn(passing);
-    let asking = graceful(flags.protocol, lists, "rare");
+    let (asking, hearing) = graceful(flags.protocol, lists, "rare").await?;
+    let hearing = tokio::spawn(hearing);
     let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)); // It only asks.
     say(&Line::Ready(Ready::at(nowhere))).await?;
 
@@ -71,6 +72,7 @@ pub async fn run(flags: &CallerFlags) -> Result<ExitCode, BoxError> {
     };
     let ((), told) = tokio::join!(asked, told);
     passing.abort();
+    hearing.abort();
     close(nacos).await;
     told.map(|()| ExitCode::SUCCESS)
 }

@@ -53,7 +53,9 @@ async fn tell(case: Case, plan: &Plan, tally: &Tally) -> Result<(), BoxError> {
         beside.spawn(reading);
         asking
     } else {
-        graceful(case.protocol, lists, "release_matrix")
+        let (asking, hearing) = graceful(case.protocol, lists, "release_matrix").await?;
+        beside.spawn(hearing);
+        asking
     };
 
     let callers = rare_callers(case.protocol, plan, &fleet, &logs, tally).await?;

@@ -16,6 +16,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use std::collections::VecDeque;
 use std::fmt::Display;
 use std::future::pending;
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -24,7 +25,9 @@ use tokio_stream::StreamExt;
 use tonic::Status;
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
-use tower_graceful::consumer::{GracefulClientLayer, InstanceError, NoInstance, http_client, http_client_h2};
+use tower_graceful::consumer::{
+    GracefulClientLayer, InstanceError, NoInstance, NoticePort, http_client, http_client_h2,
+};
 use tower_graceful::model::Address;
 use tower_graceful::naming::{Causes, Publisher, Snapshots};
 
@@ -38,14 +41,22 @@ const PLAIN_TRIES: usize = 3;
 /// Sends requests to some instance; a clone is cheap.
 pub type Asking = BoxCloneSyncService<Request<Body>, Response<Body>, axum::Error>;
 
-/// The consumer stack of this crate.
-pub fn graceful(protocol: Protocol, snapshots: Snapshots, app: &str) -> Asking {
-    let layer = GracefulClientLayer::new(snapshots).with_app(app);
+/// The consumer stack of this crate. To be polled beside it: what hears notices.
+///
+/// # Errors
+/// When there is no port for them.
+pub async fn graceful(
+    protocol: Protocol,
+    snapshots: Snapshots,
+    app: &str,
+) -> Result<(Asking, impl Future<Output = ()> + Send + 'static), BoxError> {
+    let port = NoticePort::bind((Ipv4Addr::LOCALHOST, 0).into()).await?;
+    let layer = GracefulClientLayer::new(snapshots).with_app(app).with_notices(&port.notices());
     let stack = ServiceBuilder::new()
         .map_response(|answer: Response<_>| answer.map(Body::new))
         .map_err(axum::Error::new) // Wraps it, and names no lifetime.
         .layer(layer);
-    BoxCloneSyncService::new(stack.service(client(protocol)))
+    Ok((BoxCloneSyncService::new(stack.service(client(protocol))), port.serve(pending())))
 }
 
 fn client<B>(protocol: Protocol) -> Client<HttpConnector, B>

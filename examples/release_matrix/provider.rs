@@ -49,6 +49,7 @@ pub async fn run(ProviderFlags { serving: flags, protocol }: &ProviderFlags) -> 
     let provider = Provider::builder(SERVICE)
         .registry(nacos.clone())
         .warm_up(flags.warm_up)
+        .notice(true)
         .readiness_bind(flags.readiness)
         .offline_bind(flags.offline)
         .build()?;

@@ -5,21 +5,24 @@
 //! deregistration is acknowledged or has failed, no request has begun for the quiet period, and every
 //! recent caller has been told. Where that does not come about, a limit ends it.
 
+#[cfg(feature = "notice")]
+use super::notify::notify;
 use super::process::Process;
 use super::register::Registration;
 use crate::model::Leaving;
 use std::future::pending;
 use std::pin::pin;
 use std::time::Duration;
+use tokio::sync::SetOnce;
 use tokio::time::{self, Instant, MissedTickBehavior};
 
 /// Quiet is measured by looking at the count of requests this many times in each quiet period: no request
 /// pays for a look at the clock.
 const LOOKS_PER_QUIET_PERIOD: u32 = 10;
-/// How long callers may take to hear it from us first, where the registry does not hear of them. It tells
-/// consumers within milliseconds, and a consumer that has turned away gets no answer any more that could
-/// tell us that it knows: this order is what lets the lame duck end when they all do, instead of at its
-/// limit.
+/// How long callers may take to hear it from us first: those that take notices always, the others where the
+/// registry does not hear of them. It tells consumers within milliseconds, and a consumer that has turned away
+/// gets no answer any more that could tell us that it knows: this order is what lets the lame duck end when
+/// they all do, instead of at its limit.
 const TELL_FIRST: Duration = Duration::from_millis(200);
 /// How often to look whether they have.
 const TELL_FIRST_LOOK: Duration = Duration::from_millis(5);
@@ -32,7 +35,8 @@ pub(super) async fn fade(process: &Process, registration: &Registration<'_>) {
     }
     tracing::info!(?fade, "fading");
     let announced = async {
-        registration.announce_leaving(Leaving { since: process.settings.clock.now(), fade }).await;
+        let leaving = Leaving { since: process.settings.clock.now(), fade };
+        tokio::join!(registration.announce_leaving(leaving), notify(process, registration, fade));
         pending::<()>().await;
     };
     // Dropped when it is over, so that nothing registers the instance once it is taken off the list.
@@ -42,12 +46,17 @@ pub(super) async fn fade(process: &Process, registration: &Registration<'_>) {
 /// Takes the instance off the list, and returns when it may go, latest after `limit`.
 pub(super) async fn lame_duck(process: &Process, registration: &Registration<'_>, limit: Duration) {
     let calm = async {
-        let mut deregistration = pin!(async {
-            if !registration.hears_of_consumers() {
-                tell_callers_first(process).await;
-            }
+        let notified = SetOnce::new();
+        // Who has faded has sent its notices; these are for those that have called since.
+        let notices = async {
+            notify(process, registration, Duration::ZERO).await;
+            let _ = notified.set(()); // Set here alone.
+        };
+        let removal = async {
+            tell_callers_first(process, registration, &notified).await;
             process.callers.know(&registration.leave().await.callers);
-        });
+        };
+        let mut deregistration = pin!(async { tokio::join!(notices, removal) });
         let mut deregistered = false;
         let quiet_period = process.settings.pace.quiet_period;
         let mut quiet = Quiet::new(process.in_flight.begun(), Instant::now());
@@ -55,7 +64,7 @@ pub(super) async fn lame_duck(process: &Process, registration: &Registration<'_>
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = &mut deregistration, if !deregistered => deregistered = true,
+                _ = &mut deregistration, if !deregistered => deregistered = true,
                 now = looks.tick() => {
                     let is_quiet = quiet.lasts(process.in_flight.begun(), now) >= quiet_period;
                     if deregistered && is_quiet && process.callers.untold() == 0 {
@@ -71,9 +80,18 @@ pub(super) async fn lame_duck(process: &Process, registration: &Registration<'_>
     }
 }
 
-async fn tell_callers_first(process: &Process) {
+/// Without the feature nobody is sent anything.
+#[cfg(not(feature = "notice"))]
+fn notify(_: &Process, _: &Registration<'_>, _: Duration) -> std::future::Ready<()> {
+    std::future::ready(())
+}
+
+/// Gives callers a moment to hear it from us, while this instance is still on their lists: of others they
+/// take no notices.
+async fn tell_callers_first(process: &Process, registration: &Registration<'_>, notified: &SetOnce<()>) {
     let all_told = async {
-        while process.callers.untold() > 0 {
+        notified.wait().await;
+        while !registration.hears_of_consumers() && process.callers.untold() > 0 {
             time::sleep(TELL_FIRST_LOOK).await;
         }
     };

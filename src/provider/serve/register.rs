@@ -27,6 +27,11 @@ pub(super) fn describe(settings: &Settings, address: Address, epoch: UnixMillis)
     let curve = settings.warm_up.to_metadata();
     let theirs = settings.metadata.iter().map(|(key, value)| (key, value.to_owned()));
     let metadata: Metadata = theirs.chain(ours).chain(curve).collect();
+    #[cfg(feature = "notice")]
+    let metadata = match &settings.notice {
+        Some(secret) => metadata.with(key::NOTICE, true).with(key::NOTICE_KEY, secret.key()),
+        None => metadata,
+    };
     let key = InstanceKey { address: address.clone(), cluster: settings.cluster.clone() };
     Instance { key, weight: settings.weight, ..Instance::new(address) }.with_metadata(metadata)
 }
@@ -135,6 +140,12 @@ impl<'a> Registration<'a> {
         if let Err(error) = self.again_until_ok(|| registry.register(service, &instance)).await {
             tracing::warn!(%error, "the registry does not tell that this instance fades: only the answers do");
         }
+    }
+
+    /// What is registered, without what has been added since.
+    #[cfg(feature = "notice")]
+    pub(super) fn instance(&self) -> &Instance {
+        &self.instance
     }
 
     /// Whether [`leave`](Self::leave) is likely to hear which consumers know.

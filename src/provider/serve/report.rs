@@ -38,6 +38,8 @@ pub struct Report {
     pub in_flight_at_signal: u64,
     /// Requests that began after that; all were served.
     pub requests_after_signal: u64,
+    /// Callers that answered a notice that it leaves.
+    pub callers_notified: usize,
     /// Recent callers that did not know that it leaves when the lame duck was over.
     pub untold_callers: usize,
     /// Connections that were cut, upgraded ones included.
@@ -84,6 +86,11 @@ impl fmt::Display for Report {
             self.in_flight_at_signal,
             self.requests_after_signal,
         )?;
+        match self.callers_notified {
+            0 => {}
+            1 => f.write_str("1 caller was sent a notice; ")?,
+            more => write!(f, "{more} callers were sent a notice; ")?,
+        }
         match self.untold_callers {
             0 => {}
             1 => f.write_str("1 caller did not know; ")?,
@@ -157,6 +164,7 @@ impl Marks {
             drain_time: ended - self.told_to_stop,
             in_flight_at_signal: self.in_flight_at_signal,
             requests_after_signal: process.in_flight.begun() - self.begun_at_signal,
+            callers_notified: process.callers.told_by_notice(),
             untold_callers: self.untold,
             cut_connections: cut.connections,
             cut_requests: process.cutting.get().copied().unwrap_or_default(),
@@ -183,6 +191,7 @@ mod tests {
             drain_time: Duration::from_millis(600),
             in_flight_at_signal: 3,
             requests_after_signal: 2,
+            callers_notified: 0,
             untold_callers: 0,
             cut_connections: 0,
             cut_requests: 0,
@@ -201,6 +210,8 @@ mod tests {
         );
         let faded = Report { fading: Duration::from_secs(20), ..clean.clone() };
         assert!(faded.to_string().starts_with("served for 60.0s; faded for 20.0s, lame duck"), "{faded}");
+        let notified = Report { callers_notified: 2, ..clean.clone() };
+        assert!(notified.to_string().contains("; 2 callers were sent a notice; nothing"), "{notified}");
         let names = |name: &str| vec![name.to_owned()];
         let named = Report { cut_tasks: names("charge"), cut_hooks: names("pool"), ..clean.clone() };
         let words = "; cut: 0 connections with 0 requests, the task \"charge\", the last act \"pool\"";

@@ -9,6 +9,8 @@ use super::prepare::Preparation;
 use super::{ProbePaths, Provider};
 use crate::Clock;
 use crate::model::{Address, Cluster, Metadata, ServiceKey, WarmUp, Weight};
+#[cfg(feature = "notice")]
+use crate::naming::notice::NoticeSecret;
 use crate::naming::{BoxError, Naming};
 #[cfg(feature = "metrics")]
 use crate::observe::Metrics;
@@ -59,6 +61,7 @@ pub struct ProviderBuilder {
     register_after: Option<Duration>,
     preparation: Option<Preparation>,
     ready_after_warm_up: Option<bool>,
+    notice: Option<bool>,
     probes: ProbePaths,
     warm_up_ignored: Vec<String>,
     quiet_period: Option<Duration>,
@@ -135,6 +138,9 @@ pub(super) struct Settings {
     pub(super) gated: bool,
     pub(super) register_after: Duration,
     pub(super) ready_once: Once,
+    /// What this instance proves with that a notice is its own; absent where it sends none.
+    #[cfg(feature = "notice")]
+    pub(super) notice: Option<NoticeSecret>,
     pub(super) probes: ProbePaths,
     /// These and what is ignored by the warm-up alone.
     pub(super) warm_up_ignored: ProbePaths,
@@ -169,6 +175,7 @@ impl ProviderBuilder {
             register_after: None,
             preparation: None,
             ready_after_warm_up: None,
+            notice: None,
             probes: ProbePaths::default(),
             warm_up_ignored: Vec::new(),
             quiet_period: None,
@@ -386,6 +393,14 @@ impl ProviderBuilder {
     /// What is cached for each caller, or warmed up slowly elsewhere, is a reason for a fade.
     pub fn leave_fade(self, fade: Duration) -> Self {
         Self { leave_fade: Some(fade), ..self }
+    }
+
+    /// Whether recent callers that take notices (consumers with `Notices`) are told in a message of their own
+    /// that this instance leaves, so that those that call rarely know as well. Default `GRACEFUL_NOTICE`,
+    /// else false. Its registration says so, with the hash of a secret that the notices reveal.
+    #[cfg(feature = "notice")]
+    pub fn notice(self, sends: bool) -> Self {
+        Self { notice: Some(sends), ..self }
     }
 
     /// For how long a consumer may use an old list: callers of this last while must have been told before

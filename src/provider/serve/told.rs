@@ -14,9 +14,10 @@
 
 use super::ProbePaths;
 use super::wire::Wire;
+use crate::model::Address;
 use crate::naming::header::{CALLER, CallerTag, OFFLINE};
 use http::header::CONNECTION;
-use http::{Request, Response, StatusCode, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use pin_project_lite::pin_project;
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -51,7 +52,7 @@ impl Callers {
     /// Nobody has called. Who has not called for `cache_time` is forgotten.
     pub(super) fn new(cache_time: Duration) -> Self {
         let ticks = u32::try_from(cache_time.as_secs().div_ceil(TICK.as_secs())).unwrap_or(u32::MAX);
-        let book = Mutex::new(Book { callers: HashMap::new(), remembered_for: ticks, crowded_out: None });
+        let book = Mutex::new(Book::new(ticks));
         Self(Arc::new(Shared { now: AtomicU32::new(1), next: AtomicU64::new(0), book }))
     }
 
@@ -78,6 +79,23 @@ impl Callers {
         book.forget_old(now);
         book.settle();
         book.untold()
+    }
+
+    /// Callers that do not know and have said where they take notices: id and address.
+    #[cfg(feature = "notice")]
+    pub(super) fn waiting_for_notice(&self) -> Vec<(u64, Address)> {
+        self.book().waiting_for_notice()
+    }
+
+    /// The caller has answered its notice.
+    #[cfg(feature = "notice")]
+    pub(super) fn knows_by_notice(&self, id: u64) {
+        self.book().knows_by_notice(Caller::Process(id));
+    }
+
+    /// How many callers have answered a notice.
+    pub(super) fn told_by_notice(&self) -> usize {
+        self.book().told_by_notice
     }
 
     /// `inner` as the service of one connection, whose callers it enters into the book.
@@ -109,14 +127,16 @@ struct Line {
 }
 
 impl Line {
-    fn called_by(&self, id: u64) {
+    fn called_by(&self, id: u64, tag: Option<&HeaderValue>) {
         let now = self.callers.0.now.load(Ordering::Relaxed);
         let known =
             self.last_seen.load(Ordering::Relaxed) == now && self.last_caller.load(Ordering::Relaxed) == id;
         if !known {
             self.last_caller.store(id, Ordering::Relaxed);
             self.last_seen.store(now, Ordering::Relaxed);
-            self.callers.book().saw(self.caller(id), &self.wire, now);
+            // Read whole once in a while; between them a call costs no more than its id.
+            let notice = tag.and_then(CallerTag::from_value).and_then(|tag| tag.notice);
+            self.callers.book().saw(self.caller(id), &self.wire, now, notice);
         }
     }
 
@@ -150,6 +170,8 @@ struct Book {
     remembered_for: u32,
     /// When a caller last found no room.
     crowded_out: Option<u32>,
+    /// Callers that answered a notice.
+    told_by_notice: usize,
 }
 
 #[derive(Debug)]
@@ -157,6 +179,10 @@ struct Entry {
     last_seen: u32,
     /// The connection it last called on.
     wire: Arc<Wire>,
+    /// Where it takes notices, if anywhere.
+    notice: Option<Address>,
+    #[cfg(feature = "notice")]
+    notified: bool,
     knows: Knows,
 }
 
@@ -172,12 +198,48 @@ enum Knows {
 }
 
 impl Book {
-    fn saw(&mut self, caller: Caller, wire: &Arc<Wire>, now: u32) {
+    fn new(remembered_for: u32) -> Self {
+        Self { callers: HashMap::new(), remembered_for, crowded_out: None, told_by_notice: 0 }
+    }
+
+    /// Each of them once.
+    #[cfg(feature = "notice")]
+    fn waiting_for_notice(&mut self) -> Vec<(u64, Address)> {
+        let mut waiting = Vec::new();
+        for (caller, entry) in &mut self.callers {
+            if let (Caller::Process(id), Some(at)) = (caller, &entry.notice)
+                && !matches!(entry.knows, Knows::All)
+                && !entry.notified
+            {
+                waiting.push((*id, at.clone()));
+                entry.notified = true;
+            }
+        }
+        waiting
+    }
+
+    #[cfg(feature = "notice")]
+    fn knows_by_notice(&mut self, caller: Caller) {
+        self.told_by_notice += 1;
+        if let Some(entry) = self.callers.get_mut(&caller) {
+            entry.knows = Knows::All;
+        }
+    }
+
+    fn saw(&mut self, caller: Caller, wire: &Arc<Wire>, now: u32, notice: Option<Address>) {
         if let Some(entry) = self.callers.get_mut(&caller) {
             entry.last_seen = now;
             entry.wire = wire.clone();
+            entry.notice = notice;
         } else if self.callers.len() < CALLERS_MAX {
-            let entry = Entry { last_seen: now, wire: wire.clone(), knows: Knows::Nothing };
+            let entry = Entry {
+                last_seen: now,
+                wire: wire.clone(),
+                notice,
+                #[cfg(feature = "notice")]
+                notified: false,
+                knows: Knows::Nothing,
+            };
             self.callers.insert(caller, entry);
         } else {
             self.crowded_out = Some(now);
@@ -243,8 +305,9 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let mut caller = None;
         if !self.probes.contains(request.uri().path()) {
-            let id = request.headers().get(CALLER).and_then(CallerTag::id_in).unwrap_or(UNGOVERNED);
-            self.line.called_by(id);
+            let tag = request.headers().get(CALLER);
+            let id = tag.and_then(CallerTag::id_in).unwrap_or(UNGOVERNED);
+            self.line.called_by(id, tag);
             let by_closing = id == UNGOVERNED && request.version() <= Version::HTTP_11;
             caller = Some(Asked { line: self.line.clone(), id, by_closing });
         }
@@ -413,6 +476,21 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "notice")]
+    #[test]
+    fn who_takes_notices_is_sent_one() {
+        let (mut book, wire) = (Book::new(3), wire());
+        let at = |port| Address::new("10.0.0.9", port).ok();
+        book.saw(Caller::Process(7), &wire, 1, at(1));
+        book.saw(Caller::Process(7), &wire, 1, at(2));
+        book.saw(Caller::Process(8), &wire, 1, None);
+        book.saw(Caller::Connection(1), &wire, 1, at(3));
+        assert_eq!(book.waiting_for_notice(), [(7, at(2).unwrap())], "where it said last");
+        assert_eq!(book.waiting_for_notice(), [], "once");
+        book.knows_by_notice(Caller::Process(7));
+        assert_eq!((book.untold(), book.told_by_notice), (2, 1));
+    }
+
     #[tokio::test]
     async fn probes_are_no_callers() {
         let (callers, wire) = (callers(), wire());
@@ -422,11 +500,11 @@ mod tests {
 
     #[test]
     fn a_caller_that_finds_no_room_counts_as_untold() {
-        let mut book = Book { callers: HashMap::new(), remembered_for: 3, crowded_out: None };
+        let mut book = Book::new(3);
         let wire = wire();
         wire.flush();
         for id in 0..=CALLERS_MAX as u64 {
-            book.saw(Caller::Process(id), &wire, 1);
+            book.saw(Caller::Process(id), &wire, 1, None);
             book.queued(Caller::Process(id), &wire);
         }
         wire.flush();

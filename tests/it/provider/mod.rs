@@ -9,6 +9,7 @@ mod greeter;
 mod grpc_health;
 mod leave;
 mod moody;
+mod notify;
 mod prepare;
 mod shapes;
 mod start;

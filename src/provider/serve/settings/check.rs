@@ -7,6 +7,8 @@ use super::super::error::InvalidSetting;
 use super::environment::Environment;
 use super::{Once, Pace, Port, ProviderBuilder, Settings, Token};
 use crate::model::{Group, Metadata, Namespace, ServiceKey, WarmUp, WarmUpClock, Weight};
+#[cfg(feature = "notice")]
+use crate::naming::notice::NoticeSecret;
 #[cfg(feature = "metrics")]
 use crate::observe::Metrics;
 use crate::provider::ProbePaths;
@@ -57,6 +59,9 @@ const CACHE_TIME: Span = Span {
 /// What does not start the warm-up: ours, and the name that it has elsewhere, read where ours is not set.
 const IGNORED_PATHS: [&str; 2] =
     ["GRACEFUL_WARMUP_IGNORED_PATHS", "profile_micro_service_record_warmup_ignored_path"];
+
+/// Whether notices are sent.
+const NOTICE: &str = "GRACEFUL_NOTICE";
 
 /// A value, and by which name it was given.
 type Said<T> = (T, &'static str);
@@ -120,6 +125,10 @@ impl ProviderBuilder {
             Some(given) => Ok(Some(given)),
             None => environment.switch(variable),
         };
+        #[cfg(not(feature = "notice"))]
+        if switch(self.notice, NOTICE)? == Some(true) {
+            return Err(InvalidSetting::new(NOTICE, true, "`false`: built without the feature `notice`"));
+        }
         Ok(Settings {
             service: service_key(&self, &environment)?,
             cluster: cluster.unwrap_or_default(),
@@ -146,11 +155,20 @@ impl ProviderBuilder {
                 Some(true) => Once::Warm,
                 Some(false) | None => Once::Listed,
             },
+            #[cfg(feature = "notice")]
+            notice: secret(switch(self.notice, NOTICE)?)?,
             probes: self.probes,
             pace,
             clock: self.clock,
         })
     }
+}
+
+/// What notices prove with, if this instance is to send any.
+#[cfg(feature = "notice")]
+fn secret(sends: Option<bool>) -> Result<Option<NoticeSecret>, InvalidSetting> {
+    let secret = (sends == Some(true)).then(NoticeSecret::random).transpose();
+    secret.map_err(|error| InvalidSetting::because(NOTICE, &error))
 }
 
 /// What code gives, else what the environment says; with the name of whoever it was.

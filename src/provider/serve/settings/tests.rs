@@ -87,6 +87,7 @@ fn a_variable_that_is_wrong_is_refused_by_its_name_and_with_what_is_accepted() {
         ("GRACEFUL_CACHE_TIME", "-1", "0 to 600 seconds"),
         #[cfg(feature = "metrics")]
         ("GRACEFUL_METRICS_BIND", "9090", "IP:PORT"),
+        ("GRACEFUL_NOTICE", "yes", "`true` or `false`"),
         ("GRACEFUL_GRACE_PERIOD", "half a minute", "seconds"),
     ] {
         let error = check_with(name, value).unwrap_err();
@@ -148,7 +149,7 @@ fn what_code_has_said_is_not_read_from_the_environment() {
         .drain_timeout(Duration::from_secs(3))
         .cache_time(Duration::from_secs(4))
         .leave_fade(Duration::from_secs(5));
-    let added = ["GRACEFUL_GRACE_PERIOD", "GRACEFUL_WARMUP_IGNORED_PATHS"];
+    let added = ["GRACEFUL_GRACE_PERIOD", "GRACEFUL_WARMUP_IGNORED_PATHS", "GRACEFUL_NOTICE"];
     let wrong = |name: &str| name.starts_with("GRACEFUL_") && !added.contains(&name);
     assert!(all.check(|name| wrong(name).then(|| "wrong!".to_owned())).is_ok());
 }
@@ -174,6 +175,14 @@ fn fade_and_drain_together_fit_into_what_the_platform_gives() {
     assert!(error.to_string().contains("GRACEFUL_GRACE_PERIOD, 20s"), "{error}");
     let pace = fades(20, "46").unwrap().pace;
     assert_eq!((pace.left_within(), pace.ended_within()), (Duration::from_secs(30), Duration::from_secs(45)));
+}
+
+#[cfg(feature = "notice")]
+#[test]
+fn notices_are_sent_where_that_is_wanted() {
+    assert!(check_with("GRACEFUL_NOTICE", "true").unwrap().notice.is_some());
+    assert!(check_with("GRACEFUL_NOTICE", "false").unwrap().notice.is_none());
+    assert!(check(ProviderBuilder::new(Some("orders"))).unwrap().notice.is_none());
 }
 
 #[test]
