@@ -154,11 +154,20 @@ impl Catalog {
         view
     }
 
-    /// Drops the texts of all lists if they leave no room for those that are read now.
-    pub(crate) fn make_room(&mut self) {
+    /// Gives back what is of no more use: memory of those who have left, removals that are told no more, and
+    /// the texts of all lists if they leave no room for those that are read now.
+    pub(crate) fn tidy(&mut self, now: UnixMillis) {
         if self.texts.is_used_up() {
             self.services.values_mut().for_each(|state| state.view = None);
         }
+        self.removals.tidy(now);
+        shrink(&mut self.publications);
+        shrink(&mut self.services);
+    }
+
+    /// The service as the catalog names it, so that whatever is kept of it shares the text of its name.
+    pub(crate) fn shared(&self, service: &ServiceKey) -> Option<ServiceKey> {
+        self.services.get_key_value(service).map(|(shared, _)| shared.clone())
     }
 
     /// What `client` publishes in `service`.
@@ -507,6 +516,7 @@ impl Service {
         let since = claims.iter().find(|claim| claim.client == *client).map_or(now, |claim| claim.since);
         self.kind = Some(Kind::of(&instance));
         claims.retain(|claim| claim.client != *client);
+        claims.reserve_exact(1); // Nearly always the only one: room for more would be most of its memory.
         claims.push(Claim { client: client.clone(), instance, since });
         self.touch(now);
         Some(change)
@@ -541,6 +551,13 @@ impl Service {
             self.touch(now);
         }
         visible
+    }
+}
+
+/// Halves, at least, a map of which no more than a quarter is in use.
+pub(super) fn shrink<K: Eq + std::hash::Hash, V>(map: &mut HashMap<K, V>) {
+    if map.len() < map.capacity() / 4 {
+        map.shrink_to(map.len() * 2);
     }
 }
 

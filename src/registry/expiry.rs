@@ -3,6 +3,7 @@
 //! Pure: moments come in as arguments. A heartbeat only notes its moment; the agenda is put right when the
 //! old deadline comes. So a heartbeat costs one look-up, and nothing ever goes through all leases.
 
+use super::catalog::shrink;
 use super::senders::{Sender, Senders};
 use crate::model::{Address, Lease, Liveness, ServiceKey, UnixMillis};
 use std::collections::{BTreeSet, HashMap};
@@ -124,6 +125,11 @@ impl Expiry {
     /// Number of leases.
     pub(crate) fn len(&self) -> usize {
         self.leases.len()
+    }
+
+    /// Gives back the memory of leases that have ended.
+    pub(crate) fn tidy(&mut self) {
+        shrink(&mut self.leases);
     }
 
     fn schedule(&mut self, key: &LeaseKey) {

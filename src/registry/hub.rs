@@ -374,11 +374,16 @@ impl State {
     /// Makes a change that has been admitted, and that `sender` asked for over HTTP.
     fn apply(
         &mut self,
-        command: Command,
+        mut command: Command,
         sender: Option<Sender>,
         now: UnixMillis,
         at: Instant,
     ) -> Vec<Event> {
+        if let Command::Publish { service, .. } = &mut command
+            && let Some(shared) = self.catalog.shared(service)
+        {
+            *service = shared;
+        }
         let (by, changed) = (self.by(&command, sender.as_ref()), changed(&command)); // Before its lease ends.
         let leased = Leased::by(&command);
         let heard = match (&command, sender) {

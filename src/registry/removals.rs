@@ -3,6 +3,7 @@
 //! Pure: moments come in as arguments. Bounded in number and in time, and independent of the services
 //! themselves, so that the reason for the last instance's going outlives it.
 
+use super::catalog::shrink;
 use crate::model::{Removal, ServiceKey, Snapshot, UnixMillis};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -53,6 +54,15 @@ impl Removals {
     pub(super) fn until(&self, service: &ServiceKey, now: UnixMillis) -> Option<UnixMillis> {
         let mut told = self.services.get(service)?.iter().map(|(at, _)| *at + TOLD_FOR);
         told.find(|until| *until > now)
+    }
+
+    /// Gives back the memory of what is told no more.
+    pub(super) fn tidy(&mut self, now: UnixMillis) {
+        self.forget(now);
+        shrink(&mut self.services);
+        if self.agenda.len() < self.agenda.capacity() / 4 {
+            self.agenda.shrink_to(self.agenda.len() * 2);
+        }
     }
 
     /// Forgets what is told no more, and the oldest where there are too many.
@@ -116,6 +126,17 @@ mod tests {
         assert_eq!(removals.from(&list(&[]), later), expected);
         assert_eq!(removals.from(&list(&[]), START + TOLD_FOR), expected[..1]);
         assert_eq!(removals.from(&list(&[]), later + TOLD_FOR), []);
+    }
+
+    #[test]
+    fn what_is_told_no_more_takes_no_memory() {
+        let mut removals = Removals::default();
+        for service in 0..1000 {
+            let service = format!("service-{service}").parse().unwrap();
+            removals.record(&service, removal(1, Reason::Expired), START);
+        }
+        removals.tidy(START + TOLD_FOR);
+        assert_eq!((removals.services.capacity(), removals.agenda.capacity()), (0, 0));
     }
 
     #[test]

@@ -436,3 +436,22 @@ fn what_readers_are_given_is_kept_until_it_changes() {
     orders.publish(1, &[instance(1, 7)]);
     assert_eq!(orders.0.view(&of, START).snapshot.instances(), [instance(1, 7)]);
 }
+
+#[test]
+fn memory_of_those_who_have_left_is_given_back() {
+    let (mut catalog, of) = (Catalog::new(START), service("orders"));
+    let publish = |id: u64, instances: Vec<Instance>| Command::Publish {
+        client: client(id),
+        service: of.clone(),
+        instances,
+    };
+    for id in 0..1000 {
+        catalog.apply(publish(id, vec![instance(u16::try_from(id).unwrap(), 1)]), START);
+    }
+    for id in 10..1000 {
+        catalog.apply(publish(id, Vec::new()), START);
+    }
+    catalog.tidy(START);
+    assert!(catalog.publications.capacity() < 100, "{}", catalog.publications.capacity());
+    assert!(catalog.services.values().flat_map(|state| state.instances.values()).all(|c| c.capacity() == 1));
+}

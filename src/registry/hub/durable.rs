@@ -48,7 +48,8 @@ impl Hub {
             sleep(CLEANED_EVERY).await;
             let leftovers = {
                 let mut state = self.state();
-                state.catalog.make_room();
+                state.catalog.tidy(self.now());
+                state.expiry.tidy();
                 state.catalog.clean(empty_kept_for, self.now());
                 let gone_for = |since| self.now().since(since) >= said_kept_for;
                 state.ledger.leftovers(&state.catalog, gone_for, LEFTOVERS_MAX)
