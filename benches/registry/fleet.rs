@@ -64,6 +64,14 @@ impl Member {
         request
     }
 
+    /// The registration after so many changes: each changes the weight too, which is what some registries
+    /// push for.
+    pub(crate) fn changed(self, change: usize) -> Value {
+        let mut request = self.registration(json!({"change": change.to_string()}));
+        request["instance"]["weight"] = (1 + change % 100).into();
+        request
+    }
+
     /// A `ServiceQueryRequest`.
     pub(crate) fn question(self) -> Value {
         json!({"namespace": "public", "groupName": "DEFAULT_GROUP", "serviceName": self.service(), "cluster": ""})

@@ -72,14 +72,13 @@ pub(crate) fn change(subject: &Subject, subscribers: usize) -> Result<Vec<f64>, 
     runtime()?.block_on(async {
         let (mut publisher, _pushes) = Client::open(registry.grpc(), End::Fin).await?;
         let member = Member { service: 0, index: 0 };
-        publisher.ask("InstanceRequest", &member.registration(json!({"change": "0"}))).await?;
+        publisher.ask("InstanceRequest", &member.changed(0)).await?;
         let mut audience = Audience::gather(&registry, subscribers, 1).await?;
         let mut found = Vec::new();
         for change in 1..=TIMES {
             sleep(QUIET).await;
             let sent = Moment::now();
-            let words = json!({"change": change.to_string()});
-            publisher.ask("InstanceRequest", &member.registration(words)).await?;
+            publisher.ask("InstanceRequest", &member.changed(change)).await?;
             let last = audience.all_heard(subscribers, |heard| heard.change == change).await?;
             found.push((last - sent).as_secs_f64() * 1e3);
         }
@@ -134,7 +133,7 @@ pub(crate) fn storm(subject: &Subject, subscribers: usize) -> Result<Storm, BoxE
         for index in 0..STORM_HOSTS {
             let (mut client, pushes) = Client::open(registry.grpc(), End::Fin).await?;
             let member = Member { service: 0, index };
-            client.ask("InstanceRequest", &member.registration(json!({"change": "0"}))).await?;
+            client.ask("InstanceRequest", &member.changed(0)).await?;
             publishers.push((member, client, pushes));
         }
         let mut audience = Audience::gather(&registry, subscribers, 1).await?;
@@ -148,8 +147,7 @@ pub(crate) fn storm(subject: &Subject, subscribers: usize) -> Result<Storm, BoxE
             ticks.tick().await;
             let change = answered.len();
             let (member, client, _) = &mut publishers[change % STORM_HOSTS];
-            let words = json!({"change": change.to_string()});
-            client.ask("InstanceRequest", &member.registration(words)).await?;
+            client.ask("InstanceRequest", &member.changed(change)).await?;
             answered.push(Moment::now());
             if after_a_while.is_none() && answered[0].elapsed() > STORM_FOR / 5 {
                 after_a_while = Some(registry.memory_bytes()?);
@@ -209,10 +207,17 @@ impl Audience {
     }
 
     async fn next(&mut self) -> Result<Heard, BoxError> {
-        let heard = timeout(KNOWN_WITHIN, self.heard.recv()).await;
-        heard
-            .map_err(|_| "subscribers were not told in time")?
-            .ok_or_else(|| "nobody listens any more".into())
+        let heard = async {
+            tokio::select! {
+                biased;
+                Some(ended) = self.listening.join_next() => {
+                    ended??;
+                    Err("a subscriber lost its connection".into())
+                }
+                heard = self.heard.recv() => heard.ok_or_else(|| "nobody listens any more".into()),
+            }
+        };
+        timeout(KNOWN_WITHIN, heard).await.map_err(|_| "subscribers were not told in time")?
     }
 
     /// When the last of so many, each for each service, has heard what is `wanted`.
