@@ -1,7 +1,7 @@
 //! A gRPC server that starts and leaves gracefully.
 //!
 //! ```console
-//! $ cargo run --features full --example shop -- registry
+//! $ cargo run --release --features full --bin graceful -- registry
 //! $ cargo run --features full --example greeter_server
 //! listening on 127.0.0.1:40123
 //! ```

@@ -116,6 +116,8 @@ pub use consumer::{GracefulClientLayer, GracefulClients};
 #[cfg(feature = "http-client")]
 pub use consumer::{InstanceClient, http_client, http_client_h2};
 pub use naming::BoxError;
+#[cfg(feature = "metrics")]
+pub use observe::Metrics;
 #[cfg(feature = "provider")]
 pub use provider::GracefulLayer;
 #[cfg(feature = "serve")]

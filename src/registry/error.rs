@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub enum Error {
     /// The address goes beyond this machine, and nobody has said that everyone may change everything.
     #[error(
-        "bind: {bind} can be reached from other machines, and the registry has no users: bind to 127.0.0.1, or say no-auth to let everyone in"
+        "bind: {bind} can be reached from other machines, and the registry has no users: bind to 127.0.0.1, or say --no-auth to let everyone in"
     )]
     Open {
         /// The address that was given.

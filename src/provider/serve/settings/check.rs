@@ -60,6 +60,9 @@ const CACHE_TIME: Span = Span {
 const IGNORED_PATHS: [&str; 2] =
     ["GRACEFUL_WARMUP_IGNORED_PATHS", "profile_micro_service_record_warmup_ignored_path"];
 
+/// Where metrics are told.
+const METRICS_BIND: &str = "GRACEFUL_METRICS_BIND";
+
 /// Whether notices are sent.
 const NOTICE: &str = "GRACEFUL_NOTICE";
 
@@ -114,7 +117,13 @@ impl ProviderBuilder {
         #[cfg(feature = "metrics")]
         let (metrics, metrics_port) = metrics(&self, &environment)?;
         #[cfg(not(feature = "metrics"))]
-        let metrics_port = Port::Off;
+        let metrics_port = match environment.text(METRICS_BIND) {
+            None => Port::Off,
+            Some(given) => {
+                let accepted = "nothing: built without the feature `metrics`";
+                return Err(InvalidSetting::new(METRICS_BIND, given, accepted));
+            }
+        };
         let observers = self.observers.clone();
         #[cfg(feature = "metrics")]
         let observers = match &metrics {
@@ -191,7 +200,7 @@ fn metrics<F: Fn(&str) -> Option<String>>(
 ) -> Result<(Option<Metrics>, Port), InvalidSetting> {
     let bind = match given.metrics_bind {
         Some(address) => Some(address),
-        None => environment.parse("GRACEFUL_METRICS_BIND", "IP:PORT")?,
+        None => environment.parse(METRICS_BIND, "IP:PORT")?,
     };
     let metrics = given.metrics.clone().or_else(|| bind.map(|_| Metrics::global()));
     Ok((metrics, bind.map_or(Port::Off, Port::At)))
