@@ -14,11 +14,22 @@ pub enum Policy {
     /// instance that answers slowly is refused. One with a single call in flight is never refused, so none
     /// starves, and a refused draw always goes to a less loaded one.
     P2c {
-        /// Width of the dead band, from 0 on; the wider, the less load counts. Default 1.
+        /// Width of the dead band, from 0 on; the wider, the less load counts. Default 1. Below 0, or not a
+        /// number, counts as 0.
         c: f64,
     },
     /// One weighted draw; load does not count.
     WeightedRandom,
+}
+
+impl Policy {
+    /// The same with a dead band that can be.
+    pub(super) fn sound(self) -> Self {
+        match self {
+            Self::P2c { c } => Self::P2c { c: c.max(0.0) },
+            Self::WeightedRandom => self,
+        }
+    }
 }
 
 impl Default for Policy {
@@ -291,6 +302,14 @@ mod tests {
         assert_eq!((draws(1.0, 3), draws(1.0, 4)), (0, 1));
         assert_eq!((draws(2.0, 5), draws(2.0, 6)), (0, 1));
         assert_eq!(draws(f64::INFINITY, 1000), 0);
+    }
+
+    #[test]
+    fn a_dead_band_that_cannot_be_is_none() {
+        for c in [-1.0, f64::NAN, f64::NEG_INFINITY] {
+            assert_eq!(Policy::P2c { c }.sound(), Policy::P2c { c: 0.0 });
+        }
+        assert_eq!(Policy::P2c { c: f64::INFINITY }.sound(), Policy::P2c { c: f64::INFINITY });
     }
 
     proptest! {

@@ -53,7 +53,7 @@ impl BalanceLayer {
     /// Another way of choosing. Default [`Policy::P2c`] with `c` = 1.
     #[must_use]
     pub fn with_policy(self, policy: Policy) -> Self {
-        Self { rules: Rules { policy, ..self.rules }, ..self }
+        Self { rules: Rules { policy: policy.sound(), ..self.rules }, ..self }
     }
 
     /// How many times its load before a warm instance may get when others have left and their successors are
