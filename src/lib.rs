@@ -116,7 +116,7 @@ pub use consumer::{GracefulClientLayer, GracefulClients};
 #[cfg(feature = "http-client")]
 pub use consumer::{InstanceClient, http_client, http_client_h2};
 pub use naming::BoxError;
-#[cfg(feature = "metrics")]
+#[cfg(all(feature = "metrics", any(feature = "consumer", feature = "provider")))]
 pub use observe::Metrics;
 #[cfg(feature = "provider")]
 pub use provider::GracefulLayer;
