@@ -39,13 +39,14 @@ use tower_graceful::provider::{GracefulLayer, Lifecycle, Provider, ProviderHandl
 /// Longer than anything here takes on a busy machine.
 const SOON: Duration = Duration::from_secs(20);
 
+/// What all calls of these tests carry, either way.
 #[derive(Clone, PartialEq, prost::Message)]
-struct Words {
+pub(crate) struct Words {
     #[prost(string, tag = "1")]
-    text: String,
+    pub(crate) text: String,
 }
 
-fn words(text: impl Into<String>) -> Words {
+pub(crate) fn words(text: impl Into<String>) -> Words {
     Words { text: text.into() }
 }
 

@@ -1,6 +1,7 @@
 //! The same stack under a tonic client, nothing boxed.
 
 use super::*;
+use crate::grpc::{Words, words};
 use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,16 +10,6 @@ use tonic::body::Body;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Words {
-    #[prost(string, tag = "1")]
-    text: String,
-}
-
-fn words(text: impl Into<String>) -> Words {
-    Words { text: text.into() }
-}
 
 /// A greeter as `protoc` would have written it.
 #[derive(Clone)]
