@@ -5,11 +5,20 @@
 //! that was acknowledged is sent again, each instance by itself as it was last accepted, and nothing that
 //! was deregistered, also when the registry was away at that moment.
 
-use super::follow::{Ask, Follow};
-use super::list::{List, Listing};
-use super::publication::{Change, Publication};
+mod follow;
+mod list;
+mod pause;
+mod publication;
+
+pub(super) use follow::Ask;
+pub(super) use list::Listing;
+pub(super) use publication::Change;
+
 use crate::model::{Instance, InstanceKey, ServiceKey, Snapshot};
 use crate::naming::{Error, Told};
+use follow::Follow;
+use list::List;
+use publication::Publication;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! What comes in: lists, and what the registry asks of this client on the stream.
 
-use super::list::Listing;
+use super::desired::Listing;
 use super::shared::Shared;
 use crate::model::{Namespace, ServiceKey};
 use crate::naming::{Told, Untold};

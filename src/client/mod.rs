@@ -56,13 +56,9 @@
 mod connection;
 mod desired;
 mod failure;
-mod follow;
 mod incoming;
-mod list;
 mod nacos;
 mod outgoing;
-mod pause;
-mod publication;
 mod session;
 mod settings;
 mod shared;

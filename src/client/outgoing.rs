@@ -2,12 +2,9 @@
 
 use super::TOLD_WITHIN;
 use super::connection::Caller;
-use super::desired::Step;
+use super::desired::{Ask, Change, Listing, Step};
 use super::failure::Failure;
-use super::follow::Ask;
 use super::incoming;
-use super::list::Listing;
-use super::publication::Change;
 use crate::model::{Instance, ServiceKey};
 use crate::naming::Told;
 use crate::protocol::code;

@@ -4,9 +4,8 @@
 //! that moment on; the task looks at it whenever the bell rings. There is no queue between them to fill up.
 
 use super::connection::Hears;
-use super::desired::{Answer, Desired, Outcome, Settled, Step, Ticket};
+use super::desired::{Answer, Desired, Listing, Outcome, Settled, Step, Ticket};
 use super::failure::Failure;
-use super::list::Listing;
 use crate::model::{Instance, InstanceKey, ServiceKey, Snapshot};
 use crate::naming::{Error, Publisher, Snapshots, Told};
 use std::collections::HashMap;

@@ -1,8 +1,8 @@
 //! What this client follows of one service: what should be asked of the registry, and the list it gave.
 
-use super::desired::{Settled, Ticket};
 use super::list::{List, Listing};
 use super::pause::Pause;
+use super::{Settled, Ticket};
 use crate::model::{InstanceKey, Snapshot};
 use crate::naming::{Error, Told};
 use std::mem;
@@ -27,7 +27,7 @@ pub(super) struct Follow {
 
 /// A question to the registry about one service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ask {
+pub(in crate::client) enum Ask {
     /// The list now, and pushes from now on.
     Subscribe,
     /// No more pushes.

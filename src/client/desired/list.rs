@@ -1,5 +1,5 @@
 //! Which instances to believe in: the registry's list, and for a while some who are missing from it. The
-//! rule is the table in the [front page](super) of the client.
+//! rule is the table in the [front page](crate::client) of the client.
 
 use crate::model::{Instance, InstanceKey, Removal, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,10 +14,10 @@ const AWAITED_FOR: Duration = Duration::from_secs(15);
 
 /// What the registry says of one service: who is listed, and why others are not.
 #[derive(Clone, Debug)]
-pub(super) struct Listing {
-    pub(super) snapshot: Snapshot,
+pub(in crate::client) struct Listing {
+    pub(in crate::client) snapshot: Snapshot,
     /// Nothing from a registry that does not tell.
-    pub(super) removed: Vec<Removal>,
+    pub(in crate::client) removed: Vec<Removal>,
 }
 
 /// The newest believed list of one service.

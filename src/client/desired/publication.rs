@@ -5,8 +5,8 @@
 //! that the registry has accepted before and at most one instance that it has not: a refusal hits the
 //! instance that was asked for and no other.
 
-use super::desired::{Outcome, Settled, Ticket};
 use super::pause::Pause;
+use super::{Outcome, Settled, Ticket};
 use crate::model::{Instance, InstanceKey};
 use crate::naming::{Error, Told};
 use std::collections::BTreeMap;
@@ -57,7 +57,7 @@ struct Sent {
 
 /// What a request asks of the registry.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Change {
+pub(in crate::client) enum Change {
     /// These are all.
     Register(Vec<Instance>),
     /// There is none any more; this was one of them.
