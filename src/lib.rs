@@ -93,6 +93,8 @@ pub mod naming;
     allow(dead_code, reason = "consumers and providers each tell their half of what happens")
 )]
 pub mod observe;
+#[cfg(feature = "registry")]
+mod pem;
 #[cfg(feature = "protocol")]
 #[cfg_attr(
     not(all(feature = "client", feature = "registry")),

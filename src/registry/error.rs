@@ -40,6 +40,14 @@ pub enum Error {
         /// Why it could not be.
         source: io::Error,
     },
+    /// A file for TLS cannot be read, or does not hold what it should.
+    #[error("{setting}: {source}")]
+    Tls {
+        /// The setting that names the file.
+        setting: &'static str,
+        /// What is wrong with which file.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The data directory cannot be made or written.
     #[error("data-dir: cannot write in {}", path.display())]
     DataDir {

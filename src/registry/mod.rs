@@ -36,8 +36,10 @@ mod server;
 mod settings;
 mod storage;
 mod texts;
+mod tls;
 mod write;
 
 pub use error::Error;
 pub use server::Registry;
 pub use settings::Settings;
+pub use tls::TlsFiles;

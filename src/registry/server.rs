@@ -5,9 +5,11 @@ use super::error::Error;
 use super::hub::Hub;
 use super::settings::Settings;
 use super::storage::{Embedded, Memory, Storage, StorageError};
+use super::tls::{self, Tls};
 use super::{clerk, grpc, http};
-use crate::provider::serve::server::{self, Bounds, Wire};
+use crate::provider::serve::server::{self, Accepted, Bounds, Wire};
 use axum::Extension;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -45,6 +47,7 @@ pub struct Registry {
     metadata_kept_for: Duration,
     empty_services_kept_for: Duration,
     storage: Box<dyn Storage>,
+    tls: Option<Arc<Tls>>,
     /// Held until the end.
     _data_dir: Option<DataDir>,
 }
@@ -56,6 +59,7 @@ impl Registry {
     /// When a setting is wrong, or something that it names cannot be had; the error says which.
     pub async fn bind(settings: Settings) -> Result<Self, Error> {
         settings.check()?;
+        let tls = settings.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
         let data_dir = settings.data_dir.as_deref().map(DataDir::lock).transpose()?;
         let ((http, http_addr), (grpc, grpc_addr)) = listen_both(&settings).await?;
         let hub = Arc::new(Hub::new(settings.clock.clone(), settings.limits()));
@@ -71,6 +75,7 @@ impl Registry {
             hub,
             connections_max,
             storage,
+            tls,
             _data_dir: data_dir,
         })
     }
@@ -92,7 +97,7 @@ impl Registry {
     /// Dropping this cuts all connections.
     #[expect(clippy::missing_panics_doc, reason = "a TCP connection has an address at its other end")]
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
-        let Self { _data_dir, storage, http, grpc, hub, connections_max, .. } = self; // Dropped from the right to the left.
+        let Self { _data_dir, storage, http, grpc, hub, connections_max, tls, .. } = self; // Dropped from the right to the left.
         let (empty_kept_for, said_kept_for) = (self.empty_services_kept_for, self.metadata_kept_for);
         let (close, closing) = watch::channel(false);
         let closed = || {
@@ -105,13 +110,22 @@ impl Registry {
         let peer = |wire: &Wire| wire.peer().expect("a TCP connection has an address at its other end");
         let client = |wire: &Arc<Wire>| grpc::Service::new(hub.clone(), peer(wire), closing.clone());
         let routes = |wire: &Arc<Wire>| Extension(http::Origin(peer(wire).ip())).layer(routes.clone());
-        let serve_http = server::serve(http, bounds, routes, closed(), cut());
-        let serve_grpc = server::serve(grpc, bounds, client, closed(), cut());
+        let door = tls.clone();
+        let handshake = move |io: Accepted<TcpListener>| tls::shake_hands(door.clone(), io);
+        let serve_http = server::serve_through(http, bounds, handshake.clone(), routes, closed(), cut());
+        let serve_grpc = server::serve_through(grpc, bounds, handshake, client, closed(), cut());
+        let follow_files = async {
+            match &tls {
+                Some(tls) => tls.follow().await,
+                None => pending().await,
+            }
+        };
         let work = async {
             tokio::select! {
                 () = hub.expire() => {}
                 () = hub.check() => {}
                 () = hub.clean(empty_kept_for, said_kept_for) => {}
+                () = follow_files => {}
                 () = shutdown => {}
             }
             hub.freeze();

@@ -2,6 +2,7 @@
 
 use super::command::Limits;
 use super::error::Error;
+use super::tls::TlsFiles;
 use crate::Clock;
 use crate::protocol::GRPC_PORT_OFFSET;
 use std::net::{IpAddr, Ipv4Addr};
@@ -30,6 +31,9 @@ pub struct Settings {
     /// be there after a restart: persistent instances, services that were created, what operators set.
     /// Default: none, and then these live in memory and are lost with the process.
     pub data_dir: Option<PathBuf>,
+    /// Certificate and key with which both ports speak TLS, and nothing else. Default: none, and then they do
+    /// not. A handshake counts among [`Settings::connections_max`] and takes 10 s at most.
+    pub tls: Option<TlsFiles>,
     /// Lets everyone who reaches the ports read and change everything. Default false.
     pub no_auth: bool,
     /// Longest metadata of an instance, keys and values together, in characters. Nacos takes 1024, which
@@ -54,6 +58,7 @@ impl Default for Settings {
             http_port: 8848,
             grpc_port: None,
             data_dir: None,
+            tls: None,
             no_auth: false,
             metadata_chars_max: 65_536,
             metadata_kept_for: Duration::from_secs(60),

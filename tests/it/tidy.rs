@@ -12,11 +12,12 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("clock", &["model"]),
     ("naming", &["model"]),
     ("observe", &["model"]),
+    ("pem", &[]),
     ("protocol", &["model"]),
     ("consumer", &["model", "clock", "naming", "observe"]),
     ("provider", &["model", "clock", "naming", "observe"]),
     ("client", &["model", "clock", "naming", "protocol"]),
-    ("registry", &["model", "clock", "naming", "protocol", "provider"]),
+    ("registry", &["model", "clock", "naming", "pem", "protocol", "provider"]),
 ];
 
 /// What the pure part of the crate does without.

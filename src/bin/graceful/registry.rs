@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tower_graceful::registry::{Error, Registry, Settings};
+use tower_graceful::registry::{Error, Registry, Settings, TlsFiles};
 
 /// Runs the registry in the foreground until SIGTERM or SIGINT.
 ///
@@ -33,6 +33,20 @@ pub(super) struct Arguments {
     /// [default: none; then these are lost with the process].
     #[arg(long, value_name = "DIR", env = "GRACEFUL_REGISTRY_DATA_DIR")]
     data_dir: Option<PathBuf>,
+
+    /// PEM file with the certificate of this registry and those between it and the root: both ports speak TLS
+    /// then, and nothing else. These files may be replaced while it runs [default: none, no TLS].
+    #[arg(long, value_name = "FILE", requires = "tls_key", env = "GRACEFUL_REGISTRY_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+
+    /// PEM file with the private key of the certificate.
+    #[arg(long, value_name = "FILE", requires = "tls_cert", env = "GRACEFUL_REGISTRY_TLS_KEY")]
+    tls_key: Option<PathBuf>,
+
+    /// PEM file with the roots by which clients must have a certificate, on both ports [default: none, and no
+    /// client is asked].
+    #[arg(long, value_name = "FILE", requires = "tls_cert", env = "GRACEFUL_REGISTRY_TLS_CLIENT_CA")]
+    tls_client_ca: Option<PathBuf>,
 
     /// Let everyone who reaches the ports read and change everything.
     #[arg(long, env = "GRACEFUL_REGISTRY_NO_AUTH")]
@@ -60,11 +74,18 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
+    let (certificate, key) = (arguments.tls_cert, arguments.tls_key);
+    let tls = certificate.zip(key).map(|(certificate, key)| TlsFiles {
+        certificate,
+        key,
+        client_ca: arguments.tls_client_ca,
+    });
     let settings = Settings {
         bind: arguments.bind,
         http_port: arguments.http_port,
         grpc_port: arguments.grpc_port,
         data_dir: arguments.data_dir,
+        tls,
         no_auth: arguments.no_auth,
         metadata_chars_max: arguments.metadata_chars_max,
         metadata_kept_for: Duration::from_secs(arguments.metadata_kept_seconds),
@@ -81,10 +102,11 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     let signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
     let [terminate, interrupt] = signals;
     let (terminate, interrupt) = (terminate.map_err(could_not)?, interrupt.map_err(could_not)?);
+    let over = if settings.tls.is_some() { ", over TLS" } else { "" };
     let registry = Registry::bind(settings).await.map_err(refused)?;
     let (http, grpc) = (registry.http_addr(), registry.grpc_addr());
     // Nobody need listen to it: a closed stdout is no reason to stop.
-    let _ = writeln!(io::stdout(), "registry ready: http {http}, grpc {grpc}");
+    let _ = writeln!(io::stdout(), "registry ready: http {http}, grpc {grpc}{over}");
     registry.serve(signalled(terminate, interrupt)).await;
     tracing::info!("registry stopped");
     Ok(())

@@ -7,8 +7,7 @@
 
 use super::connection::{Connection, HEAD_TIMEOUT};
 use super::listen::Listen;
-use super::wire::Accepted;
-pub(crate) use super::wire::Wire;
+pub(crate) use super::wire::{Accepted, Wire};
 use crate::naming::BoxError;
 use http::{Request, Response};
 use http_body::Body;
@@ -95,7 +94,7 @@ where
 }
 
 /// As [`serve`], speaking HTTP over what `handshake` makes of each connection.
-pub(super) async fn serve_through<L, F, Opened, T, M, S, B>(
+pub(crate) async fn serve_through<L, F, Opened, T, M, S, B>(
     mut listener: L,
     bounds: Bounds,
     handshake: F,
