@@ -70,8 +70,12 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Finds what can be seen to be wrong without touching the machine.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    /// Finds what can be seen to be wrong without touching the machine; [`Registry::bind`](super::Registry::bind)
+    /// begins with it.
+    ///
+    /// # Errors
+    /// [`Error::Open`] and [`Error::NoGrpcPort`].
+    pub fn check(&self) -> Result<(), Error> {
         if !self.no_auth && !self.bind.to_canonical().is_loopback() {
             return Err(Error::Open { bind: self.bind });
         }

@@ -16,6 +16,7 @@ mod registry;
 mod registry_explained;
 mod registry_kept;
 mod registry_operator;
+mod registry_program;
 mod registry_services;
 mod registry_tls;
 mod registry_versions;

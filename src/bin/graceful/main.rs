@@ -3,14 +3,14 @@
 //! Each subcommand is a file of its own: arguments in, library out. Exit codes: 0 after a signal, 1 when
 //! something could not be done, 2 for wrong usage.
 
+mod log;
 mod registry;
 
 use clap::{Parser, Subcommand};
 use std::error::Error;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 use tower_graceful::naming::Causes;
-use tracing_subscriber::EnvFilter;
 
 /// Graceful start and shutdown for microservices: the registry.
 #[derive(Parser)]
@@ -41,7 +41,6 @@ impl Failure {
 
 fn main() -> ExitCode {
     let Graceful { command } = Graceful::parse();
-    log_to_stderr();
     let done = match command {
         Command::Registry(arguments) => registry::run(arguments),
     };
@@ -53,10 +52,4 @@ fn main() -> ExitCode {
             ExitCode::from(code)
         }
     }
-}
-
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let ansi = io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(ansi).init();
 }

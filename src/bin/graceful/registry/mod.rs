@@ -1,0 +1,168 @@
+//! `graceful registry`: the registry, in the foreground.
+
+mod nearest;
+mod options;
+mod place;
+mod sources;
+
+use super::{Failure, log};
+use clap::builder::ArgAction;
+use clap::error::Error as ClapError;
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+use options::{ALL, Chosen, Setting};
+use sources::{Effective, Mistake, Said};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use tokio::runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tower_graceful::registry::{Error, Registry, Settings};
+
+/// Runs the registry in the foreground until SIGTERM or SIGINT.
+///
+/// It speaks Nacos' protocols: clients of Nacos register, discover and subscribe with it unchanged. Once it
+/// is ready it prints one line with its addresses to stdout.
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// TOML file of settings, whose keys are the flags below without their dashes; a variable of the
+    /// environment counts more, and a flag most.
+    #[arg(long, value_name = "FILE", env = "GRACEFUL_REGISTRY_CONFIG", hide_env_values = true)]
+    config: Option<PathBuf>,
+
+    /// Print what all settings come to, and who says so, as a file of settings, and start nothing.
+    #[arg(long)]
+    check_config: bool,
+
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// What flags say, by the names of the settings.
+struct Flags(Vec<(&'static str, String)>);
+
+impl Args for Flags {
+    fn augment_args(command: Command) -> Command {
+        command.args(ALL.iter().map(flag))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Flags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, ClapError> {
+        let given = |setting: &Setting| {
+            let text: &String = matches.get_one(setting.name)?;
+            Some((setting.name, text.clone()))
+        };
+        Ok(Self(ALL.iter().filter_map(given).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), ClapError> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn flag(setting: &Setting) -> Arg {
+    let Setting { name, about, .. } = setting;
+    let default = setting.shown(&mut Chosen::default());
+    let default = default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
+    let help = format!("{about}{default} [env: {}]", setting.variable());
+    let arg = Arg::new(*name).long(*name).help(help).action(ArgAction::Set);
+    match setting.place.value_name() {
+        Some(value) => arg.value_name(value),
+        // A switch may still be turned off, where a file turns it on.
+        None => {
+            arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_name("true|false")
+        }
+    }
+}
+
+/// Everything that is wrong with the settings.
+#[derive(Debug)]
+struct Mistakes(Vec<Mistake>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, rest) = self.0.split_first().map_or((None, &[][..]), |(first, rest)| (Some(first), rest));
+        first.map_or(Ok(()), |first| write!(f, "{first}"))?;
+        rest.iter().try_for_each(|mistake| write!(f, "\ngraceful: {mistake}"))
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
+    let check_only = arguments.check_config;
+    let effective = effective(arguments)?;
+    let settings = effective.chosen.settings().map_err(wrong)?;
+    if check_only {
+        settings.check().map_err(refused)?;
+        return io::stdout().write_all(effective.shown(ALL).as_bytes()).map_err(could_not);
+    }
+    log::to_stderr(effective.chosen.log_format, "info");
+    let runtime = runtime::Builder::new_multi_thread().enable_all().build().map_err(could_not)?;
+    runtime.block_on(serve(settings))
+}
+
+fn effective(arguments: Arguments) -> Result<Effective, Failure> {
+    // One that is not UTF-8 is none of ours.
+    let environment = std::env::vars_os();
+    let environment =
+        environment.filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
+    let environment: BTreeMap<String, String> = environment.collect();
+    let file = arguments.config.map(read).transpose()?;
+    let flags = arguments.flags.0.into_iter().map(|(name, text)| (name.to_owned(), text)).collect();
+    let effective = Effective::new(ALL, &Said { file, environment, flags });
+    effective.map_err(|mistakes| Failure { code: Failure::WRONG_USAGE, error: Mistakes(mistakes).into() })
+}
+
+fn wrong(mistake: Mistake) -> Failure {
+    Failure { code: Failure::WRONG_USAGE, error: mistake.into() }
+}
+
+fn read(file: PathBuf) -> Result<(PathBuf, String), Failure> {
+    match std::fs::read_to_string(&file) {
+        Ok(text) => Ok((file, text)),
+        Err(error) => {
+            let error = format!("config: cannot read {}: {error}", file.display());
+            Err(Failure { code: Failure::WRONG_USAGE, error: error.into() })
+        }
+    }
+}
+
+async fn serve(settings: Settings) -> Result<(), Failure> {
+    // Before anything slow: a signal during the start counts too.
+    let signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+    let [terminate, interrupt] = signals;
+    let (terminate, interrupt) = (terminate.map_err(could_not)?, interrupt.map_err(could_not)?);
+    let over = if settings.tls.is_some() { ", over TLS" } else { "" };
+    let registry = Registry::bind(settings).await.map_err(refused)?;
+    let (http, grpc) = (registry.http_addr(), registry.grpc_addr());
+    // Nobody need listen to it: a closed stdout is no reason to stop.
+    let _ = writeln!(io::stdout(), "registry ready: http {http}, grpc {grpc}{over}");
+    registry.serve(signalled(terminate, interrupt)).await;
+    tracing::info!("registry stopped");
+    Ok(())
+}
+
+async fn signalled(mut terminate: Signal, mut interrupt: Signal) {
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("terminating"),
+        _ = interrupt.recv() => tracing::info!("interrupted"),
+    }
+}
+
+/// A setting that can never work is wrong usage; one that the machine does not allow may work tomorrow.
+fn refused(error: Error) -> Failure {
+    let wrong = matches!(error, Error::Open { .. } | Error::NoGrpcPort { .. });
+    let code = if wrong { Failure::WRONG_USAGE } else { Failure::COULD_NOT };
+    Failure { code, error: error.into() }
+}
+
+fn could_not(error: io::Error) -> Failure {
+    Failure { code: Failure::COULD_NOT, error: error.into() }
+}

@@ -1,0 +1,173 @@
+//! Every setting of `graceful registry`, once: its flag, its variable, its key in a file, what it takes and
+//! what it is for. Help, `--check-config` and the table in `docs/settings.md` come from this list.
+
+use super::place::Place;
+use super::sources::Mistake;
+use crate::log;
+use std::path::PathBuf;
+use tower_graceful::registry::{Settings, TlsFiles};
+
+/// What was chosen.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Chosen {
+    /// All but `tls`, which takes two files to be.
+    pub(super) settings: Settings,
+    pub(super) tls_cert: Option<PathBuf>,
+    pub(super) tls_key: Option<PathBuf>,
+    pub(super) tls_client_ca: Option<PathBuf>,
+    pub(super) log_format: log::Format,
+}
+
+impl Chosen {
+    /// The settings as a whole.
+    ///
+    /// # Errors
+    /// When one is there without another that it needs.
+    pub(super) fn settings(&self) -> Result<Settings, Mistake> {
+        let Self { settings, tls_cert, tls_key, tls_client_ca, .. } = self.clone();
+        let tls = match (tls_cert, tls_key) {
+            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key, client_ca: tls_client_ca }),
+            (None, None) if tls_client_ca.is_none() => None,
+            _ => return Err(Mistake::Incomplete { needed: "both `tls-cert` and `tls-key`", by: "TLS" }),
+        };
+        Ok(Settings { tls, ..settings })
+    }
+}
+
+/// One setting.
+pub(super) struct Setting {
+    /// Its key in a file, and with `--` before it its flag.
+    pub(super) name: &'static str,
+    pub(super) place: Place,
+    /// What it is for, in one sentence.
+    pub(super) about: &'static str,
+    /// Whether nobody is shown its value.
+    pub(super) secret: bool,
+}
+
+const fn setting(name: &'static str, place: Place, about: &'static str) -> Setting {
+    Setting { name, place, about, secret: false }
+}
+
+/// The longest time that something may be kept: a year.
+const KEPT_SECONDS_MAX: u64 = 31_536_000;
+/// More connections than any kernel gives one process.
+const CONNECTIONS_MAX: usize = 1_000_000;
+/// What one body takes.
+const METADATA_CHARS_MAX: usize = 1_000_000;
+
+/// All of them, in the order in which they are shown.
+pub(super) static ALL: &[Setting] = &[
+    setting(
+        "bind",
+        Place::Ip(|chosen| &mut chosen.settings.bind),
+        "Address to listen on; one that other machines can reach needs `no-auth`.",
+    ),
+    setting(
+        "http-port",
+        Place::Port(|chosen| &mut chosen.settings.http_port),
+        "Port of the HTTP API; 0 takes any.",
+    ),
+    setting(
+        "grpc-port",
+        Place::PortIfAny(|chosen| &mut chosen.settings.grpc_port),
+        "Port of the gRPC API; 0 takes any. Not set: the HTTP port + 1000, where clients look for it.",
+    ),
+    setting(
+        "data-dir",
+        Place::PathIfAny(|chosen| &mut chosen.settings.data_dir),
+        "Directory that belongs to this registry alone while it runs, made if it is absent. It holds what must be there after a restart: persistent instances, services that were created, what operators set. Not set: these are lost with the process.",
+    ),
+    setting(
+        "tls-cert",
+        Place::PathIfAny(|chosen| &mut chosen.tls_cert),
+        "PEM file with the certificate of this registry and those between it and the root; both ports speak TLS then, and nothing else. Looked at every 5 s: what has changed counts from the next connection on. Not set: no TLS.",
+    ),
+    setting(
+        "tls-key",
+        Place::PathIfAny(|chosen| &mut chosen.tls_key),
+        "PEM file with the private key of the certificate.",
+    ),
+    setting(
+        "tls-client-ca",
+        Place::PathIfAny(|chosen| &mut chosen.tls_client_ca),
+        "PEM file with the roots by which clients must have a certificate, on both ports (HTTP probes too). Not set: no client is asked.",
+    ),
+    setting(
+        "no-auth",
+        Place::Switch(|chosen| &mut chosen.settings.no_auth),
+        "Let everyone who reaches the ports read and change everything.",
+    ),
+    setting(
+        "metadata-chars-max",
+        Place::Count(0..=METADATA_CHARS_MAX, |chosen| &mut chosen.settings.metadata_chars_max),
+        "Longest metadata of an instance, keys and values together, in characters.",
+    ),
+    setting(
+        "metadata-kept-seconds",
+        Place::Seconds(0..=KEPT_SECONDS_MAX, |chosen| &mut chosen.settings.metadata_kept_for),
+        "How long what operators set on an instance is kept after the instance is gone.",
+    ),
+    setting(
+        "empty-services-kept-seconds",
+        Place::Seconds(0..=KEPT_SECONDS_MAX, |chosen| &mut chosen.settings.empty_services_kept_for),
+        "How long a service that nobody created by name is remembered after its last instance.",
+    ),
+    setting(
+        "connections-max",
+        Place::Count(1..=CONNECTIONS_MAX, |chosen| &mut chosen.settings.connections_max),
+        "Connections that each port serves at once.",
+    ),
+    setting(
+        "log-format",
+        Place::LogFormat(|chosen| &mut chosen.log_format),
+        "How the log is written to stderr: lines for people, or one JSON object a line.",
+    ),
+];
+
+impl Setting {
+    /// Its variable in the environment.
+    pub(super) fn variable(&self) -> String {
+        format!("GRACEFUL_REGISTRY_{}", self.name.replace('-', "_").to_ascii_uppercase())
+    }
+
+    /// The present value as TOML writes it; nothing where there is none.
+    pub(super) fn shown(&self, chosen: &mut Chosen) -> Option<String> {
+        let shown = self.place.show(chosen);
+        if self.secret { shown.map(|_| "\"(secret)\"".to_owned()) } else { shown }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_in_the_documentation_is_this_list() {
+        let documented = include_str!("../../../../docs/settings.md");
+        let (_, section) = documented.split_once("## Registry: ").unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| `--")).collect();
+        let wanted: Vec<String> = ALL.iter().map(row).collect();
+        assert_eq!(rows, wanted, "the table should be\n{}", wanted.join("\n"));
+    }
+
+    fn row(setting: &Setting) -> String {
+        let value = setting.place.value_name().map(|name| format!(" {name}")).unwrap_or_default();
+        let default = setting.place.show(&mut Chosen::default());
+        let default = default.map_or_else(|| "not set".to_owned(), |default| format!("`{default}`"));
+        let (name, variable) = (setting.name, setting.variable());
+        let (accepted, about) = (setting.place.accepted(), setting.about);
+        format!("| `--{name}{value}` | `{variable}` | {default} | {accepted} | {about} |")
+    }
+
+    #[test]
+    fn every_default_is_among_what_is_accepted() {
+        for setting in ALL {
+            let mut chosen = Chosen::default();
+            if let Some(shown) = setting.place.show(&mut chosen) {
+                assert!(setting.place.put(&mut chosen, shown.trim_matches('"')), "{}", setting.name);
+            }
+        }
+    }
+}
