@@ -3,9 +3,12 @@
 //! Over gRPC everything travels in one envelope, [`Payload`], whose type name says which JSON message its
 //! body holds; the messages stand in [`message`]. Result codes stand in [`code`], and the forms of instances
 //! and services, which HTTP and gRPC share, in [`entity`]. The parameters of the HTTP API stand in [`form`], its
-//! bodies in [`reply`]. Lists that are sent many times are [`written`] once.
+//! bodies in [`reply`]. Lists that are sent many times are [`written`] once; clients of version 1 get them as
+//! datagrams too.
 
 pub(crate) mod code;
+#[cfg(feature = "registry")]
+pub(crate) mod datagram;
 pub(crate) mod entity;
 pub(crate) mod form;
 mod lenient;

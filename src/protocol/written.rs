@@ -20,6 +20,12 @@ impl Written {
         Self(to_raw_value(list).expect("lists have string keys and finite numbers only").into())
     }
 
+    /// The text.
+    #[cfg(feature = "registry")]
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.get()
+    }
+
     /// Length of the text in bytes.
     pub(crate) fn len(&self) -> usize {
         self.0.get().len()

@@ -10,10 +10,11 @@ mod durable;
 mod explain;
 mod farewell;
 mod leases;
+mod listen;
 mod reads;
 
 use explain::changed;
-pub(crate) use explain::{ClientLine, EventLine, Instances, ServiceLine, Subscribers};
+pub(crate) use explain::{ClientLine, EventLine, Followers, Instances, ServiceLine};
 pub(crate) use farewell::Farewell;
 
 use super::catalog::Catalog;
@@ -29,6 +30,7 @@ use super::peer::Peer;
 use super::push::Subscriber;
 use super::query::{Clusters, Described, Page, View};
 use super::senders::Sender;
+use super::udp::Audience;
 use super::write::Present;
 use crate::Clock;
 use crate::model::{
@@ -52,6 +54,8 @@ pub(crate) struct Hub {
     state: Mutex<State>,
     clock: Clock,
     limits: Limits,
+    /// Who hears of changes over UDP; as `State` has it.
+    audience: Arc<Audience>,
     /// A lease ends earlier than [`Hub::expire`] thought.
     earlier: Notify,
     /// Somebody waits for the clerk.
@@ -72,6 +76,7 @@ struct State {
     last_connection: u64,
     /// Who follows a service; the reverse of each subscriber's own notes.
     followers: HashMap<ServiceKey, HashMap<ConnectionId, Arc<Subscriber>>>,
+    audience: Arc<Audience>,
     limits: Limits,
     /// Nothing changes any more.
     frozen: bool,
@@ -90,6 +95,7 @@ pub(crate) struct Counts {
 impl Hub {
     /// A hub without services, whose revisions follow `clock`.
     pub(crate) fn new(clock: Clock, limits: Limits) -> Self {
+        let audience = Arc::<Audience>::default();
         let state = State {
             catalog: Catalog::new(clock.now()),
             ledger: Ledger::default(),
@@ -100,11 +106,12 @@ impl Hub {
             connections: HashMap::new(),
             last_connection: 0,
             followers: HashMap::new(),
+            audience: audience.clone(),
             limits,
             frozen: false,
         };
         let [earlier, asked, probed_earlier] = [(); 3].map(|()| Notify::new());
-        Self { state: Mutex::new(state), clock, limits, earlier, asked, probed_earlier }
+        Self { state: Mutex::new(state), clock, limits, audience, earlier, asked, probed_earlier }
     }
 
     /// The present moment by the hub's clock.
@@ -226,7 +233,8 @@ impl Hub {
             instances: state.catalog.instances_len(),
             connections: state.connections.len(),
             leases: state.expiry.len(),
-            subscriptions: state.followers.values().map(HashMap::len).sum(),
+            subscriptions: state.followers.values().map(HashMap::len).sum::<usize>()
+                + state.audience.ears().len(),
         }
     }
 
@@ -402,6 +410,7 @@ impl State {
             let service = &of_one_service[0].service;
             let followers = self.followers.get(service).into_iter().flat_map(HashMap::values);
             followers.for_each(|subscriber| subscriber.changed(service, at));
+            self.audience.changed(service, at);
         }
         events
     }

@@ -37,6 +37,7 @@ mod settings;
 mod storage;
 mod texts;
 mod tls;
+mod udp;
 mod write;
 
 pub use error::Error;

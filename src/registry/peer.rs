@@ -37,6 +37,12 @@ impl Peer {
             caller: caller_id(caller),
         }
     }
+
+    /// The client at `address` that listens for datagrams, by its `User-Agent` and the application that it
+    /// names.
+    pub(crate) fn listening(address: SocketAddr, agent: &str, app: &str, since: UnixMillis) -> Self {
+        Self { address, since, version: word(agent), app: word(app), caller: None }
+    }
 }
 
 impl Default for Peer {

@@ -9,13 +9,15 @@ use super::peer::Peer;
 use super::query::Clusters;
 use crate::model::ServiceKey;
 use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How long an acknowledgement may take before the list, as it then is, is sent again. Nacos' value.
-const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(5);
+/// On a connection a list is sent again, as it then is, until it is acknowledged: it is never lost, and a
+/// client that does not answer is found out by other means. Nacos' value.
+const ON_A_CONNECTION: Patience = Patience { within: Duration::from_secs(5), repeats_max: None };
 /// How long a subscriber that refused a push is left alone. Nacos' value.
 const AFTER_REFUSAL: Duration = Duration::from_secs(1);
 /// Least distance of two lists of one service to one subscriber: twenty a second are plenty, and a thousand
@@ -98,14 +100,31 @@ impl Subscriber {
     }
 }
 
-/// The notes about every service that one connection follows. Pure: moments come in as arguments.
-#[derive(Debug, Default)]
-pub(crate) struct Pushes {
-    tracks: HashMap<ServiceKey, Track>,
+/// How a subscriber that does not acknowledge a list is dealt with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// How long an acknowledgement may take before the list, as it then is, is sent again.
+    pub(crate) within: Duration,
+    /// How often one list is sent again before it is given up; without a bound for as long as somebody follows.
+    pub(crate) repeats_max: Option<u8>,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        ON_A_CONNECTION
+    }
+}
+
+/// The notes about everything that is followed: for a connection, its services. Pure: moments come in as
+/// arguments.
+#[derive(Debug)]
+pub(crate) struct Pushes<K = ServiceKey> {
+    patience: Patience,
+    tracks: HashMap<K, Track>,
     /// The `next` of every track that has one.
-    agenda: BTreeSet<(Instant, ServiceKey)>,
+    agenda: BTreeSet<(Instant, K)>,
     /// The pushes under way by their request id; one for each track at most.
-    under_way: HashMap<u64, ServiceKey>,
+    under_way: HashMap<u64, K>,
     last_id: u64,
 }
 
@@ -117,6 +136,8 @@ struct Track {
     acknowledged_at: Instant,
     /// Request id and revision of the push under way.
     sent: Option<(u64, u64)>,
+    /// How often lists have been sent again since the last that was acknowledged, or given up.
+    repeats: u8,
     /// Whether something may have changed since the last list was made.
     wanted: bool,
     /// Keeps the distance.
@@ -133,12 +154,26 @@ pub(crate) enum Answer {
     Late,
 }
 
-impl Pushes {
+impl<K> Default for Pushes<K> {
+    fn default() -> Self {
+        Self::new(Patience::default())
+    }
+}
+
+impl<K> Pushes<K> {
+    /// Nothing is followed yet.
+    pub(crate) fn new(patience: Patience) -> Self {
+        let (tracks, agenda, under_way) = (HashMap::new(), BTreeSet::new(), HashMap::new());
+        Self { patience, tracks, agenda, under_way, last_id: 0 }
+    }
+}
+
+impl<K: Clone + Ord + Hash> Pushes<K> {
     /// Begins to follow `service`, the subscriber being given the list at `revision` as its answer. A second
     /// subscription to one service takes the place of the first.
     pub(crate) fn follow(
         &mut self,
-        service: &ServiceKey,
+        service: &K,
         clusters: Clusters,
         (revision, hosts): (u64, usize),
         now: Instant,
@@ -149,6 +184,7 @@ impl Pushes {
             acknowledged: revision,
             acknowledged_at: now,
             sent: None,
+            repeats: 0,
             wanted: false,
             not_before: now + distance(hosts),
             next: None,
@@ -157,7 +193,7 @@ impl Pushes {
     }
 
     /// Ends to follow `service`; whether it was followed.
-    pub(crate) fn leave(&mut self, service: &ServiceKey) -> bool {
+    pub(crate) fn leave(&mut self, service: &K) -> bool {
         self.schedule(service, None);
         let Some(track) = self.tracks.remove(service) else { return false };
         self.under_way.remove(&track.sent.unwrap_or_default().0);
@@ -165,23 +201,28 @@ impl Pushes {
     }
 
     /// The services that are followed.
-    pub(crate) fn services(&self) -> impl ExactSizeIterator<Item = &ServiceKey> {
+    pub(crate) fn services(&self) -> impl ExactSizeIterator<Item = &K> {
         self.tracks.keys()
     }
 
     /// The newest list of `service` that the subscriber is known to have; nothing when it does not follow it.
-    pub(crate) fn acknowledged(&self, service: &ServiceKey) -> Option<u64> {
+    pub(crate) fn acknowledged(&self, service: &K) -> Option<u64> {
         self.tracks.get(service).map(|track| track.acknowledged)
+    }
+
+    /// To whom the push under way with this request id was sent.
+    pub(crate) fn whose(&self, id: u64) -> Option<&K> {
+        self.under_way.get(&id)
     }
 
     /// The clusters that the subscriber asks for, and the newest list of `service` that it is known to have,
     /// with the moment of which it is; nothing when it does not follow it.
-    pub(crate) fn following(&self, service: &ServiceKey) -> Option<(&Clusters, u64, Instant)> {
+    pub(crate) fn following(&self, service: &K) -> Option<(&Clusters, u64, Instant)> {
         self.tracks.get(service).map(|track| (&track.clusters, track.acknowledged, track.acknowledged_at))
     }
 
     /// Notes that `service` has changed; whether [`Pushes::next`] may have become earlier.
-    pub(crate) fn changed(&mut self, service: &ServiceKey, now: Instant) -> bool {
+    pub(crate) fn changed(&mut self, service: &K, now: Instant) -> bool {
         let Some(track) = self.tracks.get_mut(service) else { return false };
         track.wanted = true;
         if track.next.is_some() {
@@ -198,7 +239,7 @@ impl Pushes {
     }
 
     /// A service that is to be pushed by `now`. Ask for its list, and then [`Pushes::send`].
-    pub(crate) fn due(&self, now: Instant) -> Option<ServiceKey> {
+    pub(crate) fn due(&self, now: Instant) -> Option<K> {
         self.agenda.first().filter(|(at, _)| *at <= now).map(|(_, service)| service.clone())
     }
 
@@ -206,16 +247,21 @@ impl Pushes {
     /// in; nothing when the subscriber knows that list already or has left.
     pub(crate) fn send(
         &mut self,
-        service: &ServiceKey,
+        service: &K,
         (revision, hosts): (u64, usize),
         now: Instant,
     ) -> Option<(u64, Clusters)> {
         let track = self.tracks.get_mut(service)?;
-        track.wanted = false;
+        let wanted = std::mem::take(&mut track.wanted);
         if let Some((unanswered, _)) = track.sent.take() {
             self.under_way.remove(&unanswered);
+            track.repeats = track.repeats.saturating_add(1);
         }
-        if revision <= track.acknowledged {
+        let given_up = self.patience.repeats_max.is_some_and(|max| track.repeats > max);
+        if given_up {
+            track.repeats = 0; // The next change is worth a new try, also one that came meanwhile.
+        }
+        if revision <= track.acknowledged || given_up && !wanted {
             self.schedule(service, None);
             return None;
         }
@@ -224,7 +270,7 @@ impl Pushes {
         track.sent = Some((id, revision));
         track.not_before = now + distance(hosts);
         self.under_way.insert(id, service.clone());
-        self.schedule(service, Some(now + ACKNOWLEDGED_WITHIN));
+        self.schedule(service, Some(now + self.patience.within));
         Some((id, clusters))
     }
 
@@ -235,7 +281,7 @@ impl Pushes {
         let Some((_, revision)) = track.sent.take() else { return Answer::Late };
         let answer = if success { Answer::Acknowledged(revision) } else { Answer::Refused };
         if success {
-            (track.acknowledged, track.acknowledged_at) = (revision, now);
+            (track.acknowledged, track.acknowledged_at, track.repeats) = (revision, now, 0);
         } else {
             track.not_before = track.not_before.max(now + AFTER_REFUSAL);
         }
@@ -244,7 +290,7 @@ impl Pushes {
         answer
     }
 
-    fn schedule(&mut self, service: &ServiceKey, next: Option<Instant>) {
+    fn schedule(&mut self, service: &K, next: Option<Instant>) {
         let Some(track) = self.tracks.get_mut(service) else { return };
         if let Some(at) = std::mem::replace(&mut track.next, next) {
             self.agenda.remove(&(at, service.clone()));
@@ -293,7 +339,7 @@ mod tests {
         for _ in 0..1_000 {
             assert!(!pushes.changed(&orders(), now), "one is under way");
         }
-        assert_eq!(pushes.next(), Some(now + ACKNOWLEDGED_WITHIN));
+        assert_eq!(pushes.next(), Some(now + ON_A_CONNECTION.within));
         assert_eq!(pushes.answer(id, true, now), Answer::Acknowledged(2));
         assert_eq!(pushes.next(), Some(now + distance(1_000)));
         assert!(pushes.send(&orders(), (1_002, 1_000), now).is_some());
@@ -305,7 +351,7 @@ mod tests {
         let mut pushes = following(1, start);
         pushes.changed(&orders(), start);
         let (first, _) = pushes.send(&orders(), (2, 0), start).unwrap();
-        let later = start + ACKNOWLEDGED_WITHIN;
+        let later = start + ON_A_CONNECTION.within;
         assert_eq!(pushes.due(later), Some(orders()));
         let (second, _) = pushes.send(&orders(), (2, 0), later).unwrap();
         assert_eq!(pushes.answer(first, true, later), Answer::Late);

@@ -109,7 +109,7 @@ impl Search {
 }
 
 /// The clusters that a reader wants to see, in its own words: a comma list, where nothing means all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Clusters(String);
 
 /// Length of the comma list, in bytes: room for dozens of clusters, kept for each subscription.

@@ -6,15 +6,15 @@ use super::hub::Hub;
 use super::settings::Settings;
 use super::storage::{Embedded, Memory, Storage, StorageError};
 use super::tls::{self, Tls};
-use super::{clerk, grpc, http};
+use super::{clerk, grpc, http, udp};
 use crate::provider::serve::server::{self, Accepted, Bounds, Wire};
 use axum::Extension;
 use std::future::pending;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tower_layer::Layer as _;
@@ -40,6 +40,8 @@ const HEAD_BYTES_MAX: u32 = 128 * 1024;
 pub struct Registry {
     http: TcpListener,
     grpc: TcpListener,
+    /// Where datagrams are sent from, and answered to.
+    datagrams: UdpSocket,
     http_addr: SocketAddr,
     grpc_addr: SocketAddr,
     hub: Arc<Hub>,
@@ -62,6 +64,7 @@ impl Registry {
         let tls = settings.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
         let data_dir = settings.data_dir.as_deref().map(DataDir::lock).transpose()?;
         let ((http, http_addr), (grpc, grpc_addr)) = listen_both(&settings).await?;
+        let datagrams = datagram_socket(settings.bind).await?;
         let hub = Arc::new(Hub::new(settings.clock.clone(), settings.limits()));
         let storage = open(settings.data_dir.as_deref(), &hub)?;
         let Settings { connections_max, metadata_kept_for, empty_services_kept_for, .. } = settings;
@@ -70,6 +73,7 @@ impl Registry {
             empty_services_kept_for,
             http,
             grpc,
+            datagrams,
             http_addr,
             grpc_addr,
             hub,
@@ -97,7 +101,7 @@ impl Registry {
     /// Dropping this cuts all connections.
     #[expect(clippy::missing_panics_doc, reason = "a TCP connection has an address at its other end")]
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
-        let Self { _data_dir, storage, http, grpc, hub, connections_max, tls, .. } = self; // Dropped from the right to the left.
+        let Self { _data_dir, storage, http, grpc, datagrams, hub, connections_max, tls, .. } = self; // Dropped from the right to the left.
         let (empty_kept_for, said_kept_for) = (self.empty_services_kept_for, self.metadata_kept_for);
         let (close, closing) = watch::channel(false);
         let closed = || {
@@ -124,6 +128,7 @@ impl Registry {
             tokio::select! {
                 () = hub.expire() => {}
                 () = hub.check() => {}
+                () = udp::push(&hub, &datagrams) => {}
                 () = hub.clean(empty_kept_for, said_kept_for) => {}
                 () = follow_files => {}
                 () = shutdown => {}
@@ -170,6 +175,12 @@ async fn listen_both(settings: &Settings) -> Result<(Bound, Bound), Error> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// A port of the system's choice: clients answer to wherever a datagram comes from.
+async fn datagram_socket(bind: IpAddr) -> Result<UdpSocket, Error> {
+    let address = SocketAddr::new(bind, 0);
+    UdpSocket::bind(address).await.map_err(|source| Error::Listen { setting: "bind", address, source })
 }
 
 async fn listen(setting: &'static str, address: SocketAddr) -> Result<Bound, Error> {

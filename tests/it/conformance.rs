@@ -5,7 +5,7 @@ mod peer;
 
 use super::registry::Running;
 use super::registry_kept::Directory;
-use peer::{Peer, ports};
+pub(crate) use peer::{Peer, ports};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

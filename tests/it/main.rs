@@ -17,6 +17,7 @@ mod registry_explained;
 mod registry_kept;
 mod registry_operator;
 mod registry_program;
+mod registry_push;
 mod registry_services;
 mod registry_tls;
 mod registry_versions;

@@ -69,18 +69,37 @@ impl Running {
     /// One request as it stands on the wire, of version 1 unless its path says otherwise; status and body of the answer.
     pub(crate) async fn send(&self, method: &str, path: &str, form: &str) -> (u16, String) {
         let (head, body) = exchange(self.http, method, path, form).await;
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, body)
+        (status(&head), body)
+    }
+
+    /// The same without a form, from a client that calls itself `agent`.
+    pub(crate) async fn send_as(&self, agent: &str, method: &str, path: &str) -> (u16, String) {
+        let (head, body) = exchange_as(agent, self.http, method, path, "").await;
+        (status(&head), body)
     }
 }
 
+fn status(head: &str) -> u16 {
+    head.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
 async fn exchange(addr: SocketAddr, method: &str, path: &str, form: &str) -> (String, String) {
+    exchange_as("", addr, method, path, form).await
+}
+
+async fn exchange_as(
+    agent: &str,
+    addr: SocketAddr,
+    method: &str,
+    path: &str,
+    form: &str,
+) -> (String, String) {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     let length = form.len();
     let prefix =
         if path.starts_with("/nacos") || path.starts_with("/graceful") { "" } else { "/nacos/v1/ns" };
     let request = format!(
-        "{method} {prefix}{path} HTTP/1.1\r\nhost: registry\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{form}"
+        "{method} {prefix}{path} HTTP/1.1\r\nhost: registry\r\nuser-agent: {agent}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{form}"
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();

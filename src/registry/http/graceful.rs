@@ -6,7 +6,7 @@ use super::respond::Json;
 use crate::model::Address;
 use crate::protocol::form::{Form, InvalidForm};
 use crate::registry::error::Refusal;
-use crate::registry::hub::{ClientLine, EventLine, Hub, Instances, ServiceLine, Subscribers};
+use crate::registry::hub::{ClientLine, EventLine, Followers, Hub, Instances, ServiceLine};
 use crate::registry::query::Page;
 use axum::Router;
 use axum::extract::State;
@@ -64,7 +64,7 @@ async fn instances(
 async fn subscribers(
     State(hub): State<Arc<Hub>>,
     Parameters(form): Parameters,
-) -> Result<Json<Subscribers>, Refusal> {
+) -> Result<Json<Followers>, Refusal> {
     Ok(Json(hub.subscribers(&form.service()?)))
 }
 

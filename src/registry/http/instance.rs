@@ -1,6 +1,7 @@
 //! `/instance`: registering, taking off, heartbeats and lists.
 
 use super::extract::Parameters;
+use super::question::Question;
 use super::respond::{Json, Text};
 use crate::model::Lease;
 use crate::protocol::reply::{BeatAnswer, InstanceDetail, OK};
@@ -52,11 +53,14 @@ pub(super) async fn detail(
     Ok(Json(InstanceDetail::new(&service, instance.ok_or(Refusal::NotFound)?)))
 }
 
-pub(super) async fn list(State(hub): State<Arc<Hub>>, Parameters(form): Parameters) -> Result<Text, Refusal> {
+/// The list for consumers; those that name a `udpPort` hear of its changes there.
+pub(super) async fn list(State(hub): State<Arc<Hub>>, question: Question) -> Result<Text, Refusal> {
+    let form = &question.form;
     let (service, clusters) =
         (form.service()?, Clusters::new(form.text("clusters").unwrap_or_default().to_owned())?);
     let healthy_only = form.flag("healthyOnly")?.unwrap_or(false);
-    Ok(Text(hub.view(&service).written(Form::Http, &clusters, healthy_only)))
+    let view = question.view(&hub, &service, (&clusters, healthy_only), "udpPort");
+    Ok(Text(view.written(Form::Http, &clusters, healthy_only)))
 }
 
 /// Renews a lease. A full heartbeat of an unknown instance registers it: so instances return after a restart

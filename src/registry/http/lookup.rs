@@ -1,6 +1,7 @@
 //! One instance, and the lists that consumers without an SDK read, in versions 2 and 3.
 
 use super::extract::Parameters;
+use super::question::Question;
 use super::respond::Json;
 use crate::model::{Cluster, Instance, ServiceKey};
 use crate::protocol::entity::{ServiceInfo, WireInstance};
@@ -29,15 +30,17 @@ pub(super) async fn detail_v3(
     Ok(Json(WireInstance::new(&service, &instance)))
 }
 
-/// As in version 1, but the clusters have another parameter.
+/// As in version 1, but the clusters and the UDP port have other parameters.
 pub(super) async fn list_v2(
     State(hub): State<Arc<Hub>>,
-    Parameters(form): Parameters,
+    question: Question,
 ) -> Result<Json<ServiceInfo>, Refusal> {
+    let form = &question.form;
     let service = form.service()?;
     let clusters = Clusters::new(form.text("clusterName").unwrap_or_default().to_owned())?;
     let healthy_only = form.flag("healthyOnly")?.unwrap_or(false);
-    let info = hub.view(&service).service_info(&clusters, healthy_only);
+    let view = question.view(&hub, &service, (&clusters, healthy_only), "port");
+    let info = view.service_info(&clusters, healthy_only);
     Ok(Json(info.grouped(&service, POLL_MILLIS)))
 }
 

@@ -14,6 +14,7 @@ mod login;
 mod lookup;
 mod operator;
 mod overrides;
+mod question;
 mod renewal;
 mod respond;
 mod service;

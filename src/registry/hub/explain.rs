@@ -9,9 +9,11 @@ use crate::registry::peer::Peer;
 use crate::registry::push::Subscriber;
 use crate::registry::query::Page;
 use crate::registry::senders::{Heard, Sender};
+use crate::registry::udp::Ear;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -106,10 +108,12 @@ enum Flag {
 
 /// Who follows a service.
 #[derive(Serialize)]
-pub(crate) struct Subscribers {
+pub(crate) struct Followers {
     /// Of the present list.
     revision: u64,
     subscribers: Vec<SubscriberLine>,
+    /// Those who poll, and hear of changes over UDP.
+    listeners: Vec<ListenerLine>,
 }
 
 #[derive(Serialize)]
@@ -117,7 +121,25 @@ struct SubscriberLine {
     #[serde(flatten)]
     connection: PeerLine,
     clusters: String,
-    /// Revision of the newest list that it is known to have.
+    #[serde(flatten)]
+    known: Known,
+}
+
+#[derive(Serialize)]
+struct ListenerLine {
+    address: String,
+    app: String,
+    agent: String,
+    since: u64,
+    clusters: String,
+    healthy_only: bool,
+    #[serde(flatten)]
+    known: Known,
+}
+
+/// The newest list that somebody is known to have.
+#[derive(Serialize)]
+struct Known {
     acknowledged: u64,
     /// How long ago it was given or acknowledged.
     acknowledged_ms_ago: u64,
@@ -181,25 +203,35 @@ impl Hub {
     }
 
     /// Who follows a service, and which list each has.
-    pub(crate) fn subscribers(&self, service: &ServiceKey) -> Subscribers {
+    pub(crate) fn subscribers(&self, service: &ServiceKey) -> Followers {
         let (mut state, now) = (self.state(), Instant::now());
         let revision = state.catalog.snapshot(service).revision();
         let followers = state.followers.get(service).into_iter().flatten();
         let lines = followers.filter_map(|(id, follower)| {
             let pushes = follower.pushes();
             let (clusters, acknowledged, at) = pushes.following(service)?;
-            let ago = u64::try_from((now - at).as_millis()).unwrap_or(u64::MAX);
             Some(SubscriberLine {
                 connection: PeerLine::new(*id, follower.peer()),
                 clusters: clusters.asked().to_owned(),
-                acknowledged,
-                acknowledged_ms_ago: ago,
-                current: acknowledged >= revision,
+                known: Known::new(acknowledged, revision, now - at),
             })
         });
         let mut subscribers: Vec<_> = lines.collect();
         subscribers.sort_by_key(|line| line.connection.connection);
-        Subscribers { revision, subscribers }
+        let ears = self.audience.ears();
+        let mut of_service: Vec<_> = ears.of(service).collect();
+        of_service.sort_by_key(|(ear, ..)| *ear);
+        let line = |(ear, peer, acknowledged, at): (&Arc<Ear>, &Peer, u64, Instant)| ListenerLine {
+            address: ear.address.to_string(),
+            app: peer.app.clone(),
+            agent: peer.version.clone(),
+            since: peer.since.as_u64(),
+            clusters: ear.clusters.asked().to_owned(),
+            healthy_only: ear.healthy_only,
+            known: Known::new(acknowledged, revision, now - at),
+        };
+        let listeners = of_service.into_iter().map(line).collect();
+        Followers { revision, subscribers, listeners }
     }
 
     /// What has happened to the instances of a service, or to the one that is `wanted`, the newest first.
@@ -218,7 +250,7 @@ impl Hub {
         let state = self.state();
         let mut connections: Vec<_> = state.connections.iter().collect();
         connections.sort_by_key(|(id, _)| id.0);
-        let line = |(id, subscriber): (&ConnectionId, &std::sync::Arc<Subscriber>)| ClientLine {
+        let line = |(id, subscriber): (&ConnectionId, &Arc<Subscriber>)| ClientLine {
             connection: PeerLine::new(*id, subscriber.peer()),
             publishes: state.catalog.publications(&Client::Connection(*id)),
             follows: subscriber.pushes().services().len(),
@@ -364,6 +396,13 @@ fn flags(host: &str, publishers: &[Publisher], now: UnixMillis) -> BTreeSet<Flag
         flags.insert(Flag::SeveralPublishers);
     }
     flags
+}
+
+impl Known {
+    fn new(acknowledged: u64, present: u64, ago: Duration) -> Self {
+        let acknowledged_ms_ago = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
+        Self { acknowledged, acknowledged_ms_ago, current: acknowledged >= present }
+    }
 }
 
 impl PeerLine {

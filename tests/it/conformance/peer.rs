@@ -45,10 +45,10 @@ struct Payload {
 }
 
 /// A message by its type, with its JSON.
-pub(super) type Said = (String, Value);
+pub(crate) type Said = (String, Value);
 
 /// One client on one transport.
-pub(super) struct Peer {
+pub(crate) struct Peer {
     grpc: Grpc<Channel>,
     outbound: Option<mpsc::Sender<Payload>>,
     inbound: Option<Streaming<Payload>>,
@@ -58,14 +58,14 @@ pub(super) struct Peer {
 
 impl Peer {
     /// A transport on which nothing has been said.
-    pub(super) async fn connect(registry: SocketAddr) -> Self {
+    pub(crate) async fn connect(registry: SocketAddr) -> Self {
         let channel = Endpoint::from_shared(format!("http://{registry}")).unwrap().connect().await.unwrap();
         let grpc = Grpc::new(channel).max_decoding_message_size(BYTES_MAX);
         Self { grpc, outbound: None, inbound: None, heard: VecDeque::new() }
     }
 
     /// A client that is set up, without a table of abilities.
-    pub(super) async fn set_up(registry: SocketAddr) -> Self {
+    pub(crate) async fn set_up(registry: SocketAddr) -> Self {
         let mut peer = Self::connect(registry).await;
         peer.open().await;
         peer.say("ConnectionSetupRequest", json!({"labels": {"source": "sdk", "module": "naming"}})).await;
@@ -74,7 +74,7 @@ impl Peer {
         peer
     }
 
-    pub(super) async fn open(&mut self) {
+    pub(crate) async fn open(&mut self) {
         self.grpc.ready().await.unwrap();
         let (outbound, receiver) = mpsc::channel(64);
         let path = http::uri::PathAndQuery::from_static("/BiRequestStream/requestBiStream");
@@ -84,16 +84,16 @@ impl Peer {
     }
 
     /// Says something on the stream.
-    pub(super) async fn say(&self, kind: &str, body: Value) {
+    pub(crate) async fn say(&self, kind: &str, body: Value) {
         self.outbound.as_ref().unwrap().send(payload(kind, body.to_string().into_bytes())).await.unwrap();
     }
 
     /// Asks, and returns the type and the body of the answer.
-    pub(super) async fn ask(&mut self, kind: &str, body: Value) -> Said {
+    pub(crate) async fn ask(&mut self, kind: &str, body: Value) -> Said {
         self.ask_raw(kind, body.to_string().into_bytes()).await
     }
 
-    pub(super) async fn ask_raw(&mut self, kind: &str, body: Vec<u8>) -> Said {
+    pub(crate) async fn ask_raw(&mut self, kind: &str, body: Vec<u8>) -> Said {
         self.grpc.ready().await.unwrap();
         let path = http::uri::PathAndQuery::from_static("/Request/request");
         let codec = ProstCodec::<Payload, Payload>::default();
@@ -102,7 +102,7 @@ impl Peer {
     }
 
     /// Asks something that must succeed.
-    pub(super) async fn succeed(&mut self, kind: &str, body: Value) -> Value {
+    pub(crate) async fn succeed(&mut self, kind: &str, body: Value) -> Value {
         let (answered, body) = self.ask(kind, body).await;
         let codes = (&body["resultCode"], &body["errorCode"], &body["success"]);
         assert_eq!(codes, (&json!(200), &json!(0), &json!(true)), "{answered} {body}");
@@ -110,7 +110,7 @@ impl Peer {
     }
 
     /// What comes down the stream next; nothing at its end.
-    pub(super) async fn hear(&mut self) -> Option<Said> {
+    pub(crate) async fn hear(&mut self) -> Option<Said> {
         if let Some(said) = self.heard.pop_front() {
             return Some(said);
         }
@@ -119,26 +119,26 @@ impl Peer {
     }
 
     /// The next list that is pushed, acknowledged.
-    pub(super) async fn pushed(&mut self) -> Value {
+    pub(crate) async fn pushed(&mut self) -> Value {
         let list = self.pushed_unanswered().await;
         self.acknowledge(&list).await;
         list
     }
 
-    pub(super) async fn pushed_unanswered(&mut self) -> Value {
+    pub(crate) async fn pushed_unanswered(&mut self) -> Value {
         let (kind, body) = self.hear().await.expect("the stream has ended");
         assert_eq!(kind, "NotifySubscriberRequest");
         assert!(body["headers"].is_object() && body["module"] == "naming", "{body}");
         body
     }
 
-    pub(super) async fn acknowledge(&self, push: &Value) {
+    pub(crate) async fn acknowledge(&self, push: &Value) {
         let answer = json!({"resultCode": 200, "errorCode": 0, "requestId": push["requestId"]});
         self.say("NotifySubscriberResponse", answer).await;
     }
 
     /// Hears lists until one has these ports.
-    pub(super) async fn pushed_until(&mut self, expected: &[u64]) -> Value {
+    pub(crate) async fn pushed_until(&mut self, expected: &[u64]) -> Value {
         loop {
             let push = self.pushed().await;
             if ports(&push["serviceInfo"]) == expected {
@@ -149,7 +149,7 @@ impl Peer {
 }
 
 /// The ports of a list, sorted.
-pub(super) fn ports(list: &Value) -> Vec<u64> {
+pub(crate) fn ports(list: &Value) -> Vec<u64> {
     let hosts = list["hosts"].as_array().unwrap_or_else(|| panic!("no list: {list}"));
     let mut ports: Vec<_> = hosts.iter().map(|host| host["port"].as_u64().unwrap()).collect();
     ports.sort_unstable();

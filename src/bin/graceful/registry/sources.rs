@@ -138,18 +138,12 @@ fn entries(
             continue;
         };
         let kind = value.type_str();
-        match as_text(value) {
-            Some(text) => _ = entries.insert(setting.name, text),
-            None => {
-                let (name, given, accepted) =
-                    (setting.name, format!("of type {kind}"), setting.place.accepted());
-                mistakes.push(Mistake::Value {
-                    name,
-                    given,
-                    said_by: Source::File(file.to_owned()),
-                    accepted,
-                });
-            }
+        if let Some(text) = as_text(value) {
+            entries.insert(setting.name, text);
+        } else {
+            let (said_by, accepted) = (Source::File(file.to_owned()), setting.place.accepted());
+            let (name, given) = (setting.name, format!("of type {kind}"));
+            mistakes.push(Mistake::Value { name, given, said_by, accepted });
         }
     }
     entries
