@@ -99,38 +99,46 @@ impl Group {
     }
 }
 
-/// Stores what is asked for until `closing` resolves, and then finishes the group that is under way.
+/// Stores what is asked for until `closing` resolves, and then whatever still waits.
 pub(crate) async fn keep(hub: &Hub, storage: &dyn Storage, closing: impl Future<Output = ()>) {
     let mut closing = pin!(closing);
     let mut owed = Vec::new();
     loop {
         tokio::select! {
             () = hub.asked() => {}
-            () = &mut closing => return,
+            () = &mut closing => break,
         }
-        if let Err(error) = append(storage, &owed).await {
+        store(hub, storage, &mut owed).await;
+    }
+    while !hub.is_settled() {
+        store(hub, storage, &mut owed).await;
+    }
+}
+
+/// Stores everyone who waits, as one group; `owed` is what is to be written before anything else.
+async fn store(hub: &Hub, storage: &dyn Storage, owed: &mut Vec<Fact>) {
+    if let Err(error) = append(storage, owed).await {
+        let error = Arc::new(error);
+        for waiting in hub.take_waiting() {
+            refuse(waiting.answer, &error);
+        }
+        return;
+    }
+    owed.clear();
+    let Group { facts, undo, answers } = hub.decide();
+    match append(storage, &facts).await {
+        Ok(()) => {
+            hub.settle(facts);
+            for answer in answers {
+                let _ = answer.send(Ok(()));
+            }
+        }
+        Err(error) => {
+            *owed = undo.into_iter().rev().collect();
+            hub.undo(owed.iter().cloned());
             let error = Arc::new(error);
-            for waiting in hub.take_waiting() {
-                refuse(waiting.answer, &error);
-            }
-            continue;
-        }
-        owed.clear();
-        let Group { facts, undo, answers } = hub.decide();
-        match append(storage, &facts).await {
-            Ok(()) => {
-                hub.settle(facts);
-                for answer in answers {
-                    let _ = answer.send(Ok(()));
-                }
-            }
-            Err(error) => {
-                owed = undo.into_iter().rev().collect();
-                hub.undo(owed.iter().cloned());
-                let error = Arc::new(error);
-                for answer in answers {
-                    refuse(answer, &error);
-                }
+            for answer in answers {
+                refuse(answer, &error);
             }
         }
     }

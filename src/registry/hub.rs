@@ -62,6 +62,8 @@ pub(crate) struct Hub {
     asked: Notify,
     /// A probe is due earlier than [`Hub::check`] thought.
     probed_earlier: Notify,
+    /// The last connection has ended.
+    deserted: Notify,
 }
 
 #[derive(Debug)]
@@ -110,8 +112,8 @@ impl Hub {
             limits,
             frozen: false,
         };
-        let [earlier, asked, probed_earlier] = [(); 3].map(|()| Notify::new());
-        Self { state: Mutex::new(state), clock, limits, audience, earlier, asked, probed_earlier }
+        let [earlier, asked, probed_earlier, deserted] = [(); 4].map(|()| Notify::new());
+        Self { state: Mutex::new(state), clock, limits, audience, earlier, asked, probed_earlier, deserted }
     }
 
     /// The present moment by the hub's clock.
@@ -261,7 +263,20 @@ impl Hub {
         // A frozen hub keeps the instances: the registry ends, and they do not.
         let events = state.execute(Command::Forget { client }, self.now(), now).unwrap_or_default();
         state.connections.remove(&id);
+        if state.connections.is_empty() {
+            self.deserted.notify_one();
+        }
         self.finish(state, before, &events);
+    }
+
+    /// Waits until nobody is connected.
+    ///
+    /// # Cancel safety
+    /// The end of the last connection is not missed when this is dropped before it resolves.
+    pub(crate) async fn deserted(&self) {
+        while !self.state().connections.is_empty() {
+            self.deserted.notified().await;
+        }
     }
 
     /// Lets a connection follow `service`, and returns the list to answer with: whatever changes after it is
@@ -302,12 +317,10 @@ impl Hub {
         Ok(())
     }
 
-    /// Keeps everything as it is from here on: connections that end with the registry take nothing off, so
-    /// that no subscriber is told of a fleet that disappears.
+    /// Keeps everything as it is from here on, but for changes that wait to be stored: connections that end
+    /// with the registry take nothing off, so that no subscriber is told of a fleet that disappears.
     pub(crate) fn freeze(&self) {
-        let mut state = self.state();
-        state.frozen = true;
-        state.queue.take(); // Who waits in it hears that the registry is closing.
+        self.state().frozen = true;
     }
 
     /// Marks and removes instances whose heartbeats stop, for ever.

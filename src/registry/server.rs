@@ -12,17 +12,16 @@ use axum::Extension;
 use std::future::pending;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tower_layer::Layer as _;
 
 /// How often another HTTP port is tried when any will do, but its gRPC port is taken.
 const PORTS_TRIED: usize = 16;
-/// How long requests that are under way at the end may take.
-const CLOSED_WITHIN: Duration = Duration::from_secs(5);
 /// Bytes of the head of a request: some clients put all their parameters, metadata too, into its path.
 const HEAD_BYTES_MAX: u32 = 128 * 1024;
 
@@ -48,6 +47,7 @@ pub struct Registry {
     connections_max: usize,
     metadata_kept_for: Duration,
     empty_services_kept_for: Duration,
+    closed_within: Duration,
     storage: Box<dyn Storage>,
     tls: Option<Arc<Tls>>,
     /// Held until the end.
@@ -67,8 +67,10 @@ impl Registry {
         let datagrams = datagram_socket(settings.bind).await?;
         let hub = Arc::new(Hub::new(settings.clock.clone(), settings.limits()));
         let storage = open(settings.data_dir.as_deref(), &hub)?;
-        let Settings { connections_max, metadata_kept_for, empty_services_kept_for, .. } = settings;
+        let Settings { connections_max, metadata_kept_for, empty_services_kept_for, closed_within, .. } =
+            settings;
         Ok(Self {
+            closed_within,
             metadata_kept_for,
             empty_services_kept_for,
             http,
@@ -94,21 +96,29 @@ impl Registry {
         self.grpc_addr
     }
 
-    /// Serves until `shutdown` resolves, and then ends every connection within 5 s. No subscriber is told
-    /// that the instances of ending connections are gone: they are not, only the registry is.
+    /// Serves until `shutdown` resolves, and then ends within [`Settings::closed_within`]: clients over gRPC
+    /// are told to move, and have a second to do so; requests under way are answered, changes that wait to be
+    /// stored are stored, and later ones are refused. No subscriber is told that the instances of ending
+    /// connections are gone: they are not, only the registry is.
     ///
     /// # Cancel safety
-    /// Dropping this cuts all connections.
+    /// Dropping this cuts all connections, also while it ends.
     #[expect(clippy::missing_panics_doc, reason = "a TCP connection has an address at its other end")]
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         let Self { _data_dir, storage, http, grpc, datagrams, hub, connections_max, tls, .. } = self; // Dropped from the right to the left.
         let (empty_kept_for, said_kept_for) = (self.empty_services_kept_for, self.metadata_kept_for);
+        let (closed_within, deadline) = (self.closed_within, OnceLock::new());
         let (close, closing) = watch::channel(false);
         let closed = || {
             let mut closing = closing.clone();
             async move { _ = closing.wait_for(|closing| *closing).await }
         };
-        let cut = async || sleep(CLOSED_WITHIN).await; // Counts from its first poll: the end of `closed`.
+        let due = || *deadline.get_or_init(|| Instant::now() + closed_within);
+        let cut = async || sleep_until(due()).await; // Asked for after `closed`.
+        let moved = async {
+            closed().await;
+            let _ = timeout_at(due(), hub.deserted()).await; // GOAWAY comes after the word to move.
+        };
         let bounds = Bounds { connections: connections_max, head_bytes: HEAD_BYTES_MAX };
         let routes = http::routes(hub.clone());
         let peer = |wire: &Wire| wire.peer().expect("a TCP connection has an address at its other end");
@@ -117,11 +127,21 @@ impl Registry {
         let door = tls.clone();
         let handshake = move |io: Accepted<TcpListener>| tls::shake_hands(door.clone(), io);
         let serve_http = server::serve_through(http, bounds, handshake.clone(), routes, closed(), cut());
-        let serve_grpc = server::serve_through(grpc, bounds, handshake, client, closed(), cut());
+        let serve_grpc = server::serve_through(grpc, bounds, handshake, client, moved, cut());
         let follow_files = async {
             match &tls {
                 Some(tls) => tls.follow().await,
                 None => pending().await,
+            }
+        };
+        let keep = async {
+            let mut keep = pin!(clerk::keep(&hub, &*storage, closed()));
+            tokio::select! {
+                () = &mut keep => return,
+                () = closed() => {}
+            }
+            if timeout_at(due(), keep).await.is_err() {
+                tracing::warn!("changes that were not answered may not have been stored");
             }
         };
         let work = async {
@@ -134,9 +154,13 @@ impl Registry {
                 () = shutdown => {}
             }
             hub.freeze();
+            due(); // Counts from here.
             close.send_replace(true);
         };
-        tokio::join!(serve_http, serve_grpc, clerk::keep(&hub, &*storage, closed()), work);
+        let (http_cut, grpc_cut, (), ()) = tokio::join!(Box::pin(serve_http), Box::pin(serve_grpc), keep, work);
+        if http_cut + grpc_cut > 0 {
+            tracing::warn!(http = http_cut, grpc = grpc_cut, "connections were cut: their time was up");
+        }
     }
 }
 

@@ -47,6 +47,9 @@ pub struct Settings {
     pub empty_services_kept_for: Duration,
     /// Connections that each of the two ports serves at once. Default 10 000.
     pub connections_max: usize,
+    /// How long everything that is under way when the registry is told to end may take, before it is cut.
+    /// Default 5 s.
+    pub closed_within: Duration,
     /// The wall clock, for tests. Default the system's.
     pub clock: Clock,
 }
@@ -64,6 +67,7 @@ impl Default for Settings {
             metadata_kept_for: Duration::from_secs(60),
             empty_services_kept_for: Duration::from_secs(60),
             connections_max: 10_000,
+            closed_within: Duration::from_secs(5),
             clock: Clock::system(),
         }
     }

@@ -2,9 +2,11 @@
 
 use super::registry_kept::Directory;
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
 
 fn check_config(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let mut program = Command::new(env!("CARGO_BIN_EXE_graceful"));
@@ -99,4 +101,59 @@ fn the_log_is_json_where_that_is_asked_for() {
         line["message"].as_str().unwrap().to_owned()
     });
     assert!(messages.rev().any(|message| message == "registry stopped"), "{log:?}");
+}
+
+/// A request that is under way: its head has come, and of its body of two bytes none.
+fn begin_request(process: &Process) -> TcpStream {
+    let mut stream = TcpStream::connect(process.http).unwrap();
+    let head = "GET /nacos/v1/ns/instance/list?serviceName=orders HTTP/1.1\r\nhost: registry\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut asked_for = [0; 25];
+    stream.read_exact(&mut asked_for).unwrap();
+    assert_eq!(&asked_for, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream
+}
+
+/// Waits until the registry takes no connections any more, as it does at the end.
+fn until_closed(process: &Process) {
+    let closes = std::iter::repeat_with(|| TcpStream::connect(process.http).is_err());
+    let looks = closes.inspect(|_| thread::sleep(Duration::from_millis(10)));
+    assert!(looks.take(1000).any(|closed| closed), "the port does not close");
+}
+
+#[test]
+fn a_request_under_way_is_answered_after_the_signal() {
+    let process = Process::start(&["--shutdown-seconds", "60"]);
+    let mut request = begin_request(&process);
+    process.signal("-TERM");
+    until_closed(&process);
+    request.write_all(b"a=").unwrap();
+    let mut answer = String::new();
+    request.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("hosts"), "{answer}");
+    assert_eq!(process.end().0, Some(0));
+}
+
+#[test]
+fn a_second_signal_cuts_what_is_under_way() {
+    let process = Process::start(&["--shutdown-seconds", "60"]);
+    let request = begin_request(&process);
+    process.signal("-TERM");
+    until_closed(&process);
+    process.signal("-INT");
+    let (code, log) = process.end();
+    assert_eq!(code, Some(3));
+    assert!(log.last().is_some_and(|last| last.contains("SIGINT came again")), "{log:?}");
+    drop(request);
+}
+
+#[test]
+fn what_does_not_end_is_cut_when_its_time_is_up() {
+    let process = Process::start(&["--shutdown-seconds", "1"]);
+    let request = begin_request(&process);
+    process.signal("-TERM");
+    let (code, log) = process.end();
+    assert_eq!(code, Some(0));
+    assert!(log.iter().any(|line| line.contains("connections were cut")), "{log:?}");
+    drop(request);
 }

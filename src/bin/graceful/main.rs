@@ -1,7 +1,7 @@
 //! `graceful`: runs the registry.
 //!
 //! Each subcommand is a file of its own: arguments in, library out. Exit codes: 0 after a signal, 1 when
-//! something could not be done, 2 for wrong usage.
+//! something could not be done, 2 for wrong usage, 3 when a second signal cut what was under way.
 
 mod log;
 mod registry;
@@ -26,7 +26,7 @@ enum Command {
 }
 
 const AFTER_HELP: &str = "Logs go to stderr; RUST_LOG=debug shows more of them.
-Exit codes: 0 after SIGTERM or SIGINT, 1 could not start, 2 wrong usage.";
+Exit codes: 0 after SIGTERM or SIGINT, 1 could not start, 2 wrong usage, 3 cut by a second signal.";
 
 /// Why a subcommand failed, and with which exit code.
 struct Failure {
@@ -37,6 +37,8 @@ struct Failure {
 impl Failure {
     const COULD_NOT: u8 = 1;
     const WRONG_USAGE: u8 = 2;
+    /// What was under way was cut.
+    const CUT: u8 = 3;
 }
 
 fn main() -> ExitCode {

@@ -247,7 +247,7 @@ async fn what_changes_nothing_is_not_stored() {
 }
 
 #[tokio::test]
-async fn whoever_finds_no_place_or_comes_at_the_end_is_told() {
+async fn whoever_finds_no_place_is_told() {
     let (hub, gate) = (hub_with_room_for(1), Gate::shut());
     let mut waiting: Vec<_> = (0..WAITING_MAX).map(|_| Box::pin(hub.write(register(instance(1))))).collect();
     for write in &mut waiting {
@@ -260,10 +260,27 @@ async fn whoever_finds_no_place_or_comes_at_the_end_is_told() {
         assert!(matches!(hub.write(register(instance(2))).await, Err(Refusal::Full { max: 1 })));
     })
     .await;
-    let late = hub.write(Write::Deregister { service: orders(), key: instance(1).key });
-    let mut late = Box::pin(late);
-    assert!(futures_util::poll!(&mut late).is_pending());
-    hub.freeze();
-    assert!(matches!(late.await, Err(Refusal::Closing)));
-    assert!(matches!(hub.write(register(instance(1))).await, Err(Refusal::Closing)));
+}
+
+#[tokio::test]
+async fn who_waits_at_the_end_is_stored_and_who_comes_later_is_refused() {
+    let (hub, gate) = (hub(), Gate::shut());
+    let first = hub.write(register(instance(1)));
+    let second = async {
+        settled().await; // So that the first is being stored, and this one waits for the next group.
+        hub.write(register(instance(2))).await
+    };
+    let closing = Semaphore::new(0);
+    let end = async {
+        settled().await;
+        settled().await;
+        hub.freeze();
+        closing.add_permits(1);
+        gate.open.add_permits(2);
+        hub.write(register(instance(3))).await
+    };
+    let clerk = keep(&hub, &gate, async { drop(closing.acquire().await) });
+    let (first, second, late, ()) = tokio::join!(first, second, end, clerk);
+    assert!(first.is_ok() && second.is_ok() && matches!(late, Err(Refusal::Closing)));
+    assert_eq!((ports(&hub), gate.groups()), (vec![1, 2], vec![1, 1]));
 }

@@ -3,8 +3,8 @@
 use super::detection::{Detection, Verdict};
 use crate::protocol::Payload;
 use crate::protocol::message::{
-    ClientDetectionRequest, ConnectionSetupRequest, ErrorResponse, Message, NotifySubscriberRequest,
-    NotifySubscriberResponse, Response, SetupAckRequest,
+    ClientDetectionRequest, ConnectResetRequest, ConnectionSetupRequest, ErrorResponse, Message,
+    NotifySubscriberRequest, NotifySubscriberResponse, Response, SetupAckRequest,
 };
 use crate::registry::command::ConnectionId;
 use crate::registry::hub::Hub;
@@ -26,6 +26,9 @@ use tracing::Instrument;
 const SETUP_AWAITED: Duration = Duration::from_millis(200);
 /// Messages that wait for the client to read: pushes are made when there is room, so this needs no more.
 const OUTBOX_LEN: usize = 4;
+/// How long a client that has been told to move, because the registry ends, may take to end its stream: it
+/// connects elsewhere first, which takes a few round trips.
+const MOVED_WITHIN: Duration = Duration::from_secs(1);
 /// Request id of messages whose answers are not told apart; lists are numbered from 1 on.
 const UNNUMBERED: &str = "0";
 
@@ -84,6 +87,11 @@ impl Transport {
         self.heard_us.fetch_max(us, Ordering::Relaxed);
     }
 
+    /// Whether the registry ends.
+    pub(super) fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+
     fn heard_at(&self) -> Instant {
         self.opened_at + Duration::from_micros(self.heard_us.load(Ordering::Relaxed))
     }
@@ -118,6 +126,7 @@ struct Connection {
 
 /// Why a session ended, in words for the log.
 type End = &'static str;
+const CLOSING: End = "the registry is shutting down";
 
 impl Session {
     /// Opens the session in a task of its own, and returns what goes down the stream.
@@ -126,11 +135,14 @@ impl Session {
     /// of the transport's by the receiver being dropped.
     ///
     /// # Errors
-    /// When the transport has its stream already.
+    /// When the transport has its stream already, or the registry ends.
     pub(super) fn open(
         transport: Arc<Transport>,
         inbound: Streaming<Payload>,
     ) -> Result<ReceiverStream<Result<Payload, Status>>, Status> {
+        if transport.is_closing() {
+            return Err(Status::unavailable(CLOSING));
+        }
         if !transport.take_stream() {
             return Err(Status::failed_precondition("this transport has had its stream: open another one"));
         }
@@ -144,6 +156,7 @@ impl Session {
 
     async fn run(mut self) {
         let (mut closing, outbox) = (self.transport.closing.clone(), self.outbox.clone());
+        let mut gone_by = None;
         let end: End = loop {
             let look_at = match self.detection.judge(self.transport.heard_at(), Instant::now()) {
                 Verdict::Wait(at) => at,
@@ -170,7 +183,12 @@ impl Session {
                 },
                 () = woken(self.connection.as_ref()) => {}
                 () = sleep_until(wake_at) => {}
-                _ = closing.wait_for(|closing| *closing) => break "the registry is shutting down",
+                _ = closing.wait_for(|closing| *closing), if gone_by.is_none() => {
+                    let request_id = UNNUMBERED.to_owned();
+                    self.tell(&ConnectResetRequest { request_id, ..ConnectResetRequest::default() });
+                    gone_by = Some(Instant::now() + MOVED_WITHIN);
+                }
+                () = sleep_until(gone_by.unwrap_or(wake_at)), if gone_by.is_some() => break CLOSING,
             }
         };
         let _ = self.outbox.try_send(Err(Status::unavailable(end)));

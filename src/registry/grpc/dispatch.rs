@@ -28,6 +28,10 @@ const TOLD_WITHIN_MAX: Duration = Duration::from_secs(10);
 pub(super) async fn dispatch(transport: &Transport, payload: &Payload) -> Payload {
     transport.heard();
     match payload.kind() {
+        // Nobody is to come in while everyone is told to go.
+        ServerCheckRequest::KIND if transport.is_closing() => {
+            failure(code::STARTING, "the registry is shutting down")
+        }
         ServerCheckRequest::KIND => Payload::new(&server_check(transport)),
         HealthCheckRequest::KIND => health_check(transport).await,
         InstanceRequest::KIND => handle(transport, payload, instance).await,

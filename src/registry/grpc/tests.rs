@@ -587,15 +587,26 @@ async fn a_second_set_up_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_the_end_of_the_registry_streams_end_and_no_instance_is_taken_off() {
+async fn at_the_end_of_the_registry_clients_are_told_to_move_and_no_instance_is_taken_off() {
     let memory = Memory::new();
     let (mut provider, mut consumer) = (memory.client().await, memory.client().await);
     provider.register(instance(1)).await;
     consumer.subscribe("").await;
     memory.hub.freeze();
     memory.close.send_replace(true);
-    assert!(provider.hear().await.is_none());
+    let told_at = Instant::now();
+    for peer in [&mut provider, &mut consumer] {
+        assert_eq!(peer.hear().await.unwrap().kind(), ConnectResetRequest::KIND);
+    }
+    drop(provider.outbound); // It moves, and its instances are not gone.
+    settled(|| memory.hub.counts().connections == 1).await;
+    assert_eq!(told_at.elapsed(), Duration::ZERO);
+    assert_eq!(consumer.query().await.hosts.len(), 1, "who stays is served for a moment");
+    let mut newcomer = Peer::new(memory.transport());
+    assert_eq!(newcomer.ask(ServerCheckRequest::default()).await.unwrap_err().0, 300);
+    assert!(newcomer.open().await.is_err());
     assert!(consumer.hear().await.is_none(), "an end, and no push before it");
+    assert_eq!(told_at.elapsed(), Duration::from_secs(1));
     assert_eq!(memory.hub.counts().instances, 1);
 }
 
@@ -675,7 +686,8 @@ async fn the_registry_ends_though_clients_stay_connected() {
     let mut client = running.client().await;
     client.subscribe("").await;
     running.stop.send(()).unwrap();
-    timeout(Duration::from_secs(2), running.served).await.unwrap().unwrap();
+    timeout(Duration::from_secs(10), running.served).await.unwrap().unwrap();
+    assert_eq!(client.hear().await.unwrap().kind(), ConnectResetRequest::KIND);
     assert!(client.hear().await.is_none());
 }
 

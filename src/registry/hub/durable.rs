@@ -86,6 +86,11 @@ impl Hub {
         }
     }
 
+    /// Whether nobody waits for the clerk.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.state().queue.is_empty()
+    }
+
     /// Takes everyone who waits out of the queue.
     pub(crate) fn take_waiting(&self) -> VecDeque<Waiting> {
         Queue::take(&mut self.state().queue)

@@ -15,8 +15,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::pin::pin;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use tower_graceful::registry::{Error, Registry, Settings};
 
 /// Runs the registry in the foreground until SIGTERM or SIGINT.
@@ -136,23 +138,46 @@ fn read(file: PathBuf) -> Result<(PathBuf, String), Failure> {
 
 async fn serve(settings: Settings) -> Result<(), Failure> {
     // Before anything slow: a signal during the start counts too.
-    let signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
-    let [terminate, interrupt] = signals;
-    let (terminate, interrupt) = (terminate.map_err(could_not)?, interrupt.map_err(could_not)?);
+    let mut signals = Signals::install().map_err(could_not)?;
     let over = if settings.tls.is_some() { ", over TLS" } else { "" };
     let registry = Registry::bind(settings).await.map_err(refused)?;
     let (http, grpc) = (registry.http_addr(), registry.grpc_addr());
     // Nobody need listen to it: a closed stdout is no reason to stop.
     let _ = writeln!(io::stdout(), "registry ready: http {http}, grpc {grpc}{over}");
-    registry.serve(signalled(terminate, interrupt)).await;
-    tracing::info!("registry stopped");
+    let (end, ended) = oneshot::channel();
+    let mut served = pin!(registry.serve(async { ended.await.unwrap_or_default() }));
+    tokio::select! {
+        () = &mut served => return Ok(()),
+        signal = signals.next() => tracing::info!(signal, "the registry stops"),
+    }
+    let _ = end.send(());
+    tokio::select! {
+        () = &mut served => tracing::info!("registry stopped"),
+        signal = signals.next() => {
+            let error = format!("{signal} came again: connections were cut");
+            return Err(Failure { code: Failure::CUT, error: error.into() });
+        }
+    }
     Ok(())
 }
 
-async fn signalled(mut terminate: Signal, mut interrupt: Signal) {
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("terminating"),
-        _ = interrupt.recv() => tracing::info!("interrupted"),
+/// What ends this process, from the moment of [`Signals::install`] on.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn install() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next one, and says its name.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
     }
 }
 

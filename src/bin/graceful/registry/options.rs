@@ -53,6 +53,8 @@ const fn setting(name: &'static str, place: Place, about: &'static str) -> Setti
 const KEPT_SECONDS_MAX: u64 = 31_536_000;
 /// More connections than any kernel gives one process.
 const CONNECTIONS_MAX: usize = 1_000_000;
+/// No platform waits longer between its two signals.
+const SHUTDOWN_SECONDS_MAX: u64 = 3600;
 /// What one body takes.
 const METADATA_CHARS_MAX: usize = 1_000_000;
 
@@ -117,6 +119,11 @@ pub(super) static ALL: &[Setting] = &[
         "connections-max",
         Place::Count(1..=CONNECTIONS_MAX, |chosen| &mut chosen.settings.connections_max),
         "Connections that each port serves at once.",
+    ),
+    setting(
+        "shutdown-seconds",
+        Place::Seconds(1..=SHUTDOWN_SECONDS_MAX, |chosen| &mut chosen.settings.closed_within),
+        "How long what is under way at the signal may take, before it is cut; a second signal cuts at once.",
     ),
     setting(
         "log-format",
