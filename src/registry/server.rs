@@ -157,7 +157,8 @@ impl Registry {
             due(); // Counts from here.
             close.send_replace(true);
         };
-        let (http_cut, grpc_cut, (), ()) = tokio::join!(Box::pin(serve_http), Box::pin(serve_grpc), keep, work);
+        let (http_cut, grpc_cut, (), ()) =
+            tokio::join!(Box::pin(serve_http), Box::pin(serve_grpc), keep, work);
         if http_cut + grpc_cut > 0 {
             tracing::warn!(http = http_cut, grpc = grpc_cut, "connections were cut: their time was up");
         }

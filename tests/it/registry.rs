@@ -25,12 +25,15 @@ pub(crate) struct Running {
     served: JoinHandle<()>,
 }
 
-/// Binds; a port that is given was this test's own a moment ago, and whoever got it meanwhile gives it back.
+/// Binds; a port that is given was this test's own a moment ago, and whoever got it meanwhile gives it back. So
+/// does a process that another test starts, and that has the lock of a directory until it is another program.
 async fn bind(settings: Settings) -> Registry {
     let bound = async {
         loop {
             match Registry::bind(settings.clone()).await {
-                Err(_) if settings.http_port != 0 => sleep(Duration::from_millis(50)).await,
+                Err(_) if settings.http_port != 0 || settings.data_dir.is_some() => {
+                    sleep(Duration::from_millis(50)).await
+                }
                 bound => return bound.unwrap(),
             }
         }
