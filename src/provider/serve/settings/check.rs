@@ -107,7 +107,7 @@ impl ProviderBuilder {
             Some(curve) => curve,
             None => curve(&environment)?,
         };
-        let (register_after, _) = REGISTER_AFTER.said(self.register_after, &environment)?;
+        let register_after = REGISTER_AFTER.said(self.register_after, &environment)?.span;
         let weight = said(self.weight, ["weight", "GRACEFUL_WEIGHT"], |name| {
             environment.parse(name, "a number from 0 on")
         })?;
@@ -213,53 +213,99 @@ struct Span {
     default: Duration,
 }
 
+/// A length of time that holds.
+struct Held {
+    span: Duration,
+    /// Its setting's name in the builder.
+    setting: &'static str,
+    /// By which name it was given; nothing when it is the default.
+    given: Option<&'static str>,
+}
+
 impl Span {
     fn said<F: Fn(&str) -> Option<String>>(
         &self,
         given: Option<Duration>,
         environment: &Environment<F>,
-    ) -> Result<Said<Duration>, InvalidSetting> {
-        let (first, last) = (self.accepted.start(), self.accepted.end());
-        let [method, _] = self.names;
+    ) -> Result<Held, InvalidSetting> {
+        let (first, last) = (*self.accepted.start(), *self.accepted.end());
+        let [setting, _] = self.names;
         let range = format!("{} to {} seconds", first.as_secs_f64(), last.as_secs_f64());
-        let said = said(given, self.names, |name| environment.seconds(name, &range))?;
-        let (span, name) = said.unwrap_or((self.default, method));
+        let Some((span, name)) = said(given, self.names, |name| environment.seconds(name, &range))? else {
+            return Ok(Held { span: self.default, setting, given: None });
+        };
         if self.accepted.contains(&span) {
-            return Ok((span, name));
+            return Ok(Held { span, setting, given: Some(name) });
         }
-        Err(InvalidSetting::new(name, format_args!("{span:?}"), format_args!("{first:?} to {last:?}")))
+        let accepted = format_args!("{} to {}", Written(first), Written(last));
+        Err(InvalidSetting::new(name, Written(span), accepted))
     }
 }
+
+/// A length of time as people write it: `0 s`, `100 ms`, `25 s`.
+struct Written(Duration);
+
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(span) = self;
+        match (span.as_secs(), span.subsec_nanos()) {
+            (whole, 0) => write!(f, "{whole} s"),
+            (0, nanos) if nanos % 1_000_000 == 0 => write!(f, "{} ms", nanos / 1_000_000),
+            _ => write!(f, "{} s", span.as_secs_f64()),
+        }
+    }
+}
+
+/// How long the platform waits between the first signal and the end.
+const GRACE_PERIOD: &str = "GRACEFUL_GRACE_PERIOD";
 
 fn pace<F: Fn(&str) -> Option<String>>(
     given: &ProviderBuilder,
     environment: &Environment<F>,
 ) -> Result<Pace, InvalidSetting> {
-    let (quiet_period, _) = QUIET_PERIOD.said(given.quiet_period, environment)?;
-    let (lame_duck_max, lame_duck_name) = LAME_DUCK_MAX.said(given.lame_duck_max, environment)?;
-    let (drain_timeout, drain_name) = DRAIN_TIMEOUT.said(given.drain_timeout, environment)?;
-    let (cache_time, _) = CACHE_TIME.said(given.cache_time, environment)?;
-    let (leave_fade, fade_name) = LEAVE_FADE.said(given.leave_fade, environment)?;
-    if leave_fade.subsec_nanos() > 0 {
-        let accepted = "whole seconds: tags carry no others";
-        return Err(InvalidSetting::new(fade_name, format_args!("{leave_fade:?}"), accepted));
+    let quiet_period = QUIET_PERIOD.said(given.quiet_period, environment)?.span;
+    let lame_duck_max = LAME_DUCK_MAX.said(given.lame_duck_max, environment)?;
+    let drain_timeout = DRAIN_TIMEOUT.said(given.drain_timeout, environment)?;
+    let cache_time = CACHE_TIME.said(given.cache_time, environment)?.span;
+    let leave_fade = LEAVE_FADE.said(given.leave_fade, environment)?;
+    if leave_fade.span.subsec_nanos() > 0 {
+        let (name, accepted) = (leave_fade.name(), "whole seconds: tags carry no others");
+        return Err(InvalidSetting::new(name, Written(leave_fade.span), accepted));
     }
-    below(lame_duck_name, lame_duck_max, "the drain_timeout", drain_timeout)?;
-    if let Some(grace_period) =
-        environment.seconds("GRACEFUL_GRACE_PERIOD", "a number of seconds from 0 on")?
-    {
-        below(drain_name, drain_timeout, "GRACEFUL_GRACE_PERIOD", grace_period)?;
-        let rest = grace_period.saturating_sub(drain_timeout);
-        below(fade_name, leave_fade, "what the drain_timeout leaves of GRACEFUL_GRACE_PERIOD", rest)?;
+    lame_duck_max.below(&drain_timeout, "the drain_timeout")?;
+    if let Some(span) = environment.seconds(GRACE_PERIOD, "a number of seconds from 0 on")? {
+        let grace_period = Held { span, setting: GRACE_PERIOD, given: Some(GRACE_PERIOD) };
+        drain_timeout.below(&grace_period, GRACE_PERIOD)?;
+        let rest = Held { span: span.saturating_sub(drain_timeout.span), ..grace_period };
+        leave_fade.below(&rest, "what the drain_timeout leaves of GRACEFUL_GRACE_PERIOD")?;
     }
+    let [lame_duck_max, drain_timeout, leave_fade] =
+        [lame_duck_max, drain_timeout, leave_fade].map(|it| it.span);
     Ok(Pace { quiet_period, lame_duck_max, drain_timeout, leave_fade, cache_time })
 }
 
-fn below(setting: &'static str, given: Duration, name: &str, limit: Duration) -> Result<(), InvalidSetting> {
-    if given < limit {
-        return Ok(());
+impl Held {
+    /// As whoever gave it knows it.
+    fn name(&self) -> &'static str {
+        self.given.unwrap_or(self.setting)
     }
-    Err(InvalidSetting::new(setting, format_args!("{given:?}"), format!("less than {name}, {limit:?}")))
+
+    /// Refuses this, or the `limit` where that alone was given: nobody looks for a mistake in what they have
+    /// not said.
+    fn below(&self, limit: &Self, limit_called: &str) -> Result<(), InvalidSetting> {
+        let (own, other) = (Written(self.span), Written(limit.span));
+        match (self.given, limit.given) {
+            _ if self.span < limit.span => Ok(()),
+            (None, Some(name)) => {
+                let accepted = format_args!("more than the {}, {own}", self.setting);
+                Err(InvalidSetting::new(name, other, accepted))
+            }
+            (Some(_), _) | (None, None) => {
+                let accepted = format_args!("less than {limit_called}, {other}");
+                Err(InvalidSetting::new(self.name(), own, accepted))
+            }
+        }
+    }
 }
 
 /// The curve that the environment describes; where it is silent, the default's.
@@ -362,11 +408,15 @@ fn own_words(words: Vec<(String, String)>) -> Result<Metadata, InvalidSetting> {
 impl Token {
     pub(super) fn new(setting: &'static str, token: &str) -> Result<Self, InvalidSetting> {
         let chars = token.chars().count();
-        if chars < TOKEN_CHARS_MIN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let given = format_args!("{chars} characters");
-            return Err(InvalidSetting::new(setting, given, "16 or more visible ASCII characters"));
-        }
-        Ok(Self(token.into()))
+        let given = if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            "a token with blanks, or with characters beyond ASCII".to_owned()
+        } else if chars < TOKEN_CHARS_MIN {
+            format!("a token of {chars} characters")
+        } else {
+            return Ok(Self(token.into()));
+        };
+        let accepted = format_args!("one of {TOKEN_CHARS_MIN} or more visible ASCII characters");
+        Err(InvalidSetting::new(setting, given, accepted))
     }
 
     /// Takes the same time wherever the first difference lies.

@@ -20,12 +20,18 @@ fn a_setting_that_is_out_of_range_is_refused_with_the_range() {
         (orders().group("a/b"), "group", "A-Z"),
         (orders().weight(-1.0), "weight", "from 0 on"),
         (orders().metadata("graceful.epoch", "1"), "metadata", "does not begin"),
-        (orders().quiet_period(seconds(0)), "quiet_period", "10ms to 60s"),
-        (orders().lame_duck_max(seconds(601)), "lame_duck_max", "0ns to 600s"),
-        (orders().lame_duck_max(seconds(25)), "lame_duck_max", "less than the drain_timeout"),
-        (orders().drain_timeout(seconds(3601)), "drain_timeout", "100ms to 3600s"),
-        (orders().cache_time(seconds(601)), "cache_time", "0ns to 600s"),
-        (orders().offline_token("secret"), "offline_token", "16 or more"),
+        (orders().quiet_period(seconds(0)), "quiet_period", "10 ms to 60 s"),
+        (orders().lame_duck_max(seconds(601)), "lame_duck_max", "0 s to 600 s"),
+        (orders().lame_duck_max(seconds(25)), "lame_duck_max", "less than the drain_timeout, 25 s"),
+        (orders().drain_timeout(seconds(10)), "drain_timeout", "more than the lame_duck_max, 10 s"),
+        (orders().drain_timeout(seconds(3601)), "drain_timeout", "100 ms to 3600 s"),
+        (orders().cache_time(seconds(601)), "cache_time", "0 s to 600 s"),
+        (
+            orders().offline_token("secret"),
+            "offline_token",
+            "a token of 6 characters is not valid: accepted is one of 16",
+        ),
+        (orders().offline_token("secret but with blanks"), "offline_token", "visible ASCII"),
         (orders().offline_bind(([0, 0, 0, 0], 0).into()), "offline_bind", "loopback"),
         (orders().advertise(Address::new("orders", 0).unwrap()), "advertise", "HOST:PORT"),
     ] {
@@ -69,7 +75,7 @@ fn a_variable_that_is_wrong_is_refused_by_its_name_and_with_what_is_accepted() {
         ("GRACEFUL_WARMUP_IGNORED_PATHS", "ping", "begin with `/`"),
         ("profile_micro_service_record_warmup_ignored_path", "*", "without `*`"),
         ("GRACEFUL_GATE", "open", "`true` or `false`"),
-        ("GRACEFUL_REGISTER_AFTER", "601", "0ns to 600s"),
+        ("GRACEFUL_REGISTER_AFTER", "601", "0 s to 600 s"),
         ("GRACEFUL_REGISTER_AFTER", "later", "0 to 600 seconds"),
         ("GRACEFUL_READY_AFTER_WARMUP", "120", "`true` or `false`"),
         ("GRACEFUL_READINESS_BIND", "55199", "IP:PORT, or `off`"),
@@ -77,18 +83,19 @@ fn a_variable_that_is_wrong_is_refused_by_its_name_and_with_what_is_accepted() {
         ("GRACEFUL_OFFLINE_BIND", "10.0.0.7:54199", "GRACEFUL_OFFLINE_TOKEN"),
         ("GRACEFUL_OFFLINE_TOKEN", "REPLACE-ME", "16 or more"),
         ("GRACEFUL_EXIT_AFTER_OFFLINE", "1", "`true` or `false`"),
-        ("GRACEFUL_QUIET_PERIOD", "0", "10ms to 60s"),
+        ("GRACEFUL_QUIET_PERIOD", "0", "10 ms to 60 s"),
         ("GRACEFUL_QUIET_PERIOD", "500ms", "0.01 to 60 seconds"),
-        ("GRACEFUL_LAME_DUCK_MAX", "601", "0ns to 600s"),
+        ("GRACEFUL_LAME_DUCK_MAX", "601", "0 s to 600 s"),
         ("GRACEFUL_LAME_DUCK_MAX", "25", "less than the drain_timeout"),
-        ("GRACEFUL_DRAIN_TIMEOUT", "0", "100ms to 3600s"),
-        ("GRACEFUL_LEAVE_FADE", "601", "0ns to 600s"),
+        ("GRACEFUL_DRAIN_TIMEOUT", "0", "100 ms to 3600 s"),
+        ("GRACEFUL_LEAVE_FADE", "601", "0 s to 600 s"),
         ("GRACEFUL_LEAVE_FADE", "1.5", "whole seconds"),
         ("GRACEFUL_CACHE_TIME", "-1", "0 to 600 seconds"),
         #[cfg(feature = "metrics")]
         ("GRACEFUL_METRICS_BIND", "9090", "IP:PORT"),
         ("GRACEFUL_NOTICE", "yes", "`true` or `false`"),
         ("GRACEFUL_GRACE_PERIOD", "half a minute", "seconds"),
+        ("GRACEFUL_GRACE_PERIOD", "20", "20 s is not valid: accepted is more than the drain_timeout, 25 s"),
     ] {
         let error = check_with(name, value).unwrap_err();
         assert_eq!(error.setting(), name, "{error}");
@@ -172,7 +179,10 @@ fn fade_and_drain_together_fit_into_what_the_platform_gives() {
     };
     let error = fades(20, "45").unwrap_err();
     assert_eq!(error.setting(), "leave_fade");
-    assert!(error.to_string().contains("GRACEFUL_GRACE_PERIOD, 20s"), "{error}");
+    assert!(error.to_string().contains("GRACEFUL_GRACE_PERIOD, 20 s"), "{error}");
+    let drains = ProviderBuilder::new(Some("orders")).drain_timeout(Duration::from_secs(30));
+    let error = drains.check(|name| (name == "GRACEFUL_GRACE_PERIOD").then(|| "30".to_owned())).unwrap_err();
+    assert_eq!(error.setting(), "drain_timeout", "what code says is wrong where it runs");
     let pace = fades(20, "46").unwrap().pace;
     assert_eq!((pace.left_within(), pace.ended_within()), (Duration::from_secs(30), Duration::from_secs(45)));
 }
