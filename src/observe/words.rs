@@ -103,7 +103,7 @@ words! {
         Served = "served",
         /// Turned away, because the process does not serve yet.
         RefusedStarting = "refused_starting",
-        /// Turned away, because the process has ended.
+        /// Turned away, because the process leaves and has never served.
         RefusedLeaving = "refused_leaving",
         /// Let through to the handler although this instance has said that it leaves.
         AfterOffline = "after_offline",
@@ -117,7 +117,7 @@ words! {
         Taken = "taken",
         /// The consumer has answered that it proves nothing, or is none.
         Refused = "refused",
-        /// The consumer did not answer in time, or cannot be reached.
+        /// The consumer did not answer in time, or cannot be reached, or no time was left to ask it.
         Unanswered = "unanswered",
     }
 }

@@ -4,8 +4,9 @@
 //! Whoever calls too early gets a 503 that says that nothing was done (`graceful-refused: ?1`) and when to
 //! come back (`Retry-After: 1`), so that a consumer may send even a POST elsewhere. A gRPC client finds the
 //! status `UNAVAILABLE` with this reason in the same answer. Probes pass
-//! ([`ProbePaths`]). Once the process serves, the gate stays open; while it leaves, too. A
-//! `graceful-refused` that a handler took over from its own backend goes no further: here, something *was*
+//! ([`ProbePaths`]). Once the process serves, the gate stays open; while it leaves, too. Of a process that
+//! leaves before it has served it stays shut: the handler was never ready, and whoever calls has somewhere
+//! else to go. A `graceful-refused` that a handler took over from its own backend goes no further: here, something *was*
 //! done.
 //!
 //! ```
@@ -34,10 +35,13 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 const GRPC_UNAVAILABLE: [(HeaderName, HeaderValue); 3] = [
     (CONTENT_TYPE, HeaderValue::from_static("application/grpc")),
     (HeaderName::from_static("grpc-status"), HeaderValue::from_static("14")),
-    (HeaderName::from_static("grpc-message"), HeaderValue::from_static("refused: this instance is starting")),
+    (
+        HeaderName::from_static("grpc-message"),
+        HeaderValue::from_static("refused: this instance does not serve yet"),
+    ),
 ];
 
-/// Refuses requests while its lifecycle is in [`Phase::Starting`]. See the [module docs](self).
+/// Refuses requests until its lifecycle has come to [`Phase::Serving`]. See the [module docs](self).
 #[derive(Clone, Debug)]
 pub struct GateLayer {
     /// Absent in a gate that is always open.
@@ -88,8 +92,8 @@ impl<S> Gate<S> {
     /// Decides about a request, and tells of it.
     fn refuses(&self, path: &str) -> bool {
         let GateLayer { lifecycle, probes, witness } = &*self.gate;
-        let starting = |lifecycle: &Lifecycle| lifecycle.phase() == Phase::Starting;
-        let refused = lifecycle.as_ref().is_some_and(starting) && !probes.contains(path);
+        let shut = lifecycle.as_ref().is_some_and(|lifecycle| !lifecycle.has_served());
+        let refused = shut && !probes.contains(path);
         if let Some((lifecycle, witness)) = witness {
             witness.answered(|| (!probes.contains(path)).then(|| outcome(refused, lifecycle.phase())));
         }
@@ -99,7 +103,8 @@ impl<S> Gate<S> {
 
 fn outcome(refused: bool, phase: Phase) -> Outcome {
     match phase {
-        _ if refused => Outcome::RefusedStarting,
+        Phase::Starting if refused => Outcome::RefusedStarting,
+        _ if refused => Outcome::RefusedLeaving,
         Phase::Starting | Phase::Serving => Outcome::Served,
         Phase::Leaving | Phase::Stopped => Outcome::AfterOffline,
     }
@@ -223,6 +228,20 @@ mod tests {
         }
         drop(gate);
         answer.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_process_that_leaves_before_it_has_served_lets_nobody_in() {
+        let lifecycle = Lifecycle::new();
+        let inner = service_fn(async |_| Ok::<_, std::io::Error>(Response::new(())));
+        let gate = GateLayer::new(lifecycle.clone()).layer(inner);
+        lifecycle.leave();
+        let refusal = gate.clone().oneshot(get("/buy")).await.unwrap();
+        assert_eq!(
+            (refusal.status().as_u16(), &refusal.headers()[header::REFUSED]),
+            (503, &header::REFUSED_TRUE)
+        );
+        assert_eq!(gate.oneshot(get("/livez")).await.unwrap().status(), 200);
     }
 
     #[tokio::test]

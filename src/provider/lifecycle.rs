@@ -27,7 +27,7 @@ pub struct Lifecycle(Arc<Shared>);
 struct Shared {
     /// The phase as the layers read it with every request.
     phase: AtomicU8,
-    /// When it began to leave, having served.
+    /// When it ceased to serve, having served.
     left: OnceLock<Instant>,
     /// The phase for those who wait; its lock orders the steps.
     steps: watch::Sender<Phase>,
@@ -52,6 +52,15 @@ impl Lifecycle {
     /// Begins to leave: from here on answers say so. Says whether this was a step.
     pub fn leave(&self) -> bool {
         self.step(Phase::Leaving)
+    }
+
+    /// Whether it serves, or has served.
+    pub(super) fn has_served(&self) -> bool {
+        match self.phase() {
+            Phase::Starting => false,
+            Phase::Serving => true,
+            Phase::Leaving | Phase::Stopped => self.0.left.get().is_some(),
+        }
     }
 
     /// How long it has been leaving; nothing before that, and where it never served.
@@ -93,7 +102,7 @@ impl Lifecycle {
         self.0.steps.send_if_modified(|phase| {
             let may = phase.may_become(next);
             if may {
-                if (*phase, next) == (Phase::Serving, Phase::Leaving) {
+                if *phase == Phase::Serving {
                     self.0.left.get_or_init(Instant::now);
                 }
                 *phase = next;
@@ -129,6 +138,22 @@ mod tests {
         assert!(clone.stop());
         assert!(!lifecycle.leave());
         assert_eq!(lifecycle.phase(), Phase::Stopped);
+    }
+
+    #[test]
+    fn who_leaves_during_the_start_has_never_served() {
+        let (broken_off, whole, brief) = (Lifecycle::new(), Lifecycle::new(), Lifecycle::new());
+        broken_off.leave();
+        for lifecycle in [&whole, &brief] {
+            assert!(!lifecycle.has_served());
+            lifecycle.serve();
+            assert!(lifecycle.has_served());
+        }
+        whole.leave();
+        for lifecycle in [&broken_off, &whole, &brief] {
+            lifecycle.stop();
+        }
+        assert_eq!([&broken_off, &whole, &brief].map(Lifecycle::has_served), [false, true, true]);
     }
 
     #[test]

@@ -209,6 +209,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_start_that_is_broken_off_refuses_and_tells_of_it() {
+        let (lifecycle, told) = (Lifecycle::new(), Arc::<Outcomes>::default());
+        let layer = GracefulLayer::new(lifecycle.clone(), &tag());
+        let service = layer
+            .with_observer(&"orders".parse().unwrap(), told.clone())
+            .layer(service_fn(async |_| Ok::<_, Infallible>(Response::new(()))));
+        lifecycle.leave();
+        let refusal = service.oneshot(Request::get("/").body(()).unwrap()).await.unwrap();
+        assert!(refusal.headers().contains_key(REFUSED) && refusal.headers().contains_key(OFFLINE));
+        assert_eq!(told.0.lock().unwrap()[..], [Outcome::RefusedLeaving]);
+    }
+
+    #[tokio::test]
     async fn without_a_gate_requests_are_handled_before_the_process_serves() {
         let layer = GracefulLayer::new(Lifecycle::new(), &tag()).with_gate(false);
         let service = layer.layer(service_fn(async |_| Ok::<_, Infallible>(Response::new(()))));

@@ -13,7 +13,8 @@ use tokio::sync::watch;
 use tower::{Layer as _, ServiceExt as _};
 use tower_graceful::consumer::{BalanceLayer, GracefulClientLayer};
 use tower_graceful::model::{Instance, InstanceKey, Phase, ServiceKey, Snapshot, UnixMillis, WarmUp, Weight};
-use tower_graceful::naming::{self, BoxFuture, InProcess, Publisher, Register, Snapshots, Subscribe};
+use tower_graceful::naming::header::{CALLER, CallerTag};
+use tower_graceful::naming::{self, BoxFuture, InProcess, Publisher, Register, Snapshots, Subscribe, notice};
 use tower_graceful::observe::{ConsumerEvent, Metrics, Observer, ProviderEvent};
 use tower_graceful::provider::{Provider, ProviderBuilder};
 use tower_graceful::{Clock, http_client};
@@ -121,6 +122,7 @@ async fn every_metric_is_exported_and_has_the_value_of_what_happened() {
         );
     let provider = orders()
         .registry(held.clone())
+        .notice(true)
         .clock(clock)
         .warm_up(WarmUp::new(WINDOW).unwrap())
         .metrics(metrics.clone())
@@ -178,6 +180,17 @@ async fn every_metric_is_exported_and_has_the_value_of_what_happened() {
     assert_eq!(value(&text, "graceful_endpoints", r#"state="failing""#), 1.0);
     held.naming.deregister(&service(), &dead.key).await.unwrap();
 
+    // Of three more callers that take notices one will answer well, one not so well, and one not at all.
+    let mute = listen().await;
+    let takes =
+        [taker(StatusCode::NO_CONTENT).await, taker(StatusCode::FORBIDDEN).await, mute.local_addr().unwrap()];
+    for (id, notice) in (1..).zip(takes) {
+        let caller = CallerTag { id, app: String::new(), notice: Some(notice.into()) }.to_value();
+        let request = http::Request::get(format!("http://{at}/")).header(CALLER, caller);
+        let answer = http_client().oneshot(request.body(String::new()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+    }
+
     // It leaves with two requests under way; one is answered, and says so, and one never is.
     let answered = tokio::spawn(call("/held"));
     let stays = tokio::spawn(async move { get_of(at, "/forever").await });
@@ -203,7 +216,11 @@ async fn every_metric_is_exported_and_has_the_value_of_what_happened() {
     assert_eq!(value(&text, "graceful_phase", r#"phase="stopped""#), 1.0);
     assert_eq!(value(&text, "graceful_drain_abandoned_total", ""), 1.0);
     assert!((2.0..4.0).contains(&value(&text, "graceful_drain_duration_seconds", "")), "{text}");
-    assert_eq!(value(&text, "graceful_requests_total", r#"outcome="served""#), 6.0);
+    assert_eq!(value(&text, "graceful_requests_total", r#"outcome="served""#), 9.0);
+    for result in ["taken", "refused", "unanswered"] {
+        assert_eq!(value(&text, "graceful_notices_total", &format!("result={result:?}")), 1.0, "{result}");
+    }
+    assert_eq!(report.callers_notified, 1);
 
     let documented = include_str!("../../docs/metrics.md").lines();
     let rows: Vec<_> = documented.filter_map(|line| line.strip_prefix("| `graceful_")).collect();
@@ -214,6 +231,34 @@ async fn every_metric_is_exported_and_has_the_value_of_what_happened() {
         assert!(text.contains(&format!("# TYPE graceful_{name} {kind}\n")), "{name} is no {kind} in\n{text}");
         assert!(text.contains(&format!("# HELP graceful_{name} ")), "{name} is not described");
     }
+}
+
+/// Somebody who answers notices with `status`.
+async fn taker(status: StatusCode) -> SocketAddr {
+    let listener = listen().await;
+    let at = listener.local_addr().unwrap();
+    let router = Router::new().route(notice::PATH, axum::routing::post(async move || status));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    at
+}
+
+/// Told to go before it has ever served, it turns away who calls then, and counts that apart.
+#[tokio::test]
+async fn what_is_refused_by_a_provider_whose_start_was_broken_off_is_counted() {
+    let metrics = Metrics::alone();
+    let held = Held { naming: InProcess::new(), open: watch::Sender::new(false) };
+    let provider = orders().registry(held).metrics(metrics.clone()).build().unwrap();
+    let (handle, shutdown) = (provider.handle(), provider.shutdown_handle());
+    let serving =
+        tokio::spawn(provider.serve(listen().await, Router::new().route("/", get(async || "hello"))));
+    let bound = handle.bound().await.unwrap();
+    get_of(bound.offline.unwrap(), "/offline").await;
+    assert_eq!(get_of(bound.address().unwrap(), "/").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    let text = metrics.text().unwrap();
+    assert_eq!(value(&text, "graceful_requests_total", r#"outcome="refused_leaving""#), 1.0);
+    assert_eq!(value(&text, "graceful_requests_total", r#"outcome="refused_starting""#), 0.0);
+    shutdown.shut_down();
+    assert!(serving.await.unwrap().unwrap().is_clean());
 }
 
 #[test]

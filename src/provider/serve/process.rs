@@ -125,6 +125,17 @@ impl Process {
         self.lifecycle.phase() == Phase::Serving && !self.progress.borrow().warming
     }
 
+    /// Resolves when whoever asks for readiness may send requests, or never will again.
+    pub(super) async fn settled(&self) {
+        self.lifecycle.reached(Phase::Serving).await;
+        let mut progress = self.progress.subscribe();
+        tokio::select! {
+            // Refused only when the sender is gone, which lives in `self`.
+            _ = progress.wait_for(|progress| !progress.warming) => {}
+            _ = self.lifecycle.reached(Phase::Leaving) => {}
+        }
+    }
+
     /// Resolves when connections are to end.
     pub(super) async fn drains(&self) {
         self.draining.wait().await;
@@ -247,7 +258,18 @@ impl ProviderHandle {
     }
 
     /// Waits until connections are told to end: consumers have had their time to turn away. What does not
-    /// end by itself, a WebSocket for instance, is to end now, or is cut at the deadline.
+    /// end by itself, a WebSocket or a stream of events, is to end now, or is cut at the deadline and counted
+    /// in the [`Report`](super::Report).
+    ///
+    /// ```
+    /// use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+    /// # use tower_graceful::provider::ProviderHandle;
+    /// async fn talk(mut socket: WebSocket, provider: ProviderHandle) -> Result<(), axum::Error> {
+    ///     provider.draining().await; // Beside whatever it talks about.
+    ///     let goodbye = CloseFrame { code: close_code::AWAY, reason: "".into() }; // 1001: going away.
+    ///     socket.send(Message::Close(Some(goodbye))).await
+    /// }
+    /// ```
     pub async fn draining(&self) {
         self.0.drains().await;
     }

@@ -1,7 +1,7 @@
 //! Tells systemd where the process stands, when that asks to be told (`Type=notify`).
 //!
 //! - while it starts: that it needs more time, because a registry that is away is no reason to start again;
-//! - when it serves: `READY=1`;
+//! - when it is ready, which may be when it is warm: `READY=1`;
 //! - when it is to end: `STOPPING=1`, and for how long (`EXTEND_TIMEOUT_USEC`), so that `TimeoutStopSec` need
 //!   not be in step with the deadline.
 //!
@@ -39,14 +39,14 @@ pub(super) async fn keep_informed(process: &Process) {
 async fn keep_telling(process: &Process, tell: impl Fn(String)) {
     let stop = process.told_to_stop();
     let phases = async {
-        while time::timeout(START_EXTENDED_EVERY, process.lifecycle.reached(Phase::Serving)).await.is_err() {
+        while time::timeout(START_EXTENDED_EVERY, process.settled()).await.is_err() {
             let waiting_for = process.progress.borrow().waiting_for.unwrap_or("the start");
             tell(format!(
                 "STATUS=Waiting for {waiting_for}\nEXTEND_TIMEOUT_USEC={}",
                 START_EXTENSION.as_micros()
             ));
         }
-        if process.lifecycle.phase() == Phase::Serving {
+        if process.is_ready() {
             tell("READY=1\nSTATUS=Serving".to_owned());
         }
         process.lifecycle.reached(Phase::Leaving).await;
@@ -114,6 +114,32 @@ mod tests {
         process.lifecycle.serve();
         pass(100).await;
         assert_eq!(states.lock().unwrap()[2..], ["READY=1\nSTATUS=Serving"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_readiness_waits_for_the_warm_up_so_does_systemd() {
+        let (process, states) = told();
+        process.progress.send_modify(|progress| progress.warming = true);
+        process.wait_for("the warm-up to end");
+        process.lifecycle.serve();
+        pass(21).await;
+        let waiting = "STATUS=Waiting for the warm-up to end\nEXTEND_TIMEOUT_USEC=60000000";
+        assert_eq!(states.lock().unwrap()[..], [waiting]);
+        process.progress.send_modify(|progress| progress.warming = false);
+        pass(1).await;
+        assert_eq!(states.lock().unwrap()[1..], ["READY=1\nSTATUS=Serving"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_leaves_before_it_is_warm_is_never_ready() {
+        let (process, states) = told();
+        process.progress.send_modify(|progress| progress.warming = true);
+        process.lifecycle.serve();
+        pass(1).await;
+        process.asked.go_offline();
+        process.lifecycle.leave();
+        pass(1).await;
+        assert_eq!(states.lock().unwrap()[..], ["STATUS=Leaving: serves those who have not heard of it"]);
     }
 
     #[tokio::test(start_paused = true)]
