@@ -374,6 +374,7 @@ impl<S: Clone> Member<S> {
             let told = heard.wall.since(leaving.since);
             Fade::new(known.unwrap_or_else(|| Since::heard(told, heard.news)), leaving.fade)
         });
+        self.seats.renew(listed);
         self.listed = listed.clone();
         self
     }

@@ -6,8 +6,10 @@
 
 use super::endpoint::Endpoint;
 use super::sync;
+use crate::model::Instance;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The seats of one endpoint: outlives tables and flaps of the list, and so does the count.
 pub(super) struct Seats {
@@ -21,7 +23,8 @@ pub(super) struct Seats {
 struct Seat {
     endpoint: Arc<Endpoint>,
     governed: bool,
-    sends_notices: bool,
+    /// Operators may change it while the instance runs.
+    sends_notices: AtomicBool,
     _padding: [u8; PADDING_BYTES],
 }
 
@@ -33,7 +36,7 @@ impl Seats {
         let seat = Seat {
             endpoint: endpoint.clone(),
             governed: endpoint.instance().is_governed(),
-            sends_notices: endpoint.instance().sends_notices(),
+            sends_notices: AtomicBool::new(endpoint.instance().sends_notices()),
             _padding: [0; PADDING_BYTES],
         };
         Arc::new(Self { endpoint, seat: sync::Arc::new(seat) })
@@ -48,6 +51,11 @@ impl Seats {
     #[inline]
     pub(super) fn taken(&self) -> u32 {
         calls(&self.seat)
+    }
+
+    /// Takes over what the registry lists the instance with from now on.
+    pub(super) fn renew(&self, listed: &Instance) {
+        self.seat.sends_notices.store(listed.sends_notices(), Ordering::Relaxed);
     }
 
     /// Counts a call.
@@ -86,7 +94,7 @@ impl Guard {
     /// Whether its endpoint wants to know where it can tell us that it leaves: asked on every call as well.
     #[inline]
     pub(in crate::consumer) fn sends_notices(&self) -> bool {
-        self.0.sends_notices
+        self.0.sends_notices.load(Ordering::Relaxed)
     }
 
     /// How many calls are in flight at its endpoint, this one included.
@@ -105,7 +113,6 @@ impl fmt::Debug for Guard {
 mod loom_tests {
     use super::super::endpoint::Fleet;
     use super::*;
-    use crate::model::Instance;
     use crate::naming::Snapshots;
     use crate::observe::Observers;
     use loom::thread;

@@ -32,6 +32,10 @@ pub(super) struct Process {
     pub(super) warm_up_began: SetOnce<UnixMillis>,
     /// The curve that holds: this process's own, unless operators have set another one.
     pub(super) warm_up: watch::Sender<WarmUp>,
+    /// Whether recent callers are sent notices: by this process's own setting, unless operators have set
+    /// another one.
+    #[cfg(feature = "notice")]
+    pub(super) notices: watch::Sender<bool>,
     /// Set when the last request has ended or was cut, to how long that took.
     pub(super) drain_took: SetOnce<Duration>,
 }
@@ -97,6 +101,8 @@ impl Process {
             witness: Witness::new(Role::Provider, &settings.service, &settings.observers),
             warm_up_began: SetOnce::new(),
             warm_up: watch::Sender::new(settings.warm_up),
+            #[cfg(feature = "notice")]
+            notices: watch::Sender::new(settings.notices.wanted),
             drain_took: SetOnce::new(),
             settings,
         }
@@ -134,6 +140,12 @@ impl Process {
             _ = progress.wait_for(|progress| !progress.warming) => {}
             _ = self.lifecycle.reached(Phase::Leaving) => {}
         }
+    }
+
+    /// Whether recent callers are told by a notice that this instance leaves.
+    #[cfg(feature = "notice")]
+    pub(super) fn sends_notices(&self) -> bool {
+        *self.notices.borrow()
     }
 
     /// Resolves when connections are to end.
@@ -259,7 +271,7 @@ impl ProviderHandle {
 
     /// Waits until connections are told to end: consumers have had their time to turn away. What does not
     /// end by itself, a WebSocket or a stream of events, is to end now, or is cut at the deadline and counted
-    /// in the [`Report`](super::Report).
+    /// in the [`Report`](super::Report). `examples/long_lived.rs` has one of each kind.
     ///
     /// ```
     /// use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};

@@ -28,9 +28,10 @@ pub(super) fn describe(settings: &Settings, address: Address, epoch: UnixMillis)
     let theirs = settings.metadata.iter().map(|(key, value)| (key, value.to_owned()));
     let metadata: Metadata = theirs.chain(ours).chain(curve).collect();
     #[cfg(feature = "notice")]
-    let metadata = match &settings.notice {
-        Some(secret) => metadata.with(key::NOTICE, true).with(key::NOTICE_KEY, secret.key()),
-        None => metadata,
+    let metadata = if settings.notices.wanted {
+        metadata.with(key::NOTICE, true).with(key::NOTICE_KEY, settings.notices.secret.key())
+    } else {
+        metadata
     };
     let key = InstanceKey { address: address.clone(), cluster: settings.cluster.clone() };
     Instance { key, weight: settings.weight, ..Instance::new(address) }.with_metadata(metadata)
@@ -43,11 +44,13 @@ pub(super) struct Registration<'a> {
     instance: Instance,
     /// The list it stands on, from the moment it does: held, so that the registry goes on telling.
     list: OnceLock<Snapshots>,
+    /// Held while it is written anew: two at once, and the older could take back what the newer says.
+    writing: tokio::sync::Mutex<()>,
 }
 
 impl<'a> Registration<'a> {
     pub(super) fn new(process: &'a Process, instance: Instance) -> Self {
-        Self { process, instance, list: OnceLock::new() }
+        Self { process, instance, list: OnceLock::new(), writing: tokio::sync::Mutex::default() }
     }
 
     fn registry(&self) -> Option<&dyn Naming> {
@@ -109,37 +112,66 @@ impl<'a> Registration<'a> {
 
     /// Takes over what operators set on this instance while it runs. Never resolves.
     pub(super) async fn follow_orders(&self) {
-        match self.list.get() {
-            Some(list) => ordered::follow(self.process, &self.instance, list.clone()).await,
-            None => pending().await,
-        }
+        let Some(list) = self.list.get() else { return pending().await };
+        let following = ordered::follow(self.process, &self.instance, list.clone());
+        #[cfg(feature = "notice")]
+        tokio::join!(following, self.announce_key());
+        #[cfg(not(feature = "notice"))]
+        following.await;
     }
 
     async fn announce_start(&self, start: UnixMillis) {
-        if let Some(registry) = self.registry() {
-            let settings = &self.process.settings;
-            let warming = self.warming_since(Some(start));
-            match self.again_until_ok(|| registry.register(&settings.service, &warming)).await {
-                Ok(()) => {
-                    tracing::debug!(start = start.as_u64(), "the registry knows that the warm-up has begun");
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the start of the warm-up is not known: consumers send little");
-                }
+        if self.registry().is_none() {
+            return;
+        }
+        self.process.warm_up_begins(Some(start));
+        match self.write_anew(|metadata| metadata).await {
+            Ok(()) => {
+                tracing::debug!(start = start.as_u64(), "the registry knows that the warm-up has begun");
             }
+            Err(error) => {
+                tracing::warn!(%error, "the start of the warm-up is not known: consumers send little");
+            }
+        }
+    }
+
+    /// Writes into the registration what notices are proved with, when operators want some: of who sends none
+    /// it would make every list longer.
+    #[cfg(feature = "notice")]
+    async fn announce_key(&self) {
+        if self.instance.metadata.get(key::NOTICE_KEY).is_some() {
+            return; // It has been there from the start.
+        }
+        let mut notices = self.process.notices.subscribe();
+        while notices.wait_for(|wanted| *wanted).await.is_ok() {
+            if let Err(error) = self.write_anew(|metadata| metadata).await {
+                tracing::warn!(%error, "the registry does not know the key of notices: nobody will believe them");
+            }
+            let _ = notices.wait_for(|wanted| !wanted).await; // Fails only as the one above.
         }
     }
 
     /// Writes into the registration that this instance leaves, and how fast.
     pub(super) async fn announce_leaving(&self, leaving: Leaving) {
-        let Some(registry) = self.registry() else { return };
-        let instance = self.warming_since(self.process.warm_up_began.get().copied());
-        let metadata = instance.metadata.with(key::LEAVING, leaving);
-        let instance = instance.with_metadata(metadata);
-        let service = &self.process.settings.service;
-        if let Err(error) = self.again_until_ok(|| registry.register(service, &instance)).await {
+        if let Err(error) = self.write_anew(|metadata| metadata.with(key::LEAVING, leaving)).await {
             tracing::warn!(%error, "the registry does not tell that this instance fades: only the answers do");
         }
+    }
+
+    /// Registers with all that has been added since the start, and `more`.
+    async fn write_anew(&self, more: impl Fn(Metadata) -> Metadata) -> Result<(), naming::Error> {
+        let Some(registry) = self.registry() else { return Ok(()) };
+        let _writing = self.writing.lock().await;
+        let instance = self.warming_since(self.process.warm_up_began.get().copied());
+        let metadata = more(instance.metadata.clone());
+        #[cfg(feature = "notice")]
+        let metadata = if self.process.sends_notices() {
+            metadata.with(key::NOTICE_KEY, self.process.settings.notices.secret.key())
+        } else {
+            metadata
+        };
+        let instance = instance.with_metadata(metadata);
+        self.again_until_ok(|| registry.register(&self.process.settings.service, &instance)).await
     }
 
     /// What is registered, without what has been added since.

@@ -88,8 +88,8 @@ impl fmt::Display for Report {
         )?;
         match self.callers_notified {
             0 => {}
-            1 => f.write_str("1 caller was sent a notice; ")?,
-            more => write!(f, "{more} callers were sent a notice; ")?,
+            1 => f.write_str("1 caller took its notice; ")?,
+            more => write!(f, "{more} callers took their notices; ")?,
         }
         match self.untold_callers {
             0 => {}
@@ -211,7 +211,7 @@ mod tests {
         let faded = Report { fading: Duration::from_secs(20), ..clean.clone() };
         assert!(faded.to_string().starts_with("served for 60.0s; faded for 20.0s, lame duck"), "{faded}");
         let notified = Report { callers_notified: 2, ..clean.clone() };
-        assert!(notified.to_string().contains("; 2 callers were sent a notice; nothing"), "{notified}");
+        assert!(notified.to_string().contains("; 2 callers took their notices; nothing"), "{notified}");
         let names = |name: &str| vec![name.to_owned()];
         let named = Report { cut_tasks: names("charge"), cut_hooks: names("pool"), ..clean.clone() };
         let words = "; cut: 0 connections with 0 requests, the task \"charge\", the last act \"pool\"";

@@ -110,6 +110,16 @@ pub(super) enum Once {
     Warm,
 }
 
+/// How recent callers are told that this instance leaves.
+#[cfg(feature = "notice")]
+#[derive(Clone, Debug)]
+pub(super) struct Notices {
+    /// Whether they are, unless operators have it otherwise.
+    pub(super) wanted: bool,
+    /// What this instance proves with that a notice is its own.
+    pub(super) secret: NoticeSecret,
+}
+
 /// A secret that never shows in logs.
 #[derive(Clone)]
 pub(super) struct Token(Box<str>);
@@ -138,9 +148,8 @@ pub(super) struct Settings {
     pub(super) gated: bool,
     pub(super) register_after: Duration,
     pub(super) ready_once: Once,
-    /// What this instance proves with that a notice is its own; absent where it sends none.
     #[cfg(feature = "notice")]
-    pub(super) notice: Option<NoticeSecret>,
+    pub(super) notices: Notices,
     pub(super) probes: ProbePaths,
     /// These and what is ignored by the warm-up alone.
     pub(super) warm_up_ignored: ProbePaths,

@@ -87,10 +87,10 @@ impl Callers {
         self.book().waiting_for_notice()
     }
 
-    /// The caller has answered its notice.
+    /// The caller has answered its notice: that it knows, if it has `taken` it.
     #[cfg(feature = "notice")]
-    pub(super) fn knows_by_notice(&self, id: u64) {
-        self.book().knows_by_notice(Caller::Process(id));
+    pub(super) fn answered_notice(&self, id: u64, taken: bool) {
+        self.book().answered_notice(Caller::Process(id), taken);
     }
 
     /// How many callers have answered a notice.
@@ -181,8 +181,9 @@ struct Entry {
     wire: Arc<Wire>,
     /// Where it takes notices, if anywhere.
     notice: Option<Address>,
+    /// Whether it has answered a notice, be it by refusing it: it is sent no other.
     #[cfg(feature = "notice")]
-    notified: bool,
+    answered: bool,
     knows: Knows,
 }
 
@@ -202,27 +203,25 @@ impl Book {
         Self { callers: HashMap::new(), remembered_for, crowded_out: None, told_by_notice: 0 }
     }
 
-    /// Each of them once.
     #[cfg(feature = "notice")]
-    fn waiting_for_notice(&mut self) -> Vec<(u64, Address)> {
-        let mut waiting = Vec::new();
-        for (caller, entry) in &mut self.callers {
-            if let (Caller::Process(id), Some(at)) = (caller, &entry.notice)
-                && !matches!(entry.knows, Knows::All)
-                && !entry.notified
-            {
-                waiting.push((*id, at.clone()));
-                entry.notified = true;
+    fn waiting_for_notice(&self) -> Vec<(u64, Address)> {
+        let waiting = self.callers.iter().filter_map(|(caller, entry)| match (caller, &entry.notice) {
+            (Caller::Process(id), Some(at)) if !entry.answered && !matches!(entry.knows, Knows::All) => {
+                Some((*id, at.clone()))
             }
-        }
-        waiting
+            (Caller::Process(_) | Caller::Connection(_), _) => None,
+        });
+        waiting.collect()
     }
 
     #[cfg(feature = "notice")]
-    fn knows_by_notice(&mut self, caller: Caller) {
-        self.told_by_notice += 1;
+    fn answered_notice(&mut self, caller: Caller, taken: bool) {
+        self.told_by_notice += usize::from(taken);
         if let Some(entry) = self.callers.get_mut(&caller) {
-            entry.knows = Knows::All;
+            entry.answered = true;
+            if taken {
+                entry.knows = Knows::All;
+            }
         }
     }
 
@@ -237,7 +236,7 @@ impl Book {
                 wire: wire.clone(),
                 notice,
                 #[cfg(feature = "notice")]
-                notified: false,
+                answered: false,
                 knows: Knows::Nothing,
             };
             self.callers.insert(caller, entry);
@@ -478,7 +477,7 @@ mod tests {
 
     #[cfg(feature = "notice")]
     #[test]
-    fn who_takes_notices_is_sent_one() {
+    fn who_takes_notices_is_sent_one_until_it_answers() {
         let (mut book, wire) = (Book::new(3), wire());
         let at = |port| Address::new("10.0.0.9", port).ok();
         book.saw(Caller::Process(7), &wire, 1, at(1));
@@ -486,8 +485,13 @@ mod tests {
         book.saw(Caller::Process(8), &wire, 1, None);
         book.saw(Caller::Connection(1), &wire, 1, at(3));
         assert_eq!(book.waiting_for_notice(), [(7, at(2).unwrap())], "where it said last");
-        assert_eq!(book.waiting_for_notice(), [], "once");
-        book.knows_by_notice(Caller::Process(7));
+        assert_eq!(book.waiting_for_notice().len(), 1, "to be sent one is not to know");
+        assert_eq!((book.untold(), book.told_by_notice), (3, 0));
+        book.saw(Caller::Process(8), &wire, 1, at(4));
+        book.answered_notice(Caller::Process(8), false);
+        assert_eq!((book.untold(), book.told_by_notice), (3, 0), "it has refused");
+        book.answered_notice(Caller::Process(7), true);
+        assert_eq!(book.waiting_for_notice(), [], "who has answered is asked no more");
         assert_eq!((book.untold(), book.told_by_notice), (2, 1));
     }
 

@@ -1,8 +1,11 @@
 //! A provider tells callers that take notices that it leaves, whoever else does not answer.
 
 use super::*;
+use crate::registry;
 use http_body_util::Full;
+use tokio::time::Instant;
 use tower::{Layer as _, ServiceExt as _};
+use tower_graceful::client::Nacos;
 use tower_graceful::consumer::{GracefulClientLayer, NoticePort, Notices, http_client};
 use tower_graceful::model::Address;
 use tower_graceful::naming::notice::{Notice, NoticeKey, NoticeSecret, PATH};
@@ -32,13 +35,18 @@ async fn receiver(status: StatusCode) -> (Address, watch::Receiver<Vec<String>>)
 
 /// A consumer with a port for notices, which has called once.
 async fn rare_caller(running: &Running) -> (Notices, impl AsyncFn() -> StatusCode + use<>) {
+    consumer(running.naming.subscribe(&service()).await.unwrap()).await
+}
+
+/// The same, by the list of any registry. Each of its calls makes a connection.
+async fn consumer(list: Snapshots) -> (Notices, impl AsyncFn() -> StatusCode + use<>) {
     let port = NoticePort::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
     let notices = port.notices();
     tokio::spawn(port.serve(pending()));
-    let list = running.naming.subscribe(&service()).await.unwrap();
     let client = GracefulClientLayer::new(list).with_notices(&notices).layer(http_client());
     let call = async move || {
-        let asked = http::Request::get("/").body(Full::<Bytes>::default()).unwrap();
+        let asked = http::Request::get("/").header("connection", "close");
+        let asked = asked.body(Full::<Bytes>::default()).unwrap();
         client.clone().oneshot(asked).await.unwrap().status()
     };
     assert_eq!(call().await, StatusCode::OK);
@@ -104,6 +112,62 @@ async fn each_caller_is_sent_one_notice_and_only_who_says_that_it_knows_counts_a
     let [one] = &heard.borrow()[..] else { panic!("{:?}", *heard.borrow()) };
     assert!(Notice::from_json(one.as_bytes()).unwrap().comes_from(&registered));
     assert_eq!(heard_too.borrow().len(), 1);
+}
+
+/// A registry that does not answer the deregistration, and callers that do not answer their notices: neither
+/// holds up the other.
+#[tokio::test]
+async fn notices_go_out_beside_the_deregistration_and_not_after_it() {
+    let registry = Moody::new(Mood::Well);
+    let builder = orders().notice(true).registry(registry.clone()).lame_duck_max(2_500 * MS);
+    let running = start_with(builder, registry.naming.clone(), hello()).await;
+    running.handle.reached(Phase::Serving).await;
+    let (good, mut heard) = receiver(StatusCode::NO_CONTENT).await;
+    let mute = listen().await; // Accepts, and never answers.
+    call_as(&running, 1, good).await;
+    for id in 2..=200 {
+        call_as(&running, id, mute.local_addr().unwrap().into()).await;
+    }
+    registry.mood.send_replace(Mood::Deaf);
+    let began = Instant::now();
+    running.shutdown.shut_down();
+    while registry.deregistered.load(Ordering::SeqCst) < 1 {
+        tokio::time::sleep(MS).await;
+    }
+    assert!(began.elapsed() < 1_500 * MS, "the notices take 2 s in all: {:?}", began.elapsed());
+    let heard = tokio::time::timeout(FAR, heard.wait_for(|heard| !heard.is_empty())).await;
+    assert!(heard.unwrap().is_ok(), "the deregistration is never answered");
+    let report = running.report().await;
+    assert_eq!((report.callers_notified, report.untold_callers), (1, 199), "{report}");
+}
+
+/// Nobody was to be told when it started; an operator has it otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn notices_that_an_operator_wants_while_it_runs_are_sent_and_believed() {
+    let registry = registry::Running::start().await;
+    let nacos = || Nacos::builder(&registry.http.to_string()).connect().unwrap();
+    let (its_own, consumers) = (nacos(), nacos());
+    let running = start_with(orders().registry(its_own), InProcess::new(), hello()).await;
+    running.handle.reached(Phase::Serving).await;
+    let mut list = consumers.subscribe("orders").await.unwrap();
+    let (notices, call) = consumer(list.clone()).await;
+    let listed = list.latest().instances()[0].clone();
+    assert!(!listed.sends_notices() && listed.metadata.get(key::NOTICE_KEY).is_none());
+
+    let port = listed.address().port();
+    let wish = format!("/instance?serviceName=orders&ip=127.0.0.1&port={port}&metadata=graceful.notice=true");
+    assert_eq!(registry.send("PATCH", &wish, "").await.0, 200);
+    let provable =
+        |listed: &Instance| listed.sends_notices() && listed.metadata.get(key::NOTICE_KEY).is_some();
+    let listed = list.wait_for(|list| list.instances().iter().all(provable));
+    tokio::time::timeout(FAR, listed).await.unwrap();
+    assert_eq!(call().await, StatusCode::OK); // Says from now on where it takes them.
+    running.shutdown.shut_down();
+    let report = tokio::time::timeout(FAR, running.report()).await.unwrap();
+    assert_eq!((report.callers_notified, report.untold_callers), (1, 0), "{report}");
+    assert_eq!((notices.applied(), notices.refused()), (1, 0));
+    consumers.close(FAR).await.unwrap();
+    registry.stop().await;
 }
 
 #[tokio::test]

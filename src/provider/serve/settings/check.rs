@@ -4,6 +4,8 @@
 //! named as whoever gave it knows it: by the builder's method, or by the variable.
 
 use super::super::error::InvalidSetting;
+#[cfg(feature = "notice")]
+use super::Notices;
 use super::environment::Environment;
 use super::{Once, Pace, Port, ProviderBuilder, Settings, Token};
 use crate::model::{Group, Metadata, Namespace, ServiceKey, WarmUp, WarmUpClock, Weight};
@@ -165,19 +167,15 @@ impl ProviderBuilder {
                 Some(false) | None => Once::Listed,
             },
             #[cfg(feature = "notice")]
-            notice: secret(switch(self.notice, NOTICE)?)?,
+            notices: Notices {
+                wanted: switch(self.notice, NOTICE)? == Some(true),
+                secret: NoticeSecret::random().map_err(|error| InvalidSetting::because(NOTICE, &error))?,
+            },
             probes: self.probes,
             pace,
             clock: self.clock,
         })
     }
-}
-
-/// What notices prove with, if this instance is to send any.
-#[cfg(feature = "notice")]
-fn secret(sends: Option<bool>) -> Result<Option<NoticeSecret>, InvalidSetting> {
-    let secret = (sends == Some(true)).then(NoticeSecret::random).transpose();
-    secret.map_err(|error| InvalidSetting::because(NOTICE, &error))
 }
 
 /// What code gives, else what the environment says; with the name of whoever it was.

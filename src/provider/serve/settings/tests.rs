@@ -190,9 +190,9 @@ fn fade_and_drain_together_fit_into_what_the_platform_gives() {
 #[cfg(feature = "notice")]
 #[test]
 fn notices_are_sent_where_that_is_wanted() {
-    assert!(check_with("GRACEFUL_NOTICE", "true").unwrap().notice.is_some());
-    assert!(check_with("GRACEFUL_NOTICE", "false").unwrap().notice.is_none());
-    assert!(check(ProviderBuilder::new(Some("orders"))).unwrap().notice.is_none());
+    assert!(check_with("GRACEFUL_NOTICE", "true").unwrap().notices.wanted);
+    assert!(!check_with("GRACEFUL_NOTICE", "false").unwrap().notices.wanted);
+    assert!(!check(ProviderBuilder::new(Some("orders"))).unwrap().notices.wanted);
 }
 
 #[test]
