@@ -41,23 +41,23 @@ fn release(flags: &str, svg: &str) -> Command {
     command
 }
 
-fn signal(child: &Child, signal: rustix::process::Signal) {
+pub(super) fn signal(child: &Child, signal: rustix::process::Signal) {
     let id = child.id().and_then(|id| i32::try_from(id).ok()).expect("a process that runs");
     let id = rustix::process::Pid::from_raw(id).expect("a positive id");
     rustix::process::kill_process(id, signal).expect("a process that can be told");
 }
 
-async fn ended(child: Child) -> Output {
+pub(super) async fn ended(child: Child) -> Output {
     timeout(SOON, child.wait_with_output()).await.expect("it ends").expect("it can be awaited")
 }
 
-async fn line(lines: &mut Lines<BufReader<ChildStdout>>) -> String {
+pub(super) async fn line(lines: &mut Lines<BufReader<ChildStdout>>) -> String {
     let line = timeout(SOON, lines.next_line()).await.expect("it speaks").expect("it can be read");
     line.expect("it has not ended")
 }
 
 /// Starts `command`; its standard output is read line by line.
-fn heard(mut command: Command) -> (Child, Lines<BufReader<ChildStdout>>) {
+pub(super) fn heard(mut command: Command) -> (Child, Lines<BufReader<ChildStdout>>) {
     let mut child = command.stderr(Stdio::null()).spawn().expect("it starts");
     let stdout = child.stdout.take().expect("it is piped");
     (child, BufReader::new(stdout).lines())

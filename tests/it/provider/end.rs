@@ -144,7 +144,7 @@ async fn talk(mut socket: WebSocket, provider: ProviderHandle) {
     while socket.recv().await.is_some_and(|message| message.is_ok()) {} // Until the other end has closed too.
 }
 
-async fn web_socket(address: SocketAddr) -> TcpStream {
+pub(super) async fn web_socket(address: SocketAddr) -> TcpStream {
     let mut client = TcpStream::connect(address).await.unwrap();
     let upgrade = b"GET /talk HTTP/1.1\r\nhost: orders\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
                     sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";

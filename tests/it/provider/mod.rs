@@ -11,6 +11,7 @@ mod leave;
 mod moody;
 mod notify;
 mod prepare;
+mod process;
 mod shapes;
 mod start;
 
