@@ -38,6 +38,50 @@ async fn an_instance_that_is_gone_costs_no_request() {
     }
 }
 
+/// A port whose queue is full answers as an address does that has vanished: not at all. It does so for as long
+/// as what is returned beside it lives.
+#[cfg(target_os = "linux")]
+async fn vanished() -> (Instance, impl Sized) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(ANY.into()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let connect =
+        || tokio::time::timeout(Duration::from_millis(500), tokio::net::TcpStream::connect(address));
+    let mut queue = Vec::new();
+    while let Ok(waits) = connect().await {
+        queue.push(waits.unwrap());
+    }
+    (Instance::new(address.into()), (listener, queue))
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_instance_that_has_vanished_costs_a_second_and_no_request() {
+    let naming = InProcess::new();
+    let stays = Running::start(&naming, ANY, 1, echo()).await;
+    stays.seldom(&naming).await;
+    let (vanished, _queue) = vanished().await;
+    naming.register(&orders(), &vanished).await.unwrap();
+    let order = async |client: &AnyClient| {
+        let began = tokio::time::Instant::now();
+        let request = http::Request::post("/echo").body("order".to_owned()).unwrap();
+        let answer = tokio::time::timeout(Duration::from_secs(10), client.clone().oneshot(request));
+        let answer = answer.await.expect("a connection that is not made is given up").unwrap();
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "order");
+        began.elapsed()
+    };
+    let second = Duration::from_secs(1);
+    let calls = clients_of_all_kinds(&naming).await.map(async |client| {
+        let took = order(&client).await;
+        assert!(second <= took && took < 3 * second, "{took:?}");
+        let next = order(&client).await;
+        assert!(next < second, "it is put aside: {next:?}");
+    });
+    futures_util::future::join_all(calls).await;
+    assert_eq!(stays.calls(), 8, "no order is given twice");
+}
+
 #[tokio::test]
 async fn when_all_are_gone_the_error_names_the_instance() {
     let naming = InProcess::new();

@@ -20,10 +20,11 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio_stream::wrappers::ReceiverStream;
+use tower::util::BoxCloneSyncService;
 use tower::{Layer, ServiceExt};
 use tower_graceful::consumer::{
-    BoxError, GracefulClient, GracefulClientLayer, InstanceError, ReplayBody, balance, http_client,
-    http_client_h2,
+    BoxError, GracefulClient, GracefulClientLayer, InstanceClient, InstanceError, ReplayBody, balance,
+    http_client, http_client_h2,
 };
 use tower_graceful::model::{Instance, ServiceKey, Weight, key};
 use tower_graceful::naming::header::{OFFLINE, REFUSED, REFUSED_TRUE};
@@ -115,6 +116,23 @@ where
     let snapshots = naming.subscribe(&orders()).await.unwrap();
     let layer = GracefulClientLayer::new(snapshots).with_app("storefront");
     [layer.layer(http_client()), layer.layer(http_client_h2())]
+}
+
+/// A client of any kind.
+type AnyClient = BoxCloneSyncService<http::Request<String>, http::Response<axum::body::Body>, BoxError>;
+
+/// Over one client for all instances, and over one for each of them, which goes with it; in both versions.
+async fn clients_of_all_kinds(naming: &InProcess) -> [AnyClient; 4] {
+    let [old, new] = clients(naming).await;
+    let each = GracefulClientLayer::new(naming.subscribe(&orders()).await.unwrap());
+    let (old_each, new_each) = (InstanceClient::builder(), InstanceClient::builder().http2());
+    let body = axum::body::Body::new;
+    [
+        AnyClient::new(old.map_response(move |answer| answer.map(body))),
+        AnyClient::new(new.map_response(move |answer| answer.map(body))),
+        AnyClient::new(each.over(move |it| old_each.build(it)).map_response(move |answer| answer.map(body))),
+        AnyClient::new(each.over(move |it| new_each.build(it)).map_response(move |answer| answer.map(body))),
+    ]
 }
 
 async fn echoed(client: &Http<String>, body: &str) -> Result<String, BoxError> {
