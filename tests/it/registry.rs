@@ -32,7 +32,7 @@ async fn bind(settings: Settings) -> Registry {
         loop {
             match Registry::bind(settings.clone()).await {
                 Err(_) if settings.http_port != 0 || settings.data_dir.is_some() => {
-                    sleep(Duration::from_millis(50)).await
+                    sleep(Duration::from_millis(50)).await;
                 }
                 bound => return bound.unwrap(),
             }
