@@ -22,6 +22,7 @@ mod phase;
 )]
 mod removal;
 mod snapshot;
+mod source;
 mod time;
 mod warmup;
 mod weight;
@@ -40,6 +41,9 @@ pub use phase::Phase;
 )]
 pub(crate) use removal::{Reason, Removal};
 pub use snapshot::{Diff, Snapshot};
+pub use source::Source;
+#[cfg(feature = "protocol")]
+pub(crate) use source::Sources;
 pub use time::UnixMillis;
 pub use warmup::{InvalidWarmUp, WarmUp, WarmUpAge, WarmUpClock};
 pub use weight::{InvalidWeight, Weight};

@@ -1,6 +1,6 @@
 //! The instances of a service at one moment.
 
-use super::{Instance, InstanceKey, ServiceKey};
+use super::{Instance, InstanceKey, ServiceKey, Source, source::Sources};
 use std::cmp::Ordering;
 
 /// The instances of one service at one revision: immutable, sorted, each key once.
@@ -17,6 +17,8 @@ pub struct Snapshot {
     service: ServiceKey,
     revision: u64,
     instances: Box<[Instance]>,
+    /// Absent from most lists: then every instance says what it registered.
+    sources: Option<Box<Sources>>,
 }
 
 /// What lies between two snapshots of a service.
@@ -36,7 +38,19 @@ impl Snapshot {
         instances.reverse();
         instances.sort_by(|a, b| a.key.cmp(&b.key)); // Stable: the last given comes first, and stays.
         instances.dedup_by(|later, kept| later.key == kept.key);
-        Self { service, revision, instances: instances.into() }
+        Self { service, revision, instances: instances.into(), sources: None }
+    }
+
+    /// The same list with whose word counts more than the registrations'.
+    #[cfg(feature = "protocol")]
+    pub(crate) fn with_sources(self, sources: Sources) -> Self {
+        Self { sources: (!sources.is_empty()).then(|| sources.into()), ..self }
+    }
+
+    /// As [`Snapshot::with_sources`], with those of another list.
+    #[cfg(feature = "client")]
+    pub(crate) fn with_sources_of(self, other: &Self) -> Self {
+        Self { sources: other.sources.clone(), ..self }
     }
 
     /// The snapshot before anything is known: revision 0, no instances.
@@ -63,6 +77,12 @@ impl Snapshot {
     pub fn get(&self, key: &InstanceKey) -> Option<&Instance> {
         let at = self.instances.binary_search_by(|instance| instance.key.cmp(key)).ok()?;
         Some(&self.instances[at])
+    }
+
+    /// Who has said the word at `key` in the metadata of an instance: nothing where it is what the instance
+    /// registered, where there is no such word, and where the registry does not tell, as a real Nacos.
+    pub fn source(&self, instance: &InstanceKey, key: &str) -> Option<Source> {
+        self.sources.as_ref()?.of(instance, key)
     }
 
     /// What changed from `earlier` to this snapshot.

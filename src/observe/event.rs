@@ -1,7 +1,7 @@
 //! What happens now and then, and how it reads in a log.
 
 use super::{AsideCause, Cause, LeaveCause, NoticeResult};
-use crate::model::{Address, Instance, ServiceKey, UnixMillis, WarmUpClock};
+use crate::model::{Address, Instance, ServiceKey, Source, UnixMillis, WarmUpClock};
 use std::fmt;
 use std::time::Duration;
 use tracing::Level;
@@ -154,6 +154,19 @@ pub enum ProviderEvent<'a> {
         /// How long it takes.
         window: Duration,
     },
+    /// Another word counts from here on for something that can be set while an instance runs: that of an
+    /// operator, or this process's own again.
+    #[non_exhaustive]
+    SettingChanged {
+        /// Key of the metadata.
+        key: &'static str,
+        /// What this process has registered, if anything.
+        own: Option<&'a str>,
+        /// What counts.
+        counts: Option<&'a str>,
+        /// Who has said it: nothing when it is this process's own, or when the registry does not tell.
+        source: Option<Source>,
+    },
     /// This instance is warm.
     #[non_exhaustive]
     WarmUpFinished {
@@ -223,6 +236,20 @@ impl ProviderEvent<'_> {
             }
             Self::WarmUpStarted { cause: WarmUpClock::Registration, window } => {
                 log!(INFO, ?window, "registered: warming up");
+            }
+            Self::SettingChanged { key, own, counts, .. } if own == counts => {
+                log!(INFO, key, own, "this process's own setting counts again");
+            }
+            Self::SettingChanged { key, own, counts, source } => {
+                let set_on = source.map(Source::as_str);
+                log!(
+                    INFO,
+                    key,
+                    own,
+                    counts,
+                    set_on,
+                    "what operators have set counts more than this process's own setting"
+                );
             }
             Self::WarmUpFinished { window } => log!(INFO, ?window, "warm"),
             Self::Leaving { cause, in_flight } => log!(INFO, %cause, in_flight, "leaving"),

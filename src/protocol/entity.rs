@@ -4,10 +4,10 @@ use super::lenient::null_as_default;
 use super::written::Written;
 use crate::model::{
     Address, Cluster, Instance, InstanceKey, InvalidAddress, InvalidName, InvalidWeight, Lease, Metadata,
-    Removal, ServiceKey, Snapshot, UnixMillis, Weight,
+    Removal, ServiceKey, Snapshot, Sources, UnixMillis, Weight,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An instance on the wire.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -95,6 +95,33 @@ pub(crate) struct Explanation {
     /// Who has gone in the last while and has not come back.
     #[serde(deserialize_with = "null_as_default")]
     pub(crate) removed: Vec<WireRemoval>,
+    /// Whose word counts more than what is registered; absent where nobody's does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) set: Option<WireSources>,
+}
+
+/// Keys of metadata that were said of the service or of an instance, and not by whoever registered:
+/// `{"service":["graceful.warmup"],"instances":[{"ip":"10.0.0.7","port":80,"cluster":"DEFAULT","keys":["graceful.notice"]}]}`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct WireSources {
+    #[serde(deserialize_with = "null_as_default")]
+    service: BTreeSet<String>,
+    #[serde(deserialize_with = "null_as_default")]
+    instances: Vec<WireSet>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct WireSet {
+    #[serde(deserialize_with = "null_as_default")]
+    ip: String,
+    #[serde(deserialize_with = "null_as_default")]
+    port: i64,
+    #[serde(deserialize_with = "null_as_default")]
+    cluster: String,
+    #[serde(deserialize_with = "null_as_default")]
+    keys: BTreeSet<String>,
 }
 
 /// One incarnation of an instance that has gone.
@@ -116,6 +143,8 @@ pub(crate) struct WireRemoval {
 /// Removals of one list that are read: many more than this crate's registry tells, and a bound for the work
 /// that a list can make.
 const REMOVALS_MAX: usize = 4096;
+/// Instances of one list of which is read what was set on them: as many as a list can have.
+const SETS_MAX: usize = 10_000;
 
 /// Time between two polls that lists propose, in milliseconds.
 pub(crate) const CACHE_MILLIS: u64 = 10_000;
@@ -225,6 +254,28 @@ impl WireRemoval {
     }
 }
 
+impl WireSources {
+    fn new(sources: &Sources) -> Self {
+        let set = |(InstanceKey { address, cluster }, keys): (&InstanceKey, &BTreeSet<String>)| WireSet {
+            ip: address.host().to_owned(),
+            port: address.port().into(),
+            cluster: cluster.to_string(),
+            keys: keys.clone(),
+        };
+        Self { service: sources.service.clone(), instances: sources.instances.iter().map(set).collect() }
+    }
+
+    /// Reads it; what is said of nobody that can be is left out.
+    fn into_model(self) -> Sources {
+        let set = |WireSet { ip, port, cluster, keys }: WireSet| {
+            let address = Address::new(&ip, u16::try_from(port).ok()?).ok()?;
+            Some((InstanceKey { address, cluster: Cluster::new(&cluster).ok()? }, keys))
+        };
+        let instances = self.instances.into_iter().take(SETS_MAX).filter_map(set).collect();
+        Sources { service: self.service, instances }
+    }
+}
+
 impl ServiceInfo {
     /// Writes the list of `service` with its bare name, in answer to a question for `clusters`.
     pub(crate) fn new<'a>(
@@ -253,7 +304,15 @@ impl ServiceInfo {
     /// The same list with the reasons why others are not on it.
     pub(crate) fn explained(self, removed: &[Removal]) -> Self {
         let removed = removed.iter().map(WireRemoval::new).collect();
-        Self { graceful: Some(Explanation { revision: self.last_ref_time, removed }), ..self }
+        Self { graceful: Some(Explanation { revision: self.last_ref_time, removed, set: None }), ..self }
+    }
+
+    /// The same explained list with whose word counts more than what is registered.
+    pub(crate) fn set_by(mut self, sources: &Sources) -> Self {
+        if let Some(explanation) = self.graceful.as_mut().filter(|_| !sources.is_empty()) {
+            explanation.set = Some(WireSources::new(sources));
+        }
+        self
     }
 
     /// The same list under its grouped name, as HTTP has it, for clients that poll every `cache_millis`.
@@ -275,7 +334,8 @@ impl ServiceInfo {
     ) -> Snapshot {
         let read = |host: WireInstance| host.into_model().map_err(&mut on_invalid).ok();
         let instances = self.hosts.into_iter().filter_map(read).collect();
-        Snapshot::new(service, self.last_ref_time, instances)
+        let set = self.graceful.and_then(|explanation| explanation.set).unwrap_or_default();
+        Snapshot::new(service, self.last_ref_time, instances).with_sources(set.into_model())
     }
 }
 
@@ -290,7 +350,7 @@ fn weight<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::E
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Reason;
+    use crate::model::{Reason, Source};
 
     #[test]
     fn an_instance_survives_the_wire() {
@@ -356,6 +416,38 @@ mod tests {
             r#""graceful":{"revision":7,"removed":[{"ip":"::1","port":80,"reason":"connection-lost"},{"ip":"::1","port":80,"epoch":5,"reason":"deregistered"}]}}"#
         );
         assert_eq!(serde_json::from_str::<ServiceInfo>(&json).unwrap().removed(), removed);
+    }
+
+    #[test]
+    fn a_list_tells_whose_word_counts_more_than_a_registration() {
+        let service = ServiceKey::new("orders").unwrap();
+        let [one, other] = [1, 2].map(|port| Instance::new(Address::new("10.0.0.7", port).unwrap()));
+        let keys = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<BTreeSet<_>>();
+        let instances = [(one.key.clone(), keys(&["graceful.warmup"]))].into();
+        let sources = Sources { service: keys(&["graceful.notice", "graceful.warmup"]), instances };
+        let list = || ServiceInfo::new(&service, 7, "", [&one, &other].into_iter()).explained(&[]);
+        let json = serde_json::to_string(&list().set_by(&sources)).unwrap();
+        let told = r#""set":{"service":["graceful.notice","graceful.warmup"],"instances":[{"ip":"10.0.0.7","port":1,"cluster":"DEFAULT","keys":["graceful.warmup"]}]}}"#;
+        assert!(json.contains(told), "{json}");
+        let read = |json: &str| {
+            let info: ServiceInfo = serde_json::from_str(json).unwrap();
+            info.into_model(service.clone(), |_| unreachable!())
+        };
+        let snapshot = read(&json);
+        let source = |instance: &Instance, key| snapshot.source(&instance.key, key);
+        assert_eq!(source(&one, "graceful.warmup"), Some(Source::Instance));
+        assert_eq!(source(&other, "graceful.warmup"), Some(Source::Service));
+        assert_eq!(source(&one, "graceful.notice"), Some(Source::Service));
+        assert_eq!(source(&one, "graceful.epoch"), None);
+        assert_eq!(list().set_by(&Sources::default()), list(), "mostly there is nothing to be told");
+        for strange in [
+            r#"{"set":null}"#,
+            r#"{"set":{}}"#,
+            r#"{"set":{"service":null,"instances":[{},{"ip":"h","port":-1,"keys":["a"]}]}}"#,
+        ] {
+            let json = format!(r#"{{"lastRefTime":7,"graceful":{strange}}}"#);
+            assert_eq!(read(&json), Snapshot::new(service.clone(), 7, Vec::new()), "{strange}");
+        }
     }
 
     #[test]

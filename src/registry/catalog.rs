@@ -145,6 +145,7 @@ impl Catalog {
             removed: self.removed_from(&snapshot, now),
             until: self.removals.until(service, now),
             protect_threshold: self.said_of(service).map(|record| record.protect_threshold),
+            sources: self.services.get(service).map(|state| state.overlay.sources()).unwrap_or_default(),
             texts: Texts::new(self.texts.clone()),
             snapshot,
         });

@@ -5,8 +5,8 @@
 //! one process would make all instances the same one.
 
 use super::fact::Overrides;
-use crate::model::{Instance, InstanceKey, Metadata, UnixMillis, key};
-use std::collections::BTreeMap;
+use crate::model::{Instance, InstanceKey, Metadata, Sources, UnixMillis, key};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Keys of a service's metadata with this prefix hold for each of its instances.
 const PREFIX: &str = "graceful.";
@@ -61,6 +61,18 @@ impl Overlay {
         self.of_one.is_empty()
     }
 
+    /// Whose word counts more than the registrations', by the keys that matter to this crate.
+    pub(super) fn sources(&self) -> Sources {
+        let here = self.of_one.iter().filter(|(_, laid)| laid.missing_since.is_none());
+        let set = here.filter_map(|(key, laid)| {
+            let keys = laid.overrides.metadata.iter().map(|(key, _)| key);
+            let keys: BTreeSet<_> = keys.filter(|key| key.starts_with(PREFIX)).map(str::to_owned).collect();
+            (!keys.is_empty()).then(|| (key.clone(), keys))
+        });
+        let service = self.of_all.iter().map(|(key, _)| key.to_owned()).collect();
+        Sources { service, instances: set.collect() }
+    }
+
     /// Whether readers are given an instance with this registration.
     pub(super) fn gives(&self, registered: &Instance) -> bool {
         let set = self.of_one.get(&registered.key).and_then(|laid| laid.overrides.enabled);
@@ -86,7 +98,7 @@ impl Overlay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Weight;
+    use crate::model::{Source, Weight};
 
     #[test]
     fn an_operator_counts_more_than_the_service_and_that_more_than_the_registration() {
@@ -110,7 +122,12 @@ mod tests {
             ("graceful.warmup.floor", "0.5"),
         ];
         assert_eq!(shown.metadata, expected.into_iter().collect());
+        let source = |overlay: &Overlay, word| overlay.sources().of(&registered.key, word);
+        assert_eq!(source(&overlay, "graceful.notice"), Some(Source::Instance));
+        assert_eq!(source(&overlay, "graceful.warmup"), Some(Source::Service));
+        assert_eq!(["graceful.warmup.floor", "a"].map(|word| source(&overlay, word)), [None; 2]);
         overlay.lay_over(&registered.key, None);
+        assert_eq!(source(&overlay, "graceful.notice"), Some(Source::Service));
         assert!(overlay.gives(&registered));
         assert_eq!(overlay.show(&registered).metadata.get("graceful.notice"), Some("true"));
     }

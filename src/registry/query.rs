@@ -3,7 +3,7 @@
 use super::error::Refusal;
 use super::fact::{Kind, ServiceRecord};
 use super::texts::{Form, Texts};
-use crate::model::{Cluster, Instance, InstanceKey, Removal, ServiceKey, Snapshot, UnixMillis};
+use crate::model::{Cluster, Instance, InstanceKey, Removal, ServiceKey, Snapshot, Sources, UnixMillis};
 use crate::protocol::entity::ServiceInfo;
 use crate::protocol::written::Written;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ pub(crate) struct View {
     /// When no greater a share of the instances than this is healthy, all are given as healthy; nothing where
     /// nobody has said anything of the service.
     pub(crate) protect_threshold: Option<f64>,
+    pub(crate) sources: Sources,
     pub(crate) texts: Texts,
 }
 
@@ -51,7 +52,8 @@ impl View {
     pub(crate) fn service_info(&self, clusters: &Clusters, healthy_only: bool) -> ServiceInfo {
         let (service, revision) = (self.snapshot.service(), self.snapshot.revision());
         let info = |hosts: &mut dyn Iterator<Item = &Instance>| {
-            ServiceInfo::new(service, revision, clusters.asked(), hosts).explained(&self.removed)
+            let info = ServiceInfo::new(service, revision, clusters.asked(), hosts);
+            info.explained(&self.removed).set_by(&self.sources)
         };
         if !self.is_protected(clusters) {
             return info(&mut listed(&self.snapshot, clusters, healthy_only));
@@ -209,8 +211,8 @@ mod tests {
             let well = (2..2 + healthy).map(|port| instance(port, "DEFAULT"));
             let all = well.chain([sick.clone(), hidden.clone()]).collect();
             let snapshot = Arc::new(Snapshot::new("orders".parse().unwrap(), 1, all));
-            let (removed, texts) = (Vec::new(), Texts::default());
-            let view = View { snapshot, removed, until: None, protect_threshold, texts };
+            let (removed, sources, texts) = (Vec::new(), Sources::default(), Texts::default());
+            let view = View { snapshot, removed, until: None, protect_threshold, sources, texts };
             let info = view.service_info(&Clusters::default(), healthy_only);
             let healthy = info.hosts.iter().filter(|host| host.healthy).count();
             (info.reach_protection_threshold, info.hosts.len(), healthy)

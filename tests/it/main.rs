@@ -14,6 +14,7 @@ mod observe;
 mod provider;
 mod registry;
 mod registry_explained;
+mod registry_followed;
 mod registry_kept;
 mod registry_operator;
 mod registry_program;

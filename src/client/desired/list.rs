@@ -179,7 +179,7 @@ impl List {
 
     /// Believes in `instances` at the revision of `heard`; returns the list if it is news.
     fn believe(&mut self, heard: &Snapshot, instances: Vec<Instance>) -> Option<Arc<Snapshot>> {
-        let list = Snapshot::new(heard.service().clone(), heard.revision(), instances);
+        let list = Snapshot::new(heard.service().clone(), heard.revision(), instances).with_sources_of(heard);
         let before = self.origin;
         if before != Origin::File || self.kept.is_empty() {
             self.origin = Origin::Registry;

@@ -66,6 +66,7 @@ impl Observer for ProviderSeries {
             ProviderEvent::Registered { .. }
             | ProviderEvent::Serving
             | ProviderEvent::WarmUpStarted { .. }
+            | ProviderEvent::SettingChanged { .. }
             | ProviderEvent::WarmUpFinished { .. }
             | ProviderEvent::Leaving { .. }
             | ProviderEvent::Deregistered { .. }

@@ -8,6 +8,7 @@
 use super::process::Process;
 use crate::model::{Instance, Metadata, WarmUp, key};
 use crate::naming::Snapshots;
+use crate::observe::ProviderEvent;
 
 /// What can be set of the warm-up. What starts it cannot: mostly it has started already.
 const CURVE: &[&str] = &[key::WARM_UP, key::WARM_UP_EXPONENT, key::WARM_UP_FLOOR];
@@ -27,7 +28,8 @@ pub(super) async fn follow(process: &Process, registered: &Instance, mut list: S
             for (key, word) in
                 [CURVE, NOTICES].into_iter().flat_map(|keys| orders(keys, &before, &listed.metadata))
             {
-                tell(key, registered.metadata.get(key), word);
+                let (own, source) = (registered.metadata.get(key), latest.source(&registered.key, key));
+                process.note(&ProviderEvent::SettingChanged { key, own, counts: word, source });
             }
             let curve = curve(settings.warm_up, &registered.metadata, &listed.metadata);
             process.warm_up.send_if_modified(|known| std::mem::replace(known, curve) != curve);
@@ -39,20 +41,6 @@ pub(super) async fn follow(process: &Process, registered: &Instance, mut list: S
             before = listed.metadata.clone();
         }
         latest = list.changed().await;
-    }
-}
-
-/// Says whose word counts from now on.
-fn tell(key: &'static str, own: Option<&str>, listed: Option<&str>) {
-    if own == listed {
-        tracing::info!(key, own, "this process's own setting counts again");
-    } else {
-        tracing::info!(
-            key,
-            own,
-            listed,
-            "what the registry lists counts more than this process's own setting"
-        );
     }
 }
 

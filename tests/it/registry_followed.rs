@@ -1,0 +1,109 @@
+//! What operators set while a provider runs: from a request over HTTP, through the registry, to the provider
+//! that does otherwise from then on and says on whose word.
+
+use super::registry::{Running, SOON};
+use axum::Router;
+use axum::routing::get;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tower::ServiceExt;
+use tower_graceful::client::Nacos;
+use tower_graceful::http_client;
+use tower_graceful::model::{Phase, ServiceKey, Source, UnixMillis, WarmUp, WarmUpClock};
+use tower_graceful::observe::{Observer, ProviderEvent};
+use tower_graceful::provider::Provider;
+
+const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+const WARM_UP: &str = "graceful.warmup";
+const EXPONENT: &str = "graceful.warmup.exponent";
+
+/// A setting that has changed: its key, the provider's own word, the one that counts, and whose that is.
+type Changed = (&'static str, Option<String>, Option<String>, Option<Source>);
+
+/// Hands on which settings change.
+#[derive(Debug)]
+struct Listener(mpsc::UnboundedSender<Changed>);
+
+impl Observer for Listener {
+    fn provider(&self, _: &ServiceKey, _: UnixMillis, event: &ProviderEvent<'_>) {
+        if let ProviderEvent::SettingChanged { key, own, counts, source, .. } = *event {
+            self.0.send((key, own.map(str::to_owned), counts.map(str::to_owned), source)).unwrap();
+        }
+    }
+}
+
+async fn next(changes: &mut mpsc::UnboundedReceiver<Changed>) -> Changed {
+    timeout(SOON, changes.recv()).await.expect("the provider hears of nothing").unwrap()
+}
+
+fn change(key: &'static str, own: &str, counts: &str, source: Option<Source>) -> Changed {
+    (key, Some(own.to_owned()), Some(counts.to_owned()), source)
+}
+
+async fn is_ready(at: SocketAddr) -> bool {
+    let request = http::Request::get(format!("http://{at}/readiness")).body(String::new()).unwrap();
+    http_client().oneshot(request).await.unwrap().status().is_success()
+}
+
+#[tokio::test]
+async fn a_provider_follows_what_operators_set_while_it_runs_and_says_on_whose_word() {
+    let registry = Running::start().await;
+    let nacos = || Nacos::builder(&registry.http.to_string()).connect().unwrap();
+    let (tell, mut changes) = mpsc::unbounded_channel();
+    let curve = WarmUp::new(Duration::from_secs(600)).unwrap().with_clock(WarmUpClock::Registration).unwrap();
+    let builder = Provider::builder("orders").registry(nacos()).warm_up(curve).ready_after_warm_up(true);
+    let builder = builder.readiness_bind(ANY).offline_bind(ANY).without_signals().observer(Listener(tell));
+    let provider = builder.build().unwrap();
+    let (handle, shutdown) = (provider.handle(), provider.shutdown_handle());
+    let listener = TcpListener::bind(ANY).await.unwrap();
+    let serving = tokio::spawn(provider.serve(listener, Router::new().route("/", get(async || "hello"))));
+    assert_eq!(handle.reached(Phase::Serving).await, Phase::Serving);
+    let bound = handle.bound().await.unwrap();
+    let (ready_at, port) = (bound.readiness.unwrap(), bound.address().unwrap().port());
+    assert!(!is_ready(ready_at).await, "ten minutes of warm-up lie ahead");
+    let consumer = nacos();
+    let mut list = consumer.subscribe("orders").await.unwrap();
+    let operator = async |method: &str, path: &str| {
+        assert_eq!(registry.send(method, path, "").await, (200, "ok".to_owned()), "{method} {path}");
+    };
+    let instance = format!("/instance?serviceName=orders&ip=127.0.0.1&port={port}");
+
+    let said = format!("{WARM_UP}=300,{EXPONENT}=3,graceful.notice=true,owner=me");
+    operator("PUT", &format!("/service?serviceName=orders&metadata={said}")).await;
+    let service = Some(Source::Service);
+    let (first, second) = (next(&mut changes).await, next(&mut changes).await);
+    assert_eq!(
+        [first, second],
+        [change(WARM_UP, "600", "300", service), change(EXPONENT, "2", "3", service)]
+    );
+
+    operator("PATCH", &format!("{instance}&metadata={WARM_UP}=0,zone=b")).await;
+    assert_eq!(next(&mut changes).await, change(WARM_UP, "600", "0", Some(Source::Instance)));
+    let warm = async {
+        while !is_ready(ready_at).await {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, warm).await.expect("without a warm-up it is ready");
+
+    let key = &bound.instance.key;
+    let listed = list.wait_for(|list| list.source(key, WARM_UP) == Some(Source::Instance));
+    let listed = timeout(SOON, listed).await.expect("consumers are told as well");
+    let sources =
+        [EXPONENT, "graceful.notice", "owner", "zone", "graceful.epoch"].map(|word| listed.source(key, word));
+    assert_eq!(sources, [service, service, None, None, None], "only words of this crate's are told of");
+
+    operator("PUT", &instance).await;
+    assert_eq!(next(&mut changes).await, change(WARM_UP, "600", "300", service));
+    operator("PUT", "/service?serviceName=orders&metadata=%7B%7D").await;
+    let (first, second) = (next(&mut changes).await, next(&mut changes).await);
+    assert_eq!([first, second], [change(WARM_UP, "600", "600", None), change(EXPONENT, "2", "2", None)]);
+
+    shutdown.shut_down();
+    assert!(serving.await.unwrap().unwrap().is_clean());
+    consumer.close(SOON).await.unwrap();
+    registry.stop().await;
+}
