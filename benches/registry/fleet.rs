@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 pub(crate) const SPREAD: usize = 60_000;
 /// Hosts of each of its services, and of the list that is read.
 pub(crate) const WHOLE_LIST: usize = 100;
+/// Weights must stay below 10 000, and there are more changes than that in a storm.
+const CHANGES_PER_WEIGHT: f64 = 10.0;
 
 /// One instance.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +45,7 @@ impl Member {
     pub(crate) fn full_beat(self) -> String {
         let beat = json!({
             "serviceName": format!("DEFAULT_GROUP@@{}", self.service()), "ip": self.ip(), "port": 8080,
-            "cluster": "DEFAULT", "weight": 1.0, "metadata": metadata(json!({})), "scheduled": false,
+            "cluster": "DEFAULT", "weight": 1.0, "metadata": metadata(), "scheduled": false,
         });
         let encoded: String = beat.to_string().bytes().map(percent).collect();
         format!("/nacos/v1/ns/instance/beat?{}&clusterName=DEFAULT&beat={encoded}", self.address())
@@ -53,22 +55,22 @@ impl Member {
         format!("/nacos/v1/ns/instance/beat?{}&clusterName=DEFAULT", self.address())
     }
 
-    /// An `InstanceRequest` with these words besides the usual ones.
-    pub(crate) fn registration(self, words: Value) -> Value {
+    /// An `InstanceRequest` that registers it.
+    pub(crate) fn registration(self) -> Value {
         let mut request = self.question();
         request["type"] = "registerInstance".into();
         request["instance"] = json!({
             "ip": self.ip(), "port": 8080, "weight": 1.0, "healthy": true, "enabled": true, "ephemeral": true,
-            "clusterName": "DEFAULT", "metadata": metadata(words),
+            "clusterName": "DEFAULT", "metadata": metadata(),
         });
         request
     }
 
-    /// The registration after so many changes: each changes the weight too, which is what some registries
-    /// push for.
+    /// The registration after so many changes. They are told by the weight: of a connection that registers
+    /// again r-nacos takes no other metadata.
     pub(crate) fn changed(self, change: usize) -> Value {
-        let mut request = self.registration(json!({"change": change.to_string()}));
-        request["instance"]["weight"] = (1 + change % 100).into();
+        let mut request = self.registration();
+        request["instance"]["weight"] = ((1 + change) as f64 / CHANGES_PER_WEIGHT).into();
         request
     }
 
@@ -85,12 +87,15 @@ impl Member {
     }
 }
 
-fn metadata(words: Value) -> Value {
-    let mut all = json!({"version": "1.0.0", "zone": "zone-a"});
-    if let (Some(all), Value::Object(words)) = (all.as_object_mut(), words) {
-        all.extend(words);
-    }
-    all
+/// How many changes an instance with this weight has seen, as [`Member::changed`] writes it.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "no weight is below nothing")]
+pub(crate) fn change_of(weight: f64) -> usize {
+    // Some registries calculate in single precision.
+    ((weight * CHANGES_PER_WEIGHT).round() as usize).saturating_sub(1)
+}
+
+fn metadata() -> Value {
+    json!({"version": "1.0.0", "zone": "zone-a"})
 }
 
 fn percent(byte: u8) -> String {

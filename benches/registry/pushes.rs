@@ -1,12 +1,12 @@
 //! How soon subscribers know: of a change, of a connection that is lost, and in a storm of changes.
 
-use crate::fleet::Member;
+use crate::fleet::{Member, change_of};
 use crate::grpc::{Client, End, Pushes};
 use crate::load::Moment;
 use crate::process::{Registry, Subject};
 use serde::Deserialize;
 use serde_json::json;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
@@ -56,7 +56,7 @@ struct List {
 #[derive(Deserialize)]
 struct Host {
     ip: String,
-    metadata: BTreeMap<String, String>,
+    weight: f64,
 }
 
 /// Subscribers, who tell what they hear.
@@ -92,14 +92,15 @@ pub(crate) fn lost(subject: &Subject, services: usize, end: End) -> Result<Vec<f
     runtime()?.block_on(async {
         let (mut staying, _pushes) = Client::open(registry.grpc(), End::Fin).await?;
         for service in 0..services {
-            staying.ask("InstanceRequest", &Member { service, index: 0 }.registration(json!({}))).await?;
+            staying.ask("InstanceRequest", &Member { service, index: 0 }.registration()).await?;
         }
         let mut audience = Audience::gather(&registry, WAITING, services).await?;
         let mut found = Vec::new();
         for _ in 0..TIMES {
+            staying.ask("HealthCheckRequest", &json!({})).await?; // Who is silent is taken for gone.
             let (mut leaving, pushes) = Client::open(registry.grpc(), end).await?;
             for service in 0..services {
-                leaving.ask("InstanceRequest", &Member { service, index: 1 }.registration(json!({}))).await?;
+                leaving.ask("InstanceRequest", &Member { service, index: 1 }.registration()).await?;
             }
             audience.all_heard(WAITING * services, |heard| heard.hosts == 2).await?;
             sleep(QUIET).await;
@@ -263,8 +264,7 @@ async fn listen(who: usize, mut pushes: Pushes, tell: UnboundedSender<Heard>) ->
         if hosts.iter().any(|host| !host.ip.starts_with("10.")) {
             return Err("an unknown host is listed".into());
         }
-        let changes = hosts.iter().filter_map(|host| host.metadata.get("change")?.parse().ok());
-        let change = changes.max().unwrap_or_default();
+        let change = hosts.iter().map(|host| change_of(host.weight)).max().unwrap_or_default();
         if tell.send(Heard { who, service: name, hosts: hosts.len(), change, at }).is_err() {
             break;
         }

@@ -6,7 +6,7 @@ use crate::http::Connection;
 use crate::load::{CONNECTIONS, drive, runtime};
 use crate::process::{Registry, Subject};
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use tower_graceful::BoxError;
@@ -112,7 +112,7 @@ pub(crate) fn grpc_register(subject: &Subject) -> Result<Vec<Rate>, BoxError> {
     let registered = measure(&registry, "grpc-register", requests, || {
         drive(requests, open, async move |(client, _): &mut (Client, Pushes), job| {
             let member = Member { service: job / CONNECTIONS, index: job % CONNECTIONS };
-            client.ask("InstanceRequest", &member.registration(json!({}))).await?;
+            client.ask("InstanceRequest", &member.registration()).await?;
             // The connection's last one is looked for.
             if requests - job > CONNECTIONS { Ok(()) } else { expect_listed(client, member).await }
         })
