@@ -6,6 +6,8 @@ use std::time::Duration;
 
 /// How long an instance may be silent: the rule of its heartbeats.
 ///
+/// Times are kept in whole milliseconds; a silence of 49 days ends nothing.
+///
 /// ```
 /// # use std::time::Duration;
 /// use tower_graceful::model::{Lease, Liveness};
@@ -14,10 +16,14 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
-    interval: Duration,
-    unhealthy_after: Duration,
-    expires_after: Duration,
+    interval: Millis,
+    unhealthy_after: Millis,
+    expires_after: Millis,
 }
+
+/// A quarter of what a `Duration` takes; the longest is for never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Millis(u32);
 
 /// What a lease says about its instance at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +61,8 @@ impl Lease {
         if unhealthy_after < interval || expires_after < interval {
             return Err(InvalidLease);
         }
+        let [interval, unhealthy_after, expires_after] =
+            [interval, unhealthy_after, expires_after].map(Millis::new);
         Ok(Self { interval, unhealthy_after, expires_after })
     }
 
@@ -69,23 +77,23 @@ impl Lease {
         };
         let default = Self::default();
         Self::new(
-            millis(INTERVAL, default.interval),
-            millis(UNHEALTHY_AFTER, default.unhealthy_after),
-            millis(EXPIRES_AFTER, default.expires_after),
+            millis(INTERVAL, default.interval()),
+            millis(UNHEALTHY_AFTER, default.unhealthy_after()),
+            millis(EXPIRES_AFTER, default.expires_after()),
         )
     }
 
     /// The same lease, which silence never ends nor spoils.
     #[must_use]
     pub const fn without_end(self) -> Self {
-        Self { unhealthy_after: Duration::MAX, expires_after: Duration::MAX, ..self }
+        Self { unhealthy_after: Millis::NEVER, expires_after: Millis::NEVER, ..self }
     }
 
     /// What the lease says when the last heartbeat came `silent_for` ago.
     pub fn liveness(&self, silent_for: Duration) -> Liveness {
-        if silent_for >= self.expires_after {
+        if silent_for >= self.expires_after() {
             Liveness::Expired
-        } else if silent_for >= self.unhealthy_after {
+        } else if silent_for >= self.unhealthy_after() {
             Liveness::Unhealthy
         } else {
             Liveness::Healthy
@@ -94,25 +102,36 @@ impl Lease {
 
     /// Time between two heartbeats.
     pub const fn interval(&self) -> Duration {
-        self.interval
+        Duration::from_millis(self.interval.0 as u64)
     }
 
-    /// Silence after which the instance is unhealthy.
+    /// Silence after which the instance is unhealthy; the longest span there is for never.
     pub const fn unhealthy_after(&self) -> Duration {
-        self.unhealthy_after
+        self.unhealthy_after.span()
     }
 
-    /// Silence after which the instance is removed.
+    /// Silence after which the instance is removed; the longest span there is for never.
     pub const fn expires_after(&self) -> Duration {
-        self.expires_after
+        self.expires_after.span()
     }
 }
 
 impl Default for Lease {
     /// Nacos' 5, 15 and 30 seconds.
     fn default() -> Self {
-        let [interval, unhealthy_after, expires_after] = [5, 15, 30].map(Duration::from_secs);
-        Self { interval, unhealthy_after, expires_after }
+        Self { interval: Millis(5_000), unhealthy_after: Millis(15_000), expires_after: Millis(30_000) }
+    }
+}
+
+impl Millis {
+    const NEVER: Self = Self(u32::MAX);
+
+    fn new(span: Duration) -> Self {
+        u32::try_from(span.as_millis()).map_or(Self::NEVER, Self)
+    }
+
+    const fn span(self) -> Duration {
+        if self.0 == Self::NEVER.0 { Duration::MAX } else { Duration::from_millis(self.0 as u64) }
     }
 }
 
@@ -138,6 +157,15 @@ mod tests {
         let [interval, unhealthy_after, expires_after] = [1, 15, 2].map(Duration::from_secs);
         assert_eq!(lease, Lease::new(interval, unhealthy_after, expires_after));
         assert_eq!(lease.unwrap().liveness(Duration::from_secs(2)), Liveness::Expired);
+    }
+
+    #[test]
+    fn a_silence_of_49_days_ends_nothing() {
+        let second = Duration::from_secs(1);
+        let longer = Lease::new(second, second * 5_000_000, Duration::MAX).unwrap();
+        for lease in [longer, Lease::default().without_end()] {
+            assert_eq!(lease.liveness(second * 10_000_000), Liveness::Healthy);
+        }
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! Free words of an instance or a service.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 /// String keys with string values, sorted by key; a clone shares them.
+///
+/// All of them are one text, for a registry holds a hundred thousand of these: each key, and each value after
+/// it, stands behind its length in bytes, as in `7:version1:24:zone1:a`.
 ///
 /// ```
 /// use tower_graceful::model::Metadata;
@@ -11,10 +14,8 @@ use std::sync::Arc;
 /// assert_eq!(metadata.get("zone"), Some("a"));
 /// assert_eq!(metadata.with("zone", "b").get("zone"), Some("b"));
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Metadata(Arc<[Entry]>);
-
-type Entry = (Box<str>, Box<str>);
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Metadata(Arc<str>);
 
 impl Metadata {
     /// Metadata without any key.
@@ -24,8 +25,7 @@ impl Metadata {
 
     /// The value of `key`.
     pub fn get(&self, key: &str) -> Option<&str> {
-        let at = self.0.binary_search_by(|(k, _)| (**k).cmp(key)).ok()?;
-        Some(&self.0[at].1)
+        self.iter().find(|(k, _)| *k == key).map(|(_, value)| value)
     }
 
     /// The value of `key` read as a `T`; nothing when it is absent or does not read as one.
@@ -48,12 +48,12 @@ impl Metadata {
 
     /// All keys with their values, by key.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, value)| (&**key, &**value))
+        Entries { rest: &self.0 }
     }
 
     /// Number of keys.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.iter().len()
     }
 
     /// Whether there is no key.
@@ -67,21 +67,48 @@ impl Metadata {
     }
 }
 
-impl Default for Metadata {
-    fn default() -> Self {
-        Self(Arc::new([]))
+impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Metadata {
+    /// Of several values for one key the last one counts.
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
+        let mut entries: Vec<(K, V)> = entries.into_iter().collect();
+        entries.reverse();
+        entries.sort_by(|(a, _), (b, _)| a.as_ref().cmp(b.as_ref())); // Stable: the last given comes first,
+        entries.dedup_by(|(later, _), (kept, _)| later.as_ref() == kept.as_ref()); // and stays.
+        let mut text = String::new();
+        for word in entries.iter().flat_map(|(key, value)| [key.as_ref(), value.as_ref()]) {
+            let _ = write!(text, "{}:{word}", word.len()); // Into a string, which takes everything.
+        }
+        Self(text.into())
     }
 }
 
-impl<K: Into<Box<str>>, V: Into<Box<str>>> FromIterator<(K, V)> for Metadata {
-    /// Of several values for one key the last one counts.
-    fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
-        let mut entries: Vec<Entry> = entries.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
-        entries.reverse();
-        entries.sort_by(|(a, _), (b, _)| a.cmp(b)); // Stable: the last given comes first, and stays.
-        entries.dedup_by(|(later, _), (kept, _)| later == kept);
-        Self(entries.into())
+/// What is left of the text of some metadata.
+struct Entries<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (key, rest) = first_word(self.rest)?;
+        let (value, rest) = first_word(rest)?;
+        self.rest = rest;
+        Some((key, value))
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = Self { rest: self.rest }.fold(0, |left, _| left + 1);
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Entries<'_> {}
+
+/// The first word of a text, and what follows it.
+fn first_word(text: &str) -> Option<(&str, &str)> {
+    let (len, rest) = text.split_once(':')?;
+    rest.split_at_checked(len.parse().ok()?)
 }
 
 impl fmt::Debug for Metadata {
@@ -101,5 +128,18 @@ mod tests {
         assert_eq!(metadata.with("a", 4).get("a"), Some("4"));
         assert_eq!(metadata.without("a"), Metadata::from_iter([("b", "3")]));
         assert_eq!(metadata.get("c"), None);
+    }
+
+    #[test]
+    fn words_may_be_empty_or_hold_anything() {
+        let words = [("", "1:a"), ("2:", ""), ("\u{0}", "\u{fc}\u{10348}"), ("k", "12:")];
+        let metadata = Metadata::from_iter(words);
+        assert_eq!((metadata.len(), metadata.chars()), (4, 12));
+        for (key, value) in words {
+            assert_eq!(metadata.get(key), Some(value));
+        }
+        let mut entries = metadata.iter();
+        entries.next();
+        assert_eq!((entries.len(), Metadata::new().len()), (3, 0));
     }
 }

@@ -27,29 +27,33 @@ impl std::error::Error for InvalidName {}
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $accepted:literal, default = $default:expr, $valid:expr) => {
         $(#[$doc])*
+        ///
+        /// Ordered by name, the default before all others.
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Arc<str>);
+        pub struct $name(Option<Arc<str>>); // `None` is the default, and nothing else is: most names are it.
 
         impl $name {
+            const DEFAULT: Option<&str> = $default;
+
             /// Checks the name; surrounding white space is dropped, and a blank one means the default where
             /// there is one.
             ///
             /// # Errors
             /// When the name breaks the rule above.
             pub fn new(name: &str) -> Result<Self, InvalidName> {
-                let (trimmed, default): (&str, Option<&str>) = (name.trim(), $default);
-                let name = if trimmed.is_empty() { default.unwrap_or_default() } else { trimmed };
+                let trimmed = name.trim();
+                let name = if trimmed.is_empty() { Self::DEFAULT.unwrap_or_default() } else { trimmed };
                 let valid: fn(&str) -> bool = $valid;
                 if name.is_empty() || !valid(name) {
                     let given = name.chars().take(64).collect();
                     return Err(InvalidName { kind: $kind, given, accepted: $accepted });
                 }
-                Ok(Self(name.into()))
+                Ok(Self((Self::DEFAULT != Some(name)).then(|| name.into())))
             }
 
             /// The name as text.
             pub fn as_str(&self) -> &str {
-                &self.0
+                self.0.as_deref().or(Self::DEFAULT).unwrap_or_default()
             }
         }
 
@@ -63,13 +67,13 @@ macro_rules! name {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&self.0, f)
+                fmt::Debug::fmt(self.as_str(), f)
             }
         }
     };
@@ -110,21 +114,21 @@ fn only(name: &str, besides: &[u8]) -> bool {
 impl Default for Namespace {
     /// `public`.
     fn default() -> Self {
-        Self("public".into())
+        Self(None)
     }
 }
 
 impl Default for Group {
     /// `DEFAULT_GROUP`.
     fn default() -> Self {
-        Self("DEFAULT_GROUP".into())
+        Self(None)
     }
 }
 
 impl Default for Cluster {
     /// `DEFAULT`.
     fn default() -> Self {
-        Self("DEFAULT".into())
+        Self(None)
     }
 }
 
@@ -192,6 +196,15 @@ mod tests {
         assert_eq!(Group::new("").unwrap(), Group::default());
         assert_eq!(Cluster::new("").unwrap(), Cluster::default());
         assert_eq!(ServiceName::new(" ").unwrap_err().kind, "service");
+    }
+
+    #[test]
+    fn a_default_that_is_written_out_is_the_default_and_comes_first() {
+        let names = ["DEFAULT", "zone-a", "A"].map(|name| Cluster::new(name).unwrap());
+        assert_eq!(names[0], Cluster::default());
+        let mut sorted = names.to_vec();
+        sorted.sort();
+        assert_eq!(sorted.iter().map(Cluster::as_str).collect::<Vec<_>>(), ["DEFAULT", "A", "zone-a"]);
     }
 
     #[test]

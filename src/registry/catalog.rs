@@ -5,9 +5,13 @@
 //! the same instance (one address, one cluster), readers see the newest publication, and the one before it
 //! again when that goes. Over what is published lies what operators and the service's record say.
 
-use super::command::{Change, Client, Command, Event};
+mod leftovers;
+mod service;
+
+pub(crate) use leftovers::Subject;
+
+use super::command::{Change, Client, Command, ConnectionId, Event};
 use super::fact::{Kind, Overrides, ServiceRecord};
-use super::overlay::Overlay;
 use super::query::View;
 use super::removals::Removals;
 use super::texts::{Budget, Texts};
@@ -15,6 +19,8 @@ use crate::model::{
     Group, Instance, InstanceKey, Lease, Namespace, Reason, Removal, ServiceKey, ServiceName, Snapshot,
     UnixMillis,
 };
+use leftovers::Leftovers;
+use service::Service;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,8 +37,10 @@ pub(crate) struct Catalog {
     services: HashMap<ServiceKey, Service>,
     /// Those of `services` that readers find, by group, sorted.
     names: BTreeMap<(Namespace, Group), BTreeSet<ServiceName>>,
-    publications: HashMap<Client, HashMap<ServiceKey, Vec<InstanceKey>>>,
-    /// Length of all `publications` together.
+    /// What each connection publishes. Other clients have one instance at most in a service, and are found by
+    /// its address there.
+    publications: HashMap<ConnectionId, HashMap<ServiceKey, Box<[InstanceKey]>>>,
+    /// Number of instances that are published, one that several clients publish counted for each.
     published: usize,
     instances: usize,
     /// Which services have lost their last instance when, to be forgotten in this order.
@@ -42,38 +50,9 @@ pub(crate) struct Catalog {
     empty_revision: u64,
     /// Who has gone lately, also from services without instances.
     removals: Removals,
+    leftovers: Leftovers,
     /// Of the texts of all lists.
     texts: Budget,
-}
-
-#[derive(Debug)]
-struct Service {
-    revision: u64,
-    instances: BTreeMap<InstanceKey, Claims>,
-    record: Option<Arc<ServiceRecord>>,
-    overlay: Overlay,
-    /// Of which kind its instances are, or were when the last one went: until it is forgotten, an empty
-    /// service takes no others.
-    kind: Option<Kind>,
-    /// Since when it has no instances.
-    empty_since: Option<UnixMillis>,
-    /// Since when readers do not find it.
-    gone_since: Option<UnixMillis>,
-    /// The list at `revision`, once somebody has read it.
-    snapshot: Option<Arc<Snapshot>>,
-    /// The same with what else readers are told.
-    view: Option<Arc<View>>,
-}
-
-/// Everyone who publishes one instance, the newest last; never empty.
-type Claims = Vec<Claim>;
-
-#[derive(Debug)]
-struct Claim {
-    client: Client,
-    instance: Instance,
-    /// When the client first published it.
-    since: UnixMillis,
 }
 
 impl Catalog {
@@ -88,6 +67,7 @@ impl Catalog {
             emptied: VecDeque::new(),
             empty_revision: now.as_u64(),
             removals: Removals::default(),
+            leftovers: Leftovers::default(),
             texts: Budget::default(),
         }
     }
@@ -105,7 +85,7 @@ impl Catalog {
             Command::SetHealth { client, service, healthy } => {
                 self.set_health(&client, &service, healthy, now)
             }
-            Command::Forget { client } => self.forget(&client, now),
+            Command::Forget { connection } => self.forget(connection, now),
             Command::Describe { service, record } => self.describe(&service, record, now),
             Command::Override { service, key, overrides } => self.lay_over(&service, &key, overrides, now),
         }
@@ -118,7 +98,7 @@ impl Catalog {
     pub(crate) fn snapshot(&mut self, service: &ServiceKey) -> Arc<Snapshot> {
         match self.services.get_mut(service) {
             Some(state) => state.snapshot(service),
-            None => empty(service, self.empty_revision),
+            None => service::empty(service, self.empty_revision),
         }
     }
 
@@ -173,7 +153,15 @@ impl Catalog {
 
     /// What `client` publishes in `service`.
     pub(crate) fn publication(&self, client: &Client, service: &ServiceKey) -> &[InstanceKey] {
-        self.publications.get(client).and_then(|services| services.get(service)).map_or(&[], Vec::as_slice)
+        if let Client::Connection(id) = client {
+            return self
+                .publications
+                .get(id)
+                .and_then(|services| services.get(service))
+                .map_or(&[], |k| &**k);
+        }
+        let key = self.services.get(service).and_then(|state| state.only_one_of(client));
+        key.map_or(&[], std::slice::from_ref)
     }
 
     /// Everyone who publishes an instance, and since when; readers see what the last one says.
@@ -181,9 +169,8 @@ impl Catalog {
         &self,
         service: &ServiceKey,
         key: &InstanceKey,
-    ) -> impl Iterator<Item = (&Client, UnixMillis)> {
-        let claims = self.services.get(service).and_then(|state| state.instances.get(key));
-        claims.into_iter().flatten().map(|claim| (&claim.client, claim.since))
+    ) -> impl Iterator<Item = (Client, UnixMillis)> {
+        self.services.get(service).into_iter().flat_map(|state| state.publishers(key))
     }
 
     /// How many instances are published in all, one that several clients publish counted for each.
@@ -191,9 +178,9 @@ impl Catalog {
         self.published
     }
 
-    /// In how many services `client` publishes.
-    pub(crate) fn publications(&self, client: &Client) -> usize {
-        self.publications.get(client).map_or(0, HashMap::len)
+    /// In how many services a connection publishes.
+    pub(crate) fn publications(&self, connection: ConnectionId) -> usize {
+        self.publications.get(&connection).map_or(0, HashMap::len)
     }
 
     /// Of which kind a service is that readers find: as it was created, or by its instances.
@@ -206,12 +193,12 @@ impl Catalog {
     /// The times of what heartbeats of `client` keep alive in `service`: as registered, unless operators have
     /// set others that can work.
     pub(crate) fn lease(&self, client: &Client, service: &ServiceKey) -> Option<Lease> {
-        let key = self.publications.get(client)?.get(service)?.last()?;
+        let key = self.publication(client, service).last()?;
         let state = self.services.get(service)?;
-        let claim = state.instances.get(key)?.iter().find(|claim| claim.client == *client)?;
-        let registered = &claim.instance;
+        let registered = state.registered(client, key)?;
+        let as_registered = Lease::from_metadata(&registered.metadata);
         let shown = Lease::from_metadata(&state.overlay.show(registered).metadata);
-        let lease = shown.or_else(|_| Lease::from_metadata(&registered.metadata)).unwrap_or_default();
+        let lease = shown.or(as_registered).unwrap_or_default();
         let record = state.record.as_deref();
         let cluster = record.and_then(|record| record.clusters.get(&key.cluster)).map(|said| &said.metadata);
         let mut said = record.map(|record| &record.metadata).into_iter().chain(cluster);
@@ -224,14 +211,9 @@ impl Catalog {
         self.services.get(service)?.record.as_ref()
     }
 
-    /// Since when readers do not find a service of which something is said.
-    pub(crate) fn gone_since(&self, service: &ServiceKey) -> Option<UnixMillis> {
-        self.services.get(service)?.gone_since
-    }
-
-    /// Since when an instance on which something is set is not there.
-    pub(crate) fn missing_since(&self, service: &ServiceKey, key: &InstanceKey) -> Option<UnixMillis> {
-        self.services.get(service)?.overlay.missing_since(key)
+    /// Of whom something is said though they have been gone for `kept_for`, the longest gone first.
+    pub(crate) fn leftovers(&self, kept_for: Duration, now: UnixMillis) -> impl Iterator<Item = &Subject> {
+        self.leftovers.gone_for(kept_for, now)
     }
 
     /// Whether somebody publishes an instance.
@@ -306,7 +288,7 @@ impl Catalog {
         let coming = wanted.into_iter().map(|(key, instance)| (key, Some(instance)));
         let mut changes = Vec::new();
         for (key, instance) in leaving.into_iter().chain(coming) {
-            let listed = state.listed(&key);
+            let (listed, missing_since) = (state.listed(&key), state.overlay.missing_since(&key));
             let change = match instance {
                 Some(instance) => state.put(client, instance, now),
                 None => state.take(client, &key, reason, now),
@@ -316,6 +298,8 @@ impl Catalog {
                 self.removals.record(service, Removal::new(&gone, reason), now);
             }
             state.note(&key, now);
+            let moved = (missing_since, state.overlay.missing_since(&key));
+            self.leftovers.note(moved, || Subject::Instance(service.clone(), key.clone()));
             changes.extend(change.map(|change| (key, change)));
         }
         self.instances = self.instances + state.instances.len() - len_before;
@@ -330,16 +314,24 @@ impl Catalog {
     }
 
     /// Writes down what `client` publishes in `service` from now on, and returns what it was before.
-    fn record(&mut self, client: &Client, service: &ServiceKey, keys: Vec<InstanceKey>) -> Vec<InstanceKey> {
-        let published = keys.len();
-        let services = self.publications.entry(client.clone()).or_default();
-        let before =
-            if keys.is_empty() { services.remove(service) } else { services.insert(service.clone(), keys) };
-        if services.is_empty() {
-            self.publications.remove(client);
-        }
-        let before = before.unwrap_or_default();
+    fn record(
+        &mut self,
+        client: &Client,
+        service: &ServiceKey,
+        keys: Box<[InstanceKey]>,
+    ) -> Vec<InstanceKey> {
+        let (before, published) = (self.publication(client, service).to_vec(), keys.len());
         self.published = self.published + published - before.len();
+        let Client::Connection(id) = client else { return before };
+        let services = self.publications.entry(*id).or_default();
+        if published == 0 {
+            services.remove(service);
+        } else {
+            services.insert(service.clone(), keys);
+        }
+        if services.is_empty() {
+            self.publications.remove(id);
+        }
         before
     }
 
@@ -357,13 +349,16 @@ impl Catalog {
     fn settle(&mut self, service: &ServiceKey, now: UnixMillis) {
         let group = (service.namespace.clone(), service.group.clone());
         let Some(state) = self.services.get_mut(service) else { return };
-        let since = state.gone_since.unwrap_or(now);
-        state.gone_since = (!state.is_found()).then_some(since);
+        let is_spoken_of = state.record.is_some() || !state.overlay.is_clear_of_overrides();
+        let is_left_over = is_spoken_of && !state.is_found();
+        let gone_before = state.gone_since;
+        state.gone_since = is_left_over.then_some(gone_before.unwrap_or(now));
+        self.leftovers.note((gone_before, state.gone_since), || Subject::Service(service.clone()));
         if state.is_found() {
             self.names.entry(group).or_default().insert(service.name.clone());
             return;
         }
-        if state.record.is_none() && state.overlay.is_clear_of_overrides() {
+        if !is_spoken_of {
             self.empty_revision = self.empty_revision.max(state.revision);
             self.services.remove(service);
         }
@@ -382,8 +377,8 @@ impl Catalog {
         healthy: bool,
         now: UnixMillis,
     ) -> Vec<Event> {
-        let keys = self.publications.get(client).and_then(|services| services.get(service));
-        let (Some(keys), Some(state)) = (keys, self.services.get_mut(service)) else { return Vec::new() };
+        let keys = self.publication(client, service).to_vec();
+        let Some(state) = self.services.get_mut(service) else { return Vec::new() };
         let changed = keys.iter().filter(|key| state.set_health(client, key, healthy, now));
         changed.map(|key| event(service, key.clone(), Change::Changed)).collect()
     }
@@ -419,9 +414,10 @@ impl Catalog {
         now: UnixMillis,
     ) -> Vec<Event> {
         let state = self.service(service);
-        let listed = state.listed(key);
+        let (listed, missing_since) = (state.listed(key), state.overlay.missing_since(key));
         state.overlay.lay_over(key, overrides);
         state.note(key, now);
+        let moved = (missing_since, state.overlay.missing_since(key));
         let there = state.instances.contains_key(key);
         let hidden = listed.filter(|_| state.listed(key).is_none());
         if there {
@@ -430,6 +426,7 @@ impl Catalog {
         if let Some(hidden) = hidden {
             self.removals.record(service, Removal::new(&hidden, Reason::Disabled), now);
         }
+        self.leftovers.note(moved, || Subject::Instance(service.clone(), key.clone()));
         self.settle(service, now);
         there.then(|| event(service, key.clone(), Change::Changed)).into_iter().collect()
     }
@@ -440,118 +437,13 @@ impl Catalog {
         self.services.entry(service.clone()).or_insert_with_key(|key| Service::new(key, floor))
     }
 
-    fn forget(&mut self, client: &Client, now: UnixMillis) -> Vec<Event> {
-        let Some(services) = self.publications.get(client) else { return Vec::new() };
+    fn forget(&mut self, connection: ConnectionId, now: UnixMillis) -> Vec<Event> {
+        let Some(services) = self.publications.get(&connection) else { return Vec::new() };
         let services: Vec<ServiceKey> = services.keys().cloned().collect();
+        let client = Client::Connection(connection);
         let withdraw =
-            |service| self.publish(client, &service, Vec::new(), Reason::ConnectionLost, now).into_iter();
+            |service| self.publish(&client, &service, Vec::new(), Reason::ConnectionLost, now).into_iter();
         services.into_iter().flat_map(withdraw).collect()
-    }
-}
-
-impl Service {
-    /// A service as it was before its first instance: everyone may have read its empty list.
-    fn new(service: &ServiceKey, empty_revision: u64) -> Self {
-        let snapshot = Some(empty(service, empty_revision));
-        Self {
-            revision: empty_revision,
-            instances: BTreeMap::new(),
-            record: None,
-            overlay: Overlay::default(),
-            kind: None,
-            empty_since: None,
-            gone_since: None,
-            snapshot,
-            view: None,
-        }
-    }
-
-    /// Whether readers of names find it.
-    fn is_found(&self) -> bool {
-        self.kind.is_some() || self.record.as_ref().is_some_and(|record| record.lasting)
-    }
-
-    /// Notes whether an instance is there, and with it anybody at all.
-    fn note(&mut self, key: &InstanceKey, now: UnixMillis) {
-        self.overlay.note(key, self.instances.contains_key(key), now);
-        self.note_empty(now);
-    }
-
-    fn note_empty(&mut self, now: UnixMillis) {
-        let since = self.empty_since.unwrap_or(now);
-        self.empty_since = self.instances.is_empty().then_some(since);
-    }
-
-    fn snapshot(&mut self, service: &ServiceKey) -> Arc<Snapshot> {
-        let (revision, claims, overlay) = (self.revision, self.instances.values(), &self.overlay);
-        let make = || {
-            let shown = claims.filter_map(|claims| claims.last()).map(|claim| overlay.show(&claim.instance));
-            Arc::new(Snapshot::new(service.clone(), revision, shown.collect()))
-        };
-        self.snapshot.get_or_insert_with(make).clone()
-    }
-
-    /// The instance as readers are given it; nothing when they are not.
-    fn listed(&self, key: &InstanceKey) -> Option<Instance> {
-        let shown = &self.instances.get(key)?.last()?.instance;
-        self.overlay.gives(shown).then(|| self.overlay.show(shown))
-    }
-
-    /// Moves the revision on if anyone has read the present one.
-    ///
-    /// Clients drop a list whose revision is not above the one they have, so it is a moment, but counts up
-    /// where two lists are read within a millisecond. Changes that nobody saw in between share a revision;
-    /// otherwise a storm would carry it so far ahead of the clock that lists after a restart would be old.
-    fn touch(&mut self, now: UnixMillis) {
-        self.view = None;
-        let read = u64::from(self.snapshot.take().is_some());
-        self.revision = now.as_u64().max(self.revision + read);
-    }
-
-    fn put(&mut self, client: &Client, instance: Instance, now: UnixMillis) -> Option<Change> {
-        let claims = self.instances.entry(instance.key.clone()).or_default();
-        if claims.iter().any(|claim| claim.client == *client && claim.instance == instance) {
-            return None; // Said before: no news, and no reason to hide a newer publication of another client.
-        }
-        let change = if claims.is_empty() { Change::Came } else { Change::Changed };
-        let since = claims.iter().find(|claim| claim.client == *client).map_or(now, |claim| claim.since);
-        self.kind = Some(Kind::of(&instance));
-        claims.retain(|claim| claim.client != *client);
-        claims.reserve_exact(1); // Nearly always the only one: room for more would be most of its memory.
-        claims.push(Claim { client: client.clone(), instance, since });
-        self.touch(now);
-        Some(change)
-    }
-
-    fn take(
-        &mut self,
-        client: &Client,
-        key: &InstanceKey,
-        reason: Reason,
-        now: UnixMillis,
-    ) -> Option<Change> {
-        let claims = self.instances.get_mut(key)?;
-        let shown = claims.last().is_some_and(|claim| claim.client == *client);
-        claims.retain(|claim| claim.client != *client);
-        let change = if claims.is_empty() { Change::Went(reason) } else { Change::Changed };
-        if claims.is_empty() {
-            self.instances.remove(key);
-        }
-        shown.then(|| self.touch(now))?;
-        Some(change)
-    }
-
-    /// Whether readers see a difference.
-    fn set_health(&mut self, client: &Client, key: &InstanceKey, healthy: bool, now: UnixMillis) -> bool {
-        let Some(claims) = self.instances.get_mut(key) else { return false };
-        let Some(at) = claims.iter().position(|claim| claim.client == *client) else { return false };
-        let differs = claims[at].instance.healthy != healthy;
-        claims[at].instance.healthy = healthy;
-        let visible = differs && at + 1 == claims.len();
-        if visible {
-            self.touch(now);
-        }
-        visible
     }
 }
 
@@ -560,10 +452,6 @@ pub(super) fn shrink<K: Eq + std::hash::Hash, V>(map: &mut HashMap<K, V>) {
     if map.len() < map.capacity() / 4 {
         map.shrink_to(map.len() * 2);
     }
-}
-
-fn empty(service: &ServiceKey, revision: u64) -> Arc<Snapshot> {
-    Arc::new(Snapshot::new(service.clone(), revision, Vec::new()))
 }
 
 fn event(service: &ServiceKey, instance: InstanceKey, change: Change) -> Event {

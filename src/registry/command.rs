@@ -8,7 +8,8 @@ use super::fact::{Overrides, ServiceRecord};
 use crate::model::{Address, Instance, InstanceKey, Lease, Reason, ServiceKey};
 use std::sync::Arc;
 
-/// Whoever publishes instances, and whose end takes them off.
+/// Whoever publishes instances, and whose end takes them off. All but connections publish one instance at most
+/// in a service, whose address or key is their name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Client {
     /// A gRPC connection: its instances go when it ends.
@@ -33,8 +34,8 @@ pub(crate) enum Command {
     Withdraw { client: Client, service: ServiceKey, reason: Reason },
     /// Marks what `client` publishes in `service` as healthy or not.
     SetHealth { client: Client, service: ServiceKey, healthy: bool },
-    /// Takes off whatever `client` publishes anywhere: it is gone.
-    Forget { client: Client },
+    /// Takes off whatever a connection publishes anywhere: it is gone.
+    Forget { connection: ConnectionId },
     /// Says what holds for a service as a whole; nothing does any more without a record.
     Describe { service: ServiceKey, record: Option<Arc<ServiceRecord>> },
     /// Lays what operators have set over an instance, which need not be there.

@@ -53,40 +53,49 @@ pub(crate) enum By {
 /// The events of all services, numbered in the order in which they happened.
 #[derive(Debug, Default)]
 pub(crate) struct Events {
-    /// By number, so that the oldest of all is the first.
-    records: BTreeMap<u64, (ServiceKey, Recorded)>,
-    /// The numbers of each service's events, the newest last.
-    services: HashMap<ServiceKey, VecDeque<u64>>,
+    /// Those of each service with their numbers, the newest last; never empty.
+    services: HashMap<Arc<ServiceKey>, VecDeque<(u64, Recorded)>>,
+    /// The services by the number of their oldest event, so that the oldest of all is that of the first.
+    oldest: BTreeMap<u64, Arc<ServiceKey>>,
+    len: usize,
     last: u64,
 }
 
 impl Events {
     /// Writes down what happened.
     pub(crate) fn record(&mut self, service: &ServiceKey, event: Recorded) {
-        if self.records.len() == MAX {
-            self.forget_oldest();
+        if self.len == MAX
+            && let Some((_, service)) = self.oldest.first_key_value()
+        {
+            self.forget_oldest(&service.clone());
+        }
+        if self.services.get(service).is_some_and(|of_service| of_service.len() == OF_SERVICE_MAX) {
+            self.forget_oldest(service);
         }
         self.last += 1;
-        self.records.insert(self.last, (service.clone(), event));
-        let of_service = self.services.entry(service.clone()).or_default();
-        if of_service.len() == OF_SERVICE_MAX {
-            of_service.pop_front().map(|oldest| self.records.remove(&oldest));
+        self.len += 1;
+        if let Some(of_service) = self.services.get_mut(service) {
+            of_service.push_back((self.last, event));
+            return;
         }
-        of_service.push_back(self.last);
+        let service = Arc::new(service.clone());
+        self.oldest.insert(self.last, service.clone());
+        self.services.insert(service, [(self.last, event)].into());
     }
 
     /// The events of a service with their numbers, the newest first.
     pub(crate) fn of(&self, service: &ServiceKey) -> impl Iterator<Item = (u64, &Recorded)> {
-        let numbers = self.services.get(service).into_iter().flatten().rev();
-        numbers.filter_map(|number| Some((*number, &self.records.get(number)?.1)))
+        let events = self.services.get(service).into_iter().flatten().rev();
+        events.map(|(number, event)| (*number, event))
     }
 
-    fn forget_oldest(&mut self) {
-        let Some((_, (service, _))) = self.records.pop_first() else { return };
-        let Some(of_service) = self.services.get_mut(&service) else { return };
-        of_service.pop_front();
-        if of_service.is_empty() {
-            self.services.remove(&service);
+    fn forget_oldest(&mut self, service: &ServiceKey) {
+        let Some(of_service) = self.services.get_mut(service) else { return };
+        let forgotten = of_service.pop_front().and_then(|(number, _)| self.oldest.remove(&number));
+        self.len -= 1;
+        match of_service.front() {
+            Some((oldest, _)) => self.oldest.extend(forgotten.map(|service| (*oldest, service))),
+            None => _ = self.services.remove(service),
         }
     }
 }
@@ -115,7 +124,7 @@ mod tests {
         assert_eq!(moments(&events, "mail"), [1]);
         let newest: Vec<u64> = (0..3 * MAX as u64).rev().take(OF_SERVICE_MAX).collect();
         assert_eq!(moments(&events, "orders"), newest);
-        assert_eq!(events.records.len(), OF_SERVICE_MAX + 1);
+        assert_eq!((events.len, events.oldest.len()), (OF_SERVICE_MAX + 1, 2));
     }
 
     #[test]
@@ -124,7 +133,7 @@ mod tests {
         for n in 0..MAX as u64 + 10 {
             events.record(&format!("s{n}").parse().unwrap(), came(n));
         }
-        assert_eq!((events.records.len(), events.services.len()), (MAX, MAX));
+        assert_eq!((events.len, events.services.len(), events.oldest.len()), (MAX, MAX, MAX));
         assert_eq!((moments(&events, "s9"), moments(&events, "s10")), (vec![], vec![10]));
     }
 }

@@ -7,19 +7,23 @@ use super::catalog::shrink;
 use super::senders::{Sender, Senders};
 use crate::model::{Address, Lease, Liveness, ServiceKey, UnixMillis};
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// What a lease keeps alive: the one instance that is registered over HTTP for an address in a service.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LeaseKey {
-    pub(crate) service: ServiceKey,
+    /// Shared, for each lease has its key twice.
+    pub(crate) service: Arc<ServiceKey>,
     pub(crate) address: Address,
 }
 
 /// All leases.
 #[derive(Debug, Default)]
 pub(crate) struct Expiry {
+    /// How many leases each service has.
+    services: HashMap<Arc<ServiceKey>, usize>,
     leases: HashMap<LeaseKey, Held>,
     agenda: BTreeSet<(Instant, LeaseKey)>,
 }
@@ -44,27 +48,36 @@ pub(crate) struct Renewal {
     pub(crate) recovered: bool,
 }
 
+/// A lease by its service and address.
+type Named<'a> = (&'a ServiceKey, &'a Address);
+
 impl Expiry {
     /// Starts a lease, or starts it anew.
-    pub(crate) fn grant(&mut self, key: &LeaseKey, lease: Lease, healthy: bool, now: Instant) {
-        let senders =
-            self.leases.get_mut(key).map(|held| std::mem::take(&mut held.senders)).unwrap_or_default();
-        self.end(key);
+    pub(crate) fn grant(&mut self, named: Named<'_>, lease: Lease, healthy: bool, now: Instant) {
+        let senders = self.held_mut(named).map(|held| std::mem::take(&mut held.senders)).unwrap_or_default();
+        self.end(named);
+        let (service, address) = named;
+        let key = self
+            .key(named)
+            .unwrap_or_else(|| LeaseKey { service: Arc::new(service.clone()), address: address.clone() });
+        *self.services.entry(key.service.clone()).or_default() += 1;
         let held = Held { lease, last_beat: now, healthy, senders, looked_at: None };
         self.leases.insert(key.clone(), held);
         self.schedule(key);
     }
 
     /// Gives a lease other times, counted from its last heartbeat; that there is none changes nothing.
-    pub(crate) fn change(&mut self, key: &LeaseKey, lease: Lease) {
-        let Some(held) = self.leases.get_mut(key) else { return };
+    pub(crate) fn change(&mut self, named: Named<'_>, lease: Lease) {
+        let Some(key) = self.key(named) else { return };
+        let Some(held) = self.leases.get_mut(&key) else { return };
         held.lease = lease;
         self.schedule(key);
     }
 
     /// Notes a heartbeat; nothing when there is no such lease.
-    pub(crate) fn renew(&mut self, key: &LeaseKey, now: Instant) -> Option<Renewal> {
-        let held = self.leases.get_mut(key)?;
+    pub(crate) fn renew(&mut self, named: Named<'_>, now: Instant) -> Option<Renewal> {
+        let key = self.key(named)?;
+        let held = self.leases.get_mut(&key)?;
         held.last_beat = now;
         let renewal = Renewal { interval: held.lease.interval(), recovered: !held.healthy };
         if renewal.recovered {
@@ -75,21 +88,21 @@ impl Expiry {
     }
 
     /// Notes who keeps a lease alive.
-    pub(crate) fn hear(&mut self, key: &LeaseKey, sender: Sender, now: UnixMillis) {
-        if let Some(held) = self.leases.get_mut(key) {
+    pub(crate) fn hear(&mut self, named: Named<'_>, sender: Sender, now: UnixMillis) {
+        if let Some(held) = self.held_mut(named) {
             held.senders.hear(sender, now);
         }
     }
 
     /// Who keeps a lease alive; nothing when there is none.
-    pub(crate) fn senders(&self, key: &LeaseKey) -> Option<&Senders> {
-        self.leases.get(key).map(|held| &held.senders)
+    pub(crate) fn senders(&self, named: Named<'_>) -> Option<&Senders> {
+        self.leases.get(&self.key(named)?).map(|held| &held.senders)
     }
 
     /// Ends a lease without a word.
-    pub(crate) fn end(&mut self, key: &LeaseKey) {
-        if let Some(Held { looked_at: Some(at), .. }) = self.leases.remove(key) {
-            self.agenda.remove(&(at, key.clone()));
+    pub(crate) fn end(&mut self, named: Named<'_>) {
+        if let Some(key) = self.key(named) {
+            self.end_by(key);
         }
     }
 
@@ -102,7 +115,7 @@ impl Expiry {
             let held = self.leases.get_mut(&key).expect("what is on the agenda has a lease");
             match held.lease.liveness(now - held.last_beat) {
                 Liveness::Expired => {
-                    self.end(&key);
+                    self.end_by(key.clone());
                     due.push((key, Liveness::Expired));
                     continue;
                 }
@@ -112,7 +125,7 @@ impl Expiry {
                 }
                 Liveness::Unhealthy | Liveness::Healthy => {}
             }
-            self.schedule(&key);
+            self.schedule(key);
         }
         due
     }
@@ -130,18 +143,41 @@ impl Expiry {
     /// Gives back the memory of leases that have ended.
     pub(crate) fn tidy(&mut self) {
         shrink(&mut self.leases);
+        shrink(&mut self.services);
     }
 
-    fn schedule(&mut self, key: &LeaseKey) {
-        let Some(held) = self.leases.get_mut(key) else { return };
-        if let Some(at) = held.looked_at.take() {
-            self.agenda.remove(&(at, key.clone()));
+    /// The key of a lease; nothing in a service without leases.
+    fn key(&self, (service, address): Named<'_>) -> Option<LeaseKey> {
+        let (service, _) = self.services.get_key_value(service)?;
+        Some(LeaseKey { service: service.clone(), address: address.clone() })
+    }
+
+    fn held_mut(&mut self, named: Named<'_>) -> Option<&mut Held> {
+        let key = self.key(named)?;
+        self.leases.get_mut(&key)
+    }
+
+    fn end_by(&mut self, key: LeaseKey) {
+        let Some(Held { looked_at, .. }) = self.leases.remove(&key) else { return };
+        if let Some(leases) = self.services.get_mut(&key.service) {
+            *leases -= 1;
+            if *leases == 0 {
+                self.services.remove(&key.service);
+            }
         }
+        looked_at.map(|at| self.agenda.remove(&(at, key)));
+    }
+
+    fn schedule(&mut self, key: LeaseKey) {
+        let Some(held) = self.leases.get_mut(&key) else { return };
         let expires_after = held.lease.expires_after();
         let span = if held.healthy { expires_after.min(held.lease.unhealthy_after()) } else { expires_after };
         // A span beyond the end of time, which metadata can ask for, never comes.
-        held.looked_at = held.last_beat.checked_add(span);
-        self.agenda.extend(held.looked_at.map(|at| (at, key.clone())));
+        let next = held.last_beat.checked_add(span);
+        if let Some(at) = std::mem::replace(&mut held.looked_at, next) {
+            self.agenda.remove(&(at, key.clone()));
+        }
+        self.agenda.extend(next.map(|at| (at, key)));
     }
 }
 
@@ -152,7 +188,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn key(port: u16) -> LeaseKey {
-        LeaseKey { service: "orders".parse().unwrap(), address: Address::new("10.0.0.7", port).unwrap() }
+        let service = Arc::new("orders".parse().unwrap());
+        LeaseKey { service, address: Address::new("10.0.0.7", port).unwrap() }
+    }
+
+    fn named(key: &LeaseKey) -> Named<'_> {
+        (&key.service, &key.address)
     }
 
     fn seconds(s: u64) -> Duration {
@@ -162,26 +203,26 @@ mod tests {
     #[test]
     fn a_silent_instance_is_unhealthy_after_15_seconds_and_gone_after_30() {
         let (mut expiry, start) = (Expiry::default(), Instant::now());
-        expiry.grant(&key(1), Lease::default(), true, start);
+        expiry.grant(named(&key(1)), Lease::default(), true, start);
         assert_eq!(expiry.next(), Some(start + seconds(15)));
         assert_eq!(expiry.due(start + Duration::from_millis(14_999), 9), []);
         assert_eq!(expiry.due(start + seconds(15), 9), [(key(1), Liveness::Unhealthy)]);
         assert_eq!(expiry.due(start + Duration::from_millis(29_999), 9), []);
         assert_eq!(expiry.due(start + seconds(30), 9), [(key(1), Liveness::Expired)]);
         assert_eq!((expiry.next(), expiry.len()), (None, 0));
-        assert_eq!(expiry.renew(&key(1), start + seconds(31)), None);
+        assert_eq!(expiry.renew(named(&key(1)), start + seconds(31)), None);
     }
 
     #[test]
     fn a_heartbeat_puts_both_deadlines_off_and_heals() {
         let (mut expiry, start) = (Expiry::default(), Instant::now());
-        expiry.grant(&key(1), Lease::default(), true, start);
+        expiry.grant(named(&key(1)), Lease::default(), true, start);
         let fine = Renewal { interval: seconds(5), recovered: false };
-        assert_eq!(expiry.renew(&key(1), start + seconds(10)), Some(fine));
+        assert_eq!(expiry.renew(named(&key(1)), start + seconds(10)), Some(fine));
         assert_eq!(expiry.due(start + seconds(20), 9), []);
         assert_eq!(expiry.due(start + seconds(25), 9), [(key(1), Liveness::Unhealthy)]);
         let healed = Renewal { recovered: true, ..fine };
-        assert_eq!(expiry.renew(&key(1), start + seconds(39)), Some(healed));
+        assert_eq!(expiry.renew(named(&key(1)), start + seconds(39)), Some(healed));
         assert_eq!(expiry.due(start + seconds(53), 9), []);
         assert_eq!(expiry.due(start + seconds(54), 9), [(key(1), Liveness::Unhealthy)]);
     }
@@ -190,9 +231,9 @@ mod tests {
     fn after_healing_the_nearer_deadline_counts_again() {
         let (mut expiry, start) = (Expiry::default(), Instant::now());
         let lease = Lease::new(seconds(1), seconds(2), seconds(1000)).unwrap();
-        expiry.grant(&key(1), lease, true, start);
+        expiry.grant(named(&key(1)), lease, true, start);
         assert_eq!(expiry.due(start + seconds(2), 9).len(), 1);
-        expiry.renew(&key(1), start + seconds(3));
+        expiry.renew(named(&key(1)), start + seconds(3));
         assert_eq!(expiry.next(), Some(start + seconds(5)));
     }
 
@@ -202,27 +243,27 @@ mod tests {
         let forever = u64::MAX.to_string();
         let keys = ["preserved.heart.beat.timeout", "preserved.ip.delete.timeout"];
         let lease = Lease::from_metadata(&keys.map(|key| (key, forever.as_str())).into_iter().collect());
-        expiry.grant(&key(1), lease.unwrap(), true, start);
+        expiry.grant(named(&key(1)), lease.unwrap(), true, start);
         assert_eq!(expiry.due(start + seconds(1_000_000_000), 9), []);
     }
 
     #[test]
     fn other_times_count_from_the_last_heartbeat() {
         let (mut expiry, start) = (Expiry::default(), Instant::now());
-        expiry.grant(&key(1), Lease::default(), true, start);
-        expiry.change(&key(2), Lease::default());
+        expiry.grant(named(&key(1)), Lease::default(), true, start);
+        expiry.change(named(&key(2)), Lease::default());
         assert_eq!(expiry.len(), 1);
-        expiry.change(&key(1), Lease::new(seconds(1), seconds(2), seconds(3)).unwrap());
+        expiry.change(named(&key(1)), Lease::new(seconds(1), seconds(2), seconds(3)).unwrap());
         assert_eq!(expiry.next(), Some(start + seconds(2)));
-        assert_eq!(expiry.renew(&key(1), start + seconds(1)).unwrap().interval, seconds(1));
-        expiry.change(&key(1), Lease::default().without_end());
+        assert_eq!(expiry.renew(named(&key(1)), start + seconds(1)).unwrap().interval, seconds(1));
+        expiry.change(named(&key(1)), Lease::default().without_end());
         assert_eq!((expiry.next(), expiry.due(start + seconds(1_000_000_000), 9)), (None, vec![]));
     }
 
     #[test]
     fn many_deadlines_come_in_portions() {
         let (mut expiry, start) = (Expiry::default(), Instant::now());
-        (0..5).for_each(|port| expiry.grant(&key(port), Lease::default(), true, start));
+        (0..5).for_each(|port| expiry.grant(named(&key(port)), Lease::default(), true, start));
         let sizes = [0; 3].map(|_| expiry.due(start + seconds(30), 2).len());
         assert_eq!(sizes, [2, 2, 1]);
     }
@@ -243,7 +284,7 @@ mod tests {
                     ("preserved.ip.delete.timeout", expires),
                 ].map(|(key, s)| (key, (s * 1000).to_string())));
                 let lease = Lease::from_metadata(&metadata).unwrap();
-                expiry.grant(&key(port), lease, true, start);
+                expiry.grant(named(&key(port)), lease, true, start);
                 model.push(Some((lease, start, Liveness::Healthy)));
             }
             let mut now = start;
@@ -266,7 +307,7 @@ mod tests {
                 prop_assert_eq!(found, expected);
                 if let Some(entry) = model.get_mut(beaten) {
                     let port = u16::try_from(beaten).unwrap();
-                    prop_assert_eq!(expiry.renew(&key(port), now).is_some(), entry.is_some());
+                    prop_assert_eq!(expiry.renew(named(&key(port)), now).is_some(), entry.is_some());
                     if let Some((_, last_beat, was)) = entry {
                         (*last_beat, *was) = (now, Liveness::Healthy);
                     }

@@ -17,7 +17,7 @@ use explain::changed;
 pub(crate) use explain::{ClientLine, EventLine, Followers, Instances, ServiceLine};
 pub(crate) use farewell::Farewell;
 
-use super::catalog::Catalog;
+use super::catalog::{Catalog, shrink};
 use super::clerk::Queue;
 use super::command::{Change, Client, Command, ConnectionId, Event, Limits};
 use super::error::Refusal;
@@ -29,7 +29,7 @@ use super::ledger::Ledger;
 use super::peer::Peer;
 use super::push::Subscriber;
 use super::query::{Clusters, Described, Page, View};
-use super::senders::Sender;
+use super::senders::{Agents, Sender};
 use super::udp::Audience;
 use super::write::Present;
 use crate::Clock;
@@ -73,6 +73,7 @@ struct State {
     health: Health,
     queue: Queue,
     expiry: Expiry,
+    agents: Agents,
     events: Events,
     connections: HashMap<ConnectionId, Arc<Subscriber>>,
     last_connection: u64,
@@ -104,6 +105,7 @@ impl Hub {
             health: Health::default(),
             queue: Queue::default(),
             expiry: Expiry::default(),
+            agents: Agents::default(),
             events: Events::default(),
             connections: HashMap::new(),
             last_connection: 0,
@@ -174,8 +176,9 @@ impl Hub {
 
     /// Notes who sent a heartbeat that has been taken.
     pub(crate) fn hear(&self, service: &ServiceKey, address: &Address, sender: Sender) {
-        let key = LeaseKey { service: service.clone(), address: address.clone() };
-        self.state().expiry.hear(&key, sender, self.now());
+        let (mut state, now) = (self.state(), self.now());
+        let sender = state.agents.share(sender);
+        state.expiry.hear((service, address), sender, now);
     }
 
     /// Takes a heartbeat for `address` in `service`, and returns the time until the next one is due;
@@ -185,12 +188,10 @@ impl Hub {
     /// When the registry is shutting down.
     pub(crate) fn beat(&self, service: &ServiceKey, address: &Address) -> Result<Option<Duration>, Refusal> {
         let (mut state, now) = (self.state(), Instant::now());
-        let key = LeaseKey { service: service.clone(), address: address.clone() };
         let before = state.expiry.next();
-        let Some(renewal) = state.expiry.renew(&key, now) else { return Ok(None) };
+        let Some(renewal) = state.expiry.renew((service, address), now) else { return Ok(None) };
         if renewal.recovered {
-            let (LeaseKey { service, address }, healthy) = (key, true);
-            let client = Client::Heartbeats(address);
+            let (client, service, healthy) = (Client::Heartbeats(address.clone()), service.clone(), true);
             let events = state.execute(Command::SetHealth { client, service, healthy }, self.now(), now)?;
             self.finish(state, before, &events);
         }
@@ -259,9 +260,9 @@ impl Hub {
             subscriber.leave(service);
             state.unfollow(id, service);
         }
-        let (client, now, before) = (Client::Connection(id), Instant::now(), state.expiry.next());
+        let (now, before) = (Instant::now(), state.expiry.next());
         // A frozen hub keeps the instances: the registry ends, and they do not.
-        let events = state.execute(Command::Forget { client }, self.now(), now).unwrap_or_default();
+        let events = state.execute(Command::Forget { connection: id }, self.now(), now).unwrap_or_default();
         state.connections.remove(&id);
         if state.connections.is_empty() {
             self.deserted.notify_one();
@@ -342,7 +343,7 @@ impl Hub {
         let (mut state, now) = (self.state(), Instant::now());
         let mut events = Vec::new();
         for (LeaseKey { service, address }, liveness) in state.expiry.due(now, EXPIRED_AT_ONCE_MAX) {
-            let client = Client::Heartbeats(address);
+            let (client, service) = (Client::Heartbeats(address), (*service).clone());
             let command = match liveness {
                 Liveness::Healthy => continue,
                 Liveness::Unhealthy => Command::SetHealth { client, service, healthy: false },
@@ -405,19 +406,20 @@ impl State {
         {
             *service = shared;
         }
+        let sender = sender.map(|sender| self.agents.share(sender));
         let (by, changed) = (self.by(&command, sender.as_ref()), changed(&command)); // Before its lease ends.
         let leased = Leased::by(&command);
         let heard = match (&command, sender) {
             (Command::Publish { client: Client::Heartbeats(address), service, .. }, Some(sender)) => {
-                Some((LeaseKey { service: service.clone(), address: address.clone() }, sender))
+                Some((service.clone(), address.clone(), sender))
             }
             _ => None,
         };
         let events = self.catalog.apply(command, now);
         self.record(&events, changed, &by, now);
         self.lease(leased, at);
-        if let Some((key, sender)) = heard {
-            self.expiry.hear(&key, sender, now);
+        if let Some((service, address, sender)) = heard {
+            self.expiry.hear((&service, &address), sender, now);
         }
         for of_one_service in events.chunk_by(|a, b| a.service == b.service) {
             let service = &of_one_service[0].service;
@@ -464,10 +466,23 @@ impl State {
         {
             return Err(Refusal::Full { max: self.limits.instances_max });
         }
-        if instances > 0 && replaced == 0 && self.catalog.publications(client) >= SERVICES_PER_CLIENT_MAX {
+        if let Client::Connection(id) = client
+            && instances > 0
+            && replaced == 0
+            && self.catalog.publications(*id) >= SERVICES_PER_CLIENT_MAX
+        {
             return Err(Refusal::TooMany { what: "services of one client", max: SERVICES_PER_CLIENT_MAX });
         }
         Ok(())
+    }
+
+    /// Gives back what is of no more use.
+    fn tidy(&mut self, now: UnixMillis) {
+        self.catalog.tidy(now);
+        self.expiry.tidy();
+        self.agents.tidy();
+        shrink(&mut self.connections);
+        shrink(&mut self.followers);
     }
 
     fn unfollow(&mut self, id: ConnectionId, service: &ServiceKey) {

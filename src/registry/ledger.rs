@@ -4,9 +4,9 @@
 //! the catalog, so nobody is told of what may yet fail; a change that comes next is decided on the ledger, so
 //! it cannot contradict what is under way.
 
-use super::catalog::Catalog;
+use super::catalog::Subject;
 use super::fact::{Fact, Overrides, ServiceRecord};
-use crate::model::{Instance, InstanceKey, ServiceKey, UnixMillis};
+use crate::model::{Instance, InstanceKey, ServiceKey};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -69,29 +69,19 @@ impl Ledger {
         }
     }
 
-    /// Up to `max` facts about instances and services that are gone since a moment that is `long_ago`: what
-    /// operators have set, and what is said of services that nobody created by name.
-    pub(crate) fn leftovers(
-        &self,
-        catalog: &Catalog,
-        long_ago: impl Fn(UnixMillis) -> bool,
-        max: usize,
-    ) -> Vec<Fact> {
-        let gone = |since: Option<UnixMillis>| since.is_some_and(&long_ago);
-        let of_service = |(service, entries): (&ServiceKey, &Entries)| {
-            let records = entries.record.iter().filter(|record| !record.lasting);
-            let records = records.filter(|_| gone(catalog.gone_since(service)));
-            let records = records
-                .map(|record| Fact::Service { service: service.clone(), record: Some(record.clone()) });
-            let set = entries.overrides.iter().filter(|(key, _)| gone(catalog.missing_since(service, key)));
-            let set = set.map(|(key, overrides)| Fact::Overrides {
-                service: service.clone(),
-                key: key.clone(),
-                overrides: Some(overrides.clone()),
-            });
-            records.chain(set).collect::<Vec<_>>()
-        };
-        self.services.iter().flat_map(of_service).take(max).collect()
+    /// What may be dropped when its subject has been gone for long: what operators have set, and what is said
+    /// of a service that nobody created by name.
+    pub(crate) fn leftover(&self, subject: &Subject) -> Option<Fact> {
+        match subject {
+            Subject::Service(service) => {
+                let record = self.record(service).filter(|record| !record.lasting)?;
+                Some(Fact::Service { service: service.clone(), record: Some(record.clone()) })
+            }
+            Subject::Instance(service, key) => {
+                let overrides = Some(self.overrides(service, key)?.clone());
+                Some(Fact::Overrides { service: service.clone(), key: key.clone(), overrides })
+            }
+        }
     }
 
     /// Whether a service has persistent instances.

@@ -80,12 +80,12 @@ impl Overlay {
     }
 
     /// The instance as readers see it.
-    pub(super) fn show(&self, registered: &Instance) -> Instance {
-        let mut shown = registered.clone();
+    pub(super) fn show(&self, registered: Instance) -> Instance {
+        let mut shown = registered;
         if !self.of_all.is_empty() {
             shown.metadata = shown.metadata.iter().chain(self.of_all.iter()).collect();
         }
-        let Some(Laid { overrides: set, .. }) = self.of_one.get(&registered.key) else { return shown };
+        let Some(Laid { overrides: set, .. }) = self.of_one.get(&shown.key) else { return shown };
         shown.enabled = set.enabled.unwrap_or(shown.enabled);
         shown.weight = set.weight.unwrap_or(shown.weight);
         if !set.metadata.is_empty() {
@@ -113,7 +113,7 @@ mod tests {
         let overrides = Overrides { enabled: Some(false), weight: Some(weight), metadata };
         overlay.lay_over(&registered.key, Some(overrides));
         assert!(!overlay.gives(&registered));
-        let shown = overlay.show(&registered);
+        let shown = overlay.show(registered.clone());
         assert_eq!((shown.enabled, shown.weight), (false, weight));
         let expected = [
             ("a", "1"),
@@ -129,6 +129,6 @@ mod tests {
         overlay.lay_over(&registered.key, None);
         assert_eq!(source(&overlay, "graceful.notice"), Some(Source::Service));
         assert!(overlay.gives(&registered));
-        assert_eq!(overlay.show(&registered).metadata.get("graceful.notice"), Some("true"));
+        assert_eq!(overlay.show(registered).metadata.get("graceful.notice"), Some("true"));
     }
 }

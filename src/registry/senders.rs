@@ -1,6 +1,7 @@
 //! Who sends the heartbeats of an instance: so that one can be found that outlived its instance.
 
 use crate::model::UnixMillis;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,6 +9,8 @@ use std::sync::Arc;
 const SENDERS_MAX: usize = 4;
 /// Characters that are kept of what a sender calls itself.
 const AGENT_CHARS_MAX: usize = 128;
+/// Names that are shared: more than there are clients and their versions. One beyond that is kept by itself.
+const AGENTS_MAX: usize = 1000;
 
 /// Whoever sent a request over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +25,28 @@ impl Sender {
     pub(crate) fn new(ip: IpAddr, agent: &str) -> Self {
         let end = agent.char_indices().nth(AGENT_CHARS_MAX).map_or(agent.len(), |(at, _)| at);
         Self { ip: ip.to_canonical(), agent: agent[..end].into() }
+    }
+}
+
+/// The names of senders, each kept once: thousands of instances send the same.
+#[derive(Debug, Default)]
+pub(crate) struct Agents(HashSet<Arc<str>>);
+
+impl Agents {
+    /// The same sender, with the text of its name that others have.
+    pub(crate) fn share(&mut self, sender: Sender) -> Sender {
+        if let Some(agent) = self.0.get(&sender.agent) {
+            return Sender { agent: agent.clone(), ..sender };
+        }
+        if self.0.len() < AGENTS_MAX {
+            self.0.insert(sender.agent.clone());
+        }
+        sender
+    }
+
+    /// Forgets the names that nobody has any more.
+    pub(crate) fn tidy(&mut self) {
+        self.0.retain(|agent| Arc::strong_count(agent) > 1);
     }
 }
 
@@ -85,6 +110,23 @@ mod tests {
         assert_eq!(senders.last(), Some(&sender(5)));
         senders.hear(sender(1), at(7));
         assert_eq!((senders.all().len(), senders.last()), (4, Some(&sender(1))));
+    }
+
+    #[test]
+    fn a_name_is_kept_once_for_as_long_as_a_sender_has_it() {
+        let mut agents = Agents::default();
+        let [first, second] = [1, 2].map(|host| agents.share(sender(host)));
+        assert!(Arc::ptr_eq(&first.agent, &second.agent));
+        drop(first);
+        agents.tidy();
+        assert_eq!(agents.0.len(), 1);
+        drop(second);
+        agents.tidy();
+        assert_eq!(agents.0.len(), 0);
+        for n in 0..2 * AGENTS_MAX {
+            agents.share(Sender::new(sender(1).ip, &n.to_string()));
+        }
+        assert_eq!(agents.0.len(), AGENTS_MAX);
     }
 
     #[test]

@@ -92,7 +92,7 @@ fn a_client_touches_nothing_that_another_publishes() {
     let mut orders = Orders::new();
     orders.publish(1, &[instance(1, 1)]);
     assert_eq!(orders.withdraw(2), []);
-    assert_eq!(orders.apply(Command::Forget { client: client(2) }), []);
+    assert_eq!(orders.apply(Command::Forget { connection: ConnectionId(2) }), []);
     assert_eq!(orders.list(), [instance(1, 1)]);
 }
 
@@ -104,7 +104,7 @@ fn the_end_of_a_client_takes_off_all_its_instances() {
         catalog.apply(Command::Publish { client: client(1), service: service(name), instances }, START);
     }
     assert_eq!((catalog.services_len(), catalog.instances_len()), (2, 4));
-    let events = catalog.apply(Command::Forget { client: client(1) }, START);
+    let events = catalog.apply(Command::Forget { connection: ConnectionId(1) }, START);
     assert_eq!(events.len(), 4);
     assert!(events.iter().all(|event| event.change == Change::Went(Reason::ConnectionLost)));
     assert_eq!((catalog.services_len(), catalog.instances_len()), (2, 0));
@@ -156,9 +156,9 @@ fn the_reason_is_told_of_everyone_who_goes_also_of_the_last() {
     assert_eq!(orders.removed(), [(2, Reason::Deregistered)]);
     orders.publish(1, &[Instance { enabled: false, ..instance(1, 1) }]);
     assert_eq!(orders.removed(), [(1, Reason::Disabled), (2, Reason::Deregistered)]);
-    orders.apply(Command::Forget { client: client(1) });
+    orders.apply(Command::Forget { connection: ConnectionId(1) });
     assert_eq!(orders.removed()[0], (1, Reason::Disabled), "it was hidden before its connection ended");
-    orders.apply(Command::Forget { client: client(2) });
+    orders.apply(Command::Forget { connection: ConnectionId(2) });
     assert_eq!((orders.list(), orders.removed()[0]), (vec![], (3, Reason::ConnectionLost)));
     orders.publish(3, &[instance(2, 1), instance(1, 1)]);
     assert_eq!(orders.removed(), [(3, Reason::ConnectionLost)], "the others are back");
@@ -173,7 +173,7 @@ fn who_is_hidden_by_an_older_publication_is_disabled_and_not_gone() {
     orders.publish(1, &[Instance { enabled: false, ..instance(1, 1) }]);
     orders.publish(2, &[instance(1, 2)]);
     assert_eq!(orders.removed(), [], "nobody had seen it before");
-    orders.apply(Command::Forget { client: client(2) });
+    orders.apply(Command::Forget { connection: ConnectionId(2) });
     assert_eq!(orders.removed(), [(1, Reason::Disabled)]);
     orders.publish(2, &[instance(1, 2)]);
     orders.withdraw(1);
@@ -263,10 +263,8 @@ fn a_service_that_was_created_is_found_without_instances_and_has_its_kind() {
     assert_eq!(orders.list()[0].metadata.get("graceful.warmup"), Some("60"));
     assert_eq!(orders.apply(describe(Some(record(false)))), [Change::Changed]);
     orders.withdraw(1);
-    assert_eq!(orders.0.gone_since(&service("orders")), None);
     orders.0.clean(KEPT_FOR, START + KEPT_FOR);
     assert_eq!(orders.0.services_len(), 0);
-    assert_eq!(orders.0.gone_since(&service("orders")), Some(START + KEPT_FOR));
     orders.apply(describe(None));
     assert!(orders.0.services.is_empty());
 }
@@ -367,7 +365,7 @@ proptest! {
                 }
                 Step::Forget { client: id } => {
                     model.said.retain(|(c, ..)| *c != id);
-                    catalog.apply(Command::Forget { client: client(id) }, START)
+                    catalog.apply(Command::Forget { connection: ConnectionId(id) }, START)
                 }
                 Step::Read { service } => {
                     let at = usize::from(service);
@@ -454,4 +452,55 @@ fn memory_of_those_who_have_left_is_given_back() {
     catalog.tidy(START);
     assert!(catalog.publications.capacity() < 100, "{}", catalog.publications.capacity());
     assert!(catalog.services.values().flat_map(|state| state.instances.values()).all(|c| c.capacity() == 1));
+}
+
+#[test]
+fn what_is_said_of_those_who_are_gone_is_found_when_they_have_been_gone_for_long() {
+    let (mut orders, of) = (Orders::new(), service("orders"));
+    let leftovers =
+        |orders: &Orders, at| -> Vec<Subject> { orders.0.leftovers(KEPT_FOR, START + at).cloned().collect() };
+    let key = instance(1, 1).key;
+    let set = |overrides| Command::Override { service: of.clone(), key: key.clone(), overrides };
+    let record = Some(Arc::new(ServiceRecord::new(Kind::Ephemeral)));
+    orders.publish(1, &[instance(1, 1)]);
+    orders.apply(set(Some(enabled(false))));
+    orders.apply(Command::Describe { service: of.clone(), record });
+    assert_eq!(leftovers(&orders, KEPT_FOR), []);
+    orders.withdraw(1);
+    assert_eq!(leftovers(&orders, KEPT_FOR / 2), []);
+    let gone = Subject::Instance(of.clone(), key.clone());
+    assert_eq!(leftovers(&orders, KEPT_FOR), std::slice::from_ref(&gone));
+    orders.0.clean(KEPT_FOR, START + KEPT_FOR);
+    assert_eq!(leftovers(&orders, KEPT_FOR), std::slice::from_ref(&gone), "the service has gone only now");
+    assert_eq!(leftovers(&orders, KEPT_FOR * 2), [gone, Subject::Service(of.clone())]);
+    orders.publish(1, &[instance(1, 1)]);
+    assert_eq!(leftovers(&orders, KEPT_FOR * 2), [], "they are back");
+    orders.apply(set(None));
+    orders.apply(Command::Describe { service: of.clone(), record: None });
+    orders.withdraw(1);
+    orders.0.clean(KEPT_FOR, START + KEPT_FOR);
+    assert_eq!((leftovers(&orders, KEPT_FOR * 9), orders.0.services.len()), (vec![], 0), "nothing is said");
+}
+
+#[test]
+fn one_address_is_kept_by_heartbeats_once_in_whatever_cluster() {
+    let (mut catalog, of) = (Catalog::new(START), service("orders"));
+    let in_cluster = |cluster: &str| {
+        let mut instance = instance(1, 1);
+        instance.key.cluster = cluster.parse().unwrap();
+        instance
+    };
+    let beaten = Client::Heartbeats(instance(1, 1).key.address);
+    let mut publish = |client: &Client, instances| {
+        let (client, service) = (client.clone(), of.clone());
+        catalog.apply(Command::Publish { client, service, instances }, START);
+        let list = catalog.snapshot(&of);
+        let clusters = list.instances().iter().map(|instance| instance.key.cluster.to_string());
+        (catalog.publication(&beaten, &of).len(), clusters.collect::<Vec<_>>())
+    };
+    assert_eq!(publish(&client(1), vec![in_cluster("a")]), (0, vec!["a".to_owned()]));
+    assert_eq!(publish(&beaten, vec![in_cluster("0")]), (1, vec!["0".to_owned(), "a".to_owned()]));
+    assert_eq!(publish(&beaten, vec![in_cluster("")]), (1, vec!["DEFAULT".to_owned(), "a".to_owned()]));
+    assert_eq!(publish(&beaten, vec![]), (0, vec!["a".to_owned()]));
+    assert_eq!(catalog.published_len(), 1);
 }

@@ -46,13 +46,12 @@ impl Hub {
     pub(crate) async fn clean(&self, empty_kept_for: Duration, said_kept_for: Duration) {
         loop {
             sleep(CLEANED_EVERY).await;
-            let leftovers = {
-                let mut state = self.state();
-                state.catalog.tidy(self.now());
-                state.expiry.tidy();
-                state.catalog.clean(empty_kept_for, self.now());
-                let gone_for = |since| self.now().since(since) >= said_kept_for;
-                state.ledger.leftovers(&state.catalog, gone_for, LEFTOVERS_MAX)
+            let leftovers: Vec<Fact> = {
+                let (mut state, now) = (self.state(), self.now());
+                state.tidy(now);
+                state.catalog.clean(empty_kept_for, now);
+                let gone = state.catalog.leftovers(said_kept_for, now);
+                gone.filter_map(|subject| state.ledger.leftover(subject)).take(LEFTOVERS_MAX).collect()
             };
             if leftovers.is_empty() {
                 continue;

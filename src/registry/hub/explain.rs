@@ -1,7 +1,7 @@
 //! Why it is still here, or no more: who publishes, who follows, what has happened. The read side of the
 //! registry over HTTP is made of these.
 
-use super::{Change, Client, Command, ConnectionId, Event, Hub, LeaseKey, State};
+use super::{Change, Client, Command, ConnectionId, Event, Hub, State};
 use crate::model::{Instance, InstanceKey, Namespace, ServiceKey, UnixMillis};
 use crate::registry::error::Refusal;
 use crate::registry::events::{By, Recorded, What};
@@ -252,7 +252,7 @@ impl Hub {
         connections.sort_by_key(|(id, _)| id.0);
         let line = |(id, subscriber): (&ConnectionId, &Arc<Subscriber>)| ClientLine {
             connection: PeerLine::new(*id, subscriber.peer()),
-            publishes: state.catalog.publications(&Client::Connection(*id)),
+            publishes: state.catalog.publications(*id),
             follows: subscriber.pushes().services().len(),
         };
         (connections.len(), page.of(connections.into_iter()).into_iter().map(line).collect())
@@ -276,7 +276,7 @@ impl State {
 
     fn explain(&self, service: &ServiceKey, instance: &Instance, now: UnixMillis) -> Explained {
         let publishers = self.catalog.publishers(service, &instance.key);
-        let publishers = publishers.map(|(client, since)| self.publisher(service, client, since));
+        let publishers = publishers.map(|(client, since)| self.publisher(service, &client, since));
         let publishers: Vec<Publisher> = publishers.collect();
         let metadata = instance.metadata.iter();
         Explained {
@@ -302,8 +302,7 @@ impl State {
                 Publisher::Connection { since, connection: PeerLine::new(*id, &peer.unwrap_or_default()) }
             }
             Client::Heartbeats(address) => {
-                let key = LeaseKey { service: service.clone(), address: address.clone() };
-                let heard = self.expiry.senders(&key).map_or(&[][..], |senders| senders.all());
+                let heard = self.expiry.senders((service, address)).map_or(&[][..], |senders| senders.all());
                 Publisher::Heartbeats { since, senders: heard.iter().map(HeardSender::new).collect() }
             }
             Client::Kept(_) => Publisher::Storage { since },
@@ -315,8 +314,7 @@ impl State {
         let of_client = |client: &Client, service: &ServiceKey| match client {
             Client::Connection(id) => self.by_connection(*id),
             Client::Heartbeats(address) => {
-                let key = || LeaseKey { service: service.clone(), address: address.clone() };
-                let last = || self.expiry.senders(&key())?.last().cloned();
+                let last = || self.expiry.senders((service, address))?.last().cloned();
                 By::Http(sender.cloned().or_else(last))
             }
             Client::Kept(_) => By::Storage,
@@ -325,9 +323,8 @@ impl State {
             Command::Publish { client, service, .. }
             | Command::Withdraw { client, service, .. }
             | Command::SetHealth { client, service, .. } => of_client(client, service),
-            Command::Forget { client: Client::Connection(id) } => self.by_connection(*id),
+            Command::Forget { connection } => self.by_connection(*connection),
             Command::Describe { .. } | Command::Override { .. } => By::Operator,
-            Command::Forget { .. } => By::Storage,
         }
     }
 

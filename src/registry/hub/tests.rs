@@ -1,3 +1,4 @@
+mod memory;
 mod model;
 
 use super::*;
