@@ -67,7 +67,7 @@
 //! | `consumer` | the layers of a service that makes requests | yes |
 //! | `serve` | `Provider::serve`, the readiness and offline ports, signals | |
 //! | `http-client` | the consumer stack over hyper's client, and the classifier of its errors | |
-//! | `tls` | TLS between consumers and providers, with rustls | |
+//! | `tls` | TLS between consumers and providers, and towards the registry, with rustls | |
 //! | `client` | `Nacos`: registering and subscribing over the wire | |
 //! | `tonic` | errors of the consumer stack as tonic clients understand them; gRPC's health protocol | |
 //! | `notice` | a consumer's ear for instances that leave, for those who call rarely | |
@@ -93,7 +93,7 @@ pub mod naming;
     allow(dead_code, reason = "consumers and providers each tell their half of what happens")
 )]
 pub mod observe;
-#[cfg(feature = "registry")]
+#[cfg(any(feature = "registry", all(feature = "client", feature = "tls")))]
 mod pem;
 #[cfg(feature = "protocol")]
 #[cfg_attr(

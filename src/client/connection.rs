@@ -1,22 +1,25 @@
 //! A connection that the registry knows: the handshake on a transport, and the messages on it.
 
+use super::dial::Dial;
 use super::failure::Failure;
+use super::login::{Login, Pass};
+use super::servers::{Port, Server};
 use super::settings::Settings;
-use super::transport::{Dial, Http2, Transport};
+use super::transport::{Http2, Transport};
 use crate::model::Namespace;
 use crate::naming::BoxError;
 use crate::naming::header::CallerTag;
 use crate::protocol::message::{
     ConnectionSetupRequest, ErrorResponse, HealthCheckRequest, Message, Request, Response, ServerCheckRequest,
 };
-use crate::protocol::{Payload, Unreadable};
+use crate::protocol::{ACCESS_TOKEN, Payload, Unreadable, code};
 use http::uri::PathAndQuery;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tonic::Status;
 use tonic::client::Grpc;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
@@ -24,8 +27,6 @@ use tonic_prost::ProstCodec;
 
 /// How this client calls itself.
 const CLIENT_VERSION: &str = concat!("Tower-Graceful:v", env!("CARGO_PKG_VERSION"));
-/// How long a TCP connection may take: in a network that works it takes less than a tenth of it.
-const DIAL_WITHIN: Duration = Duration::from_secs(1);
 /// How often the registry is asked whether the setup has arrived. It comes on the stream and is not
 /// answered, so a question that overtakes it is answered by "unknown".
 const SETUP_ASKS: u32 = 6;
@@ -52,6 +53,10 @@ pub(super) struct Caller {
     grpc: Grpc<Http2>,
     within: Duration,
     hears: Hears,
+    login: Arc<Login>,
+    server: Server,
+    /// When the connection began.
+    since: Instant,
 }
 
 /// Whether a registry hears of consumers what they know, and says so; a clone speaks of the same one. Only
@@ -70,17 +75,26 @@ impl Hears {
 }
 
 impl Connection {
-    /// Dials the registry and introduces this client: who are you, here is my stream, do you know me now?
+    /// Logs in at a server, dials it and introduces this client: who are you, here is my stream, do you know me now?
     ///
     /// No table of abilities is sent, for there is none to negotiate, and so the registry sends none; that
     /// the setup has arrived is learnt by asking, with every version of Nacos alike.
-    pub(super) async fn open<D: Dial>(dial: &D, settings: &Settings) -> Result<Self, Failure> {
-        let io = bounded("connecting", DIAL_WITHIN.min(settings.request_timeout), dial.dial()).await?;
-        let over = Transport::over(io, settings.origin.clone());
-        let transport = bounded("beginning HTTP/2", settings.request_timeout, over).await?;
+    pub(super) async fn open(
+        dial: &dyn Dial,
+        server: &Server,
+        login: &Arc<Login>,
+        settings: &Settings,
+    ) -> Result<Self, Failure> {
+        let since = Instant::now(); // Before the login: its token is one of this connection.
+        login.enter(server).await?;
+        let within = settings.request_timeout;
+        let io = bounded("connecting", within, dial.dial(server, Port::Grpc)).await?;
+        let over = Transport::over(io, server.origin.clone());
+        let transport = bounded("beginning HTTP/2", within, over).await?;
 
+        let (login, server) = (login.clone(), server.clone());
         let mut caller =
-            Caller { grpc: transport.grpc(), within: settings.request_timeout, hears: Hears::default() };
+            Caller { grpc: transport.grpc(), within, hears: Hears::default(), login, server, since };
         let server = caller.ask(&ServerCheckRequest::default()).await?;
         let (answers, outbox) = mpsc::channel(ANSWERS_MAX);
         let (arrivals, inbox) = mpsc::channel(INBOX_MAX);
@@ -115,20 +129,53 @@ impl Caller {
         &self.hears
     }
 
+    /// When this client is to log in again.
+    pub(super) fn login_due(&self) -> Option<Instant> {
+        self.login.due()
+    }
+
+    /// Logs in again.
+    pub(super) async fn log_in(&self) -> Result<(), Failure> {
+        self.login.refresh(&self.server).await
+    }
+
     /// Asks one question and reads its answer.
     pub(super) async fn ask<R: Request>(&mut self, question: &R) -> Result<R::Response, Failure> {
         self.ask_for(Duration::ZERO, question).await
     }
 
-    /// Asks a question whose answer itself takes `longer`.
+    /// Asks a question whose answer itself takes `longer`; once more with a new token if the present one is
+    /// refused.
     pub(super) async fn ask_for<R: Request>(
         &mut self,
         longer: Duration,
         question: &R,
     ) -> Result<R::Response, Failure> {
+        let pass = self.login.pass();
+        let answered = self.send(longer, question, &pass).await;
+        if !matches!(answered, Err(Failure::Refused { code: code::FORBIDDEN, .. })) {
+            return answered;
+        }
+        match self.login.renewed(&self.server, &pass, self.since).await? {
+            Some(pass) => self.send(longer, question, &pass).await,
+            None => answered,
+        }
+    }
+
+    async fn send<R: Request>(
+        &mut self,
+        longer: Duration,
+        question: &R,
+        pass: &Pass,
+    ) -> Result<R::Response, Failure> {
         let path = PathAndQuery::from_static("/Request/request");
         let codec = ProstCodec::<Payload, Payload>::default();
-        let request = tonic::Request::new(Payload::new(question));
+        let payload = Payload::new(question);
+        let payload = match pass.token() {
+            Some(token) => payload.with_header(ACCESS_TOKEN, token),
+            None => payload,
+        };
+        let request = tonic::Request::new(payload);
         let answered = bounded(R::KIND, self.within + longer, self.grpc.unary(request, path, codec)).await?;
         read_answer::<R>(&answered.into_inner())
     }

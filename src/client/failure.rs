@@ -1,5 +1,6 @@
 //! How a request to the registry can fail, by what follows from it.
 
+use super::login::NotLoggedIn;
 use crate::naming::{self, BoxError};
 use crate::protocol::code;
 use std::fmt;
@@ -14,6 +15,8 @@ pub(super) enum Failure {
     Busy { code: i32, message: String },
     /// The registry does not know the connection, so a new one is needed.
     Unregistered,
+    /// The registry wants to know who asks, and this client could not log in.
+    NotLoggedIn(Arc<NotLoggedIn>),
     /// There is no answer, or none that can be read: nobody knows what the registry did.
     Broken(Arc<Broken>),
 }
@@ -41,9 +44,20 @@ impl Failure {
         Self::Broken(Arc::new(Broken { tried, source: source.into() }))
     }
 
+    /// Whether the registry does not let this client in, and will not the next time either.
+    pub(super) fn is_shut_out(&self) -> bool {
+        matches!(self, Self::NotLoggedIn(why) if why.is_refused())
+    }
+
     /// As callers see it who have waited in vain.
     pub(super) fn to_unavailable(&self, tried: String) -> naming::Error {
         naming::Error::Unavailable { tried, source: Arc::new(self.clone()) }
+    }
+}
+
+impl From<NotLoggedIn> for Failure {
+    fn from(why: NotLoggedIn) -> Self {
+        Self::NotLoggedIn(Arc::new(why))
     }
 }
 
@@ -53,6 +67,7 @@ impl fmt::Display for Failure {
             Self::Refused { code, message } => write!(f, "the registry refused (code {code}): {message}"),
             Self::Busy { code, message } => write!(f, "the registry is busy (code {code}): {message}"),
             Self::Unregistered => f.write_str("the registry does not know this connection"),
+            Self::NotLoggedIn(why) => why.fmt(f),
             Self::Broken(broken) => broken.fmt(f),
         }
     }
@@ -61,6 +76,7 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
+            Self::NotLoggedIn(why) => why.source(),
             Self::Broken(broken) => broken.source(),
             Self::Refused { .. } | Self::Busy { .. } | Self::Unregistered => None,
         }

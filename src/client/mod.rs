@@ -12,6 +12,10 @@
 //! - An order to forget an instance counts at once, an accident only while there are others; see below.
 //! - A connection without an answer for 5 s and the request timeout is given up and made anew, after waits
 //!   that grow from 0.1 s to 5 s and vary by chance.
+//! - Of several servers the next is dialled at once when one is lost, in an order that differs from client to
+//!   client; the waits are between rounds in which none was to be had.
+//! - A token is renewed while it lives, and once for all when it is refused. Who cannot log in again keeps the
+//!   connection, and with it what is registered.
 //! - Every call ends in bounded time, also with a registry that is away, and no server makes this client
 //!   hold more than a bounded number of lists of bounded size.
 //!
@@ -55,14 +59,19 @@
 
 mod connection;
 mod desired;
+mod dial;
 mod failure;
 mod incoming;
+mod login;
 mod nacos;
 mod outgoing;
+mod servers;
 mod session;
 mod settings;
 mod shared;
 mod snapshot_files;
+#[cfg(feature = "tls")]
+mod tls;
 mod transport;
 mod worker;
 
@@ -71,6 +80,8 @@ mod tests;
 
 pub use nacos::Nacos;
 pub use settings::NacosBuilder;
+#[cfg(feature = "tls")]
+pub use tls::{TlsConfig, TlsFiles};
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! The handle on the client.
 
+use super::dial::{Dial, Tcp};
 use super::settings::{NacosBuilder, Settings};
 use super::shared::{Following, Shared};
-use super::transport::{Dial, Tcp};
 use super::{DEREGISTER_TRIES, TOLD_WITHIN, TRIES, worker};
 use crate::model::{Address, Instance, InstanceKey, ServiceKey};
 use crate::naming::{BoxFuture, Error, Register, Snapshots, Subscribe, Told};
@@ -38,17 +38,21 @@ struct Inner {
 }
 
 impl Nacos {
-    /// Begins the settings of a client of the registry at `server`, its `HOST:PORT` of HTTP.
-    pub fn builder(server: &str) -> NacosBuilder {
-        NacosBuilder::new(server)
+    /// Begins the settings of a client of the registry at `servers`: its `HOST:PORT` of HTTP, or a list of them
+    /// with commas. A client connects to one of them, and to the next when the connection is lost.
+    pub fn builder(servers: &str) -> NacosBuilder {
+        NacosBuilder::new(servers)
     }
 
     pub(super) fn spawn(settings: Settings, runtime: &Handle) -> Self {
-        let dial = Tcp(settings.server.clone());
-        Self::spawn_with(dial, settings, runtime)
+        let dial = Tcp {
+            #[cfg(feature = "tls")]
+            tls: settings.tls.clone(),
+        };
+        Self::spawn_with(Arc::new(dial), settings, runtime)
     }
 
-    pub(super) fn spawn_with<D: Dial>(dial: D, settings: Settings, runtime: &Handle) -> Self {
+    pub(super) fn spawn_with(dial: Arc<dyn Dial>, settings: Settings, runtime: &Handle) -> Self {
         let files = settings.snapshot_files.clone();
         let shared = Arc::new(Shared::new(settings.keep_empty, files.is_some()));
         let (running, ended) = watch::channel(());
@@ -222,11 +226,11 @@ impl Register for Nacos {
     }
 
     fn address(&self) -> Option<Address> {
-        Some(self.inner.settings.server.clone())
+        self.inner.settings.servers.first().map(|server| server.grpc.clone())
     }
 
     fn trouble(&self) -> Option<Error> {
-        let tried = format!("connecting to {}", self.inner.settings.server);
+        let tried = format!("connecting to {}", self.inner.settings.names());
         self.inner.shared.trouble().map(|trouble| trouble.to_unavailable(tried))
     }
 }
@@ -257,7 +261,10 @@ impl Subscribe for Nacos {
 
 impl fmt::Debug for Nacos {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { server, namespace, .. } = &self.inner.settings;
-        f.debug_struct("Nacos").field("server", server).field("namespace", namespace).finish_non_exhaustive()
+        let Settings { namespace, .. } = &self.inner.settings;
+        f.debug_struct("Nacos")
+            .field("servers", &self.inner.settings.names())
+            .field("namespace", namespace)
+            .finish_non_exhaustive()
     }
 }

@@ -21,15 +21,17 @@ pub(super) enum Done {
     Published(ServiceKey, usize, Result<Told, Failure>),
     Followed(ServiceKey, Ask, Result<Listing, Failure>),
     Checked(Result<(), Failure>),
+    LoggedIn(Result<(), Failure>),
 }
 
 impl Done {
-    /// Whether nothing was heard of the registry.
+    /// Whether nothing was heard of the registry on this connection.
     pub(super) fn is_broken(&self) -> bool {
         let failure = match self {
             Self::Published(_, _, result) => result.as_ref().err(),
             Self::Checked(result) => result.as_ref().err(),
             Self::Followed(_, _, result) => result.as_ref().err(),
+            Self::LoggedIn(_) => return true,
         };
         matches!(failure, Some(Failure::Broken(_)))
     }
@@ -84,6 +86,11 @@ pub(super) async fn perform(mut caller: Caller, step: Step) -> Done {
 /// Asks the registry whether it is there and knows this connection.
 pub(super) async fn check(mut caller: Caller) -> Done {
     Done::Checked(caller.ask(&HealthCheckRequest::default()).await.map(drop))
+}
+
+/// Logs in again; what comes of it is heard on another connection.
+pub(super) async fn log_in(caller: Caller) -> Done {
+    Done::LoggedIn(caller.log_in().await)
 }
 
 /// Registers all of this client's instances of a service: one as an instance, several as a list.

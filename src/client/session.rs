@@ -4,11 +4,12 @@ use super::connection::Connection;
 use super::desired::Answer;
 use super::failure::Failure;
 use super::incoming;
-use super::outgoing::{Done, check, perform};
+use super::outgoing::{Done, check, log_in, perform};
 use super::settings::Settings;
 use super::shared::Shared;
 use crate::model::ServiceKey;
 use crate::naming;
+use crate::protocol::code;
 use crate::protocol::message::{ConnectResetRequest, Message};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -24,23 +25,29 @@ const UNDER_WAY_MAX: usize = 64;
 /// is taken off.
 pub(super) async fn run(mut connection: Connection, shared: &Shared, settings: &Settings) -> Option<Failure> {
     let mut under_way = JoinSet::new();
-    let (mut heard, mut checking) = (Instant::now(), false);
+    let (mut heard, mut checking, mut logging_in) = (Instant::now(), false, false);
+    let caller = connection.caller();
     loop {
         let now = Instant::now();
         while under_way.len() < UNDER_WAY_MAX
             && let Some(step) = shared.next(now)
         {
-            under_way.spawn(perform(connection.caller(), step));
+            under_way.spawn(perform(caller.clone(), step));
         }
         if shared.is_closing() && shared.held() == 0 {
             return None;
         }
         if !checking && now >= heard + HEALTH_AFTER {
             checking = true;
-            under_way.spawn(check(connection.caller()));
+            under_way.spawn(check(caller.clone()));
         }
         let health = (!checking).then_some(heard + HEALTH_AFTER);
-        let due = health.into_iter().chain(shared.tick(now)).min();
+        if !logging_in && caller.login_due().is_some_and(|due| due <= now) {
+            logging_in = true;
+            under_way.spawn(log_in(caller.clone()));
+        }
+        let login = caller.login_due().filter(|_| !logging_in);
+        let due = health.into_iter().chain(login).chain(shared.tick(now)).min();
 
         tokio::select! {
             Some(done) = under_way.join_next() => {
@@ -52,6 +59,7 @@ pub(super) async fn run(mut connection: Connection, shared: &Shared, settings: &
                     heard = Instant::now();
                 }
                 checking &= !matches!(done, Done::Checked(_));
+                logging_in &= !matches!(done, Done::LoggedIn(_));
                 if let Err(failure) = done.settle(shared) {
                     return Some(failure);
                 }
@@ -80,7 +88,13 @@ impl Done {
     /// so that it is known again what the registry holds.
     fn settle(self, shared: &Shared) -> Result<(), Failure> {
         match self {
-            Self::Checked(Ok(()) | Err(Failure::Busy { .. })) => Ok(()),
+            Self::Checked(Ok(()) | Err(Failure::Busy { .. } | Failure::NotLoggedIn(_)))
+            | Self::LoggedIn(Ok(())) => Ok(()),
+            Self::LoggedIn(Err(failure)) => {
+                // What is registered stays so, and the old token may be good for a while.
+                tracing::warn!(error = &failure as &dyn std::error::Error, "could not log in again");
+                Ok(())
+            }
             Self::Checked(Err(failure)) => Err(failure),
             Self::Published(service, count, result) => {
                 let answer = match result {
@@ -123,6 +137,14 @@ fn answer_of<T>(failure: Failure, service: &ServiceKey, what: &'static str) -> R
         }
         Failure::Busy { code, message } => {
             tracing::debug!(service.name = %service, code, message, "the registry is busy");
+            Ok(Answer::Later)
+        }
+        Failure::NotLoggedIn(why) if why.is_refused() => {
+            tracing::warn!(service.name = %service, error = %why, "{what}");
+            Ok(Answer::No(naming::Error::Refused { code: code::FORBIDDEN, message: why.to_string() }))
+        }
+        Failure::NotLoggedIn(why) => {
+            tracing::warn!(service.name = %service, error = &*why as &dyn std::error::Error, "could not log in");
             Ok(Answer::Later)
         }
         Failure::Unregistered | Failure::Broken(_) => Err(failure),

@@ -1,12 +1,14 @@
 //! What a client is told about the registry and about itself, checked once.
 
+use super::login::Credentials;
+use super::servers::Server;
 use super::snapshot_files::SnapshotFiles;
+#[cfg(feature = "tls")]
+use super::tls::{Tls, TlsConfig, TlsFiles};
 use super::{DEFAULT_KEEP_EMPTY, DEFAULT_REQUEST_TIMEOUT, Nacos};
 use crate::Clock;
-use crate::model::{Address, Metadata, Namespace, ServiceKey};
+use crate::model::{Metadata, Namespace, ServiceKey};
 use crate::naming::Error;
-use crate::protocol::GRPC_PORT_OFFSET;
-use http::Uri;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +21,8 @@ const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 const KEEP_EMPTY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Characters of metadata that Nacos accepts for an instance, keys and values together.
 const METADATA_CHARS_MAX: usize = 1024;
+/// The variable of the process that names a file with roots for TLS.
+const TLS_CA: &str = "GRACEFUL_REGISTRY_TLS_CA";
 /// Keys that a refusal of metadata names at most, largest first.
 const NAMED_KEYS_MAX: usize = 8;
 
@@ -26,7 +30,7 @@ const NAMED_KEYS_MAX: usize = 8;
 #[derive(Clone, Debug)]
 #[must_use = "nothing happens before `connect`"]
 pub struct NacosBuilder {
-    server: String,
+    servers: String,
     grpc_port: Option<u16>,
     namespace: String,
     app: String,
@@ -34,12 +38,17 @@ pub struct NacosBuilder {
     keep_empty: Duration,
     snapshot_files: Option<PathBuf>,
     metadata_chars_max: usize,
+    credentials: Option<Credentials>,
+    #[cfg(feature = "tls")]
+    tls: Option<TlsConfig>,
+    #[cfg(feature = "tls")]
+    tls_server_name: Option<String>,
 }
 
 impl NacosBuilder {
-    pub(super) fn new(server: &str) -> Self {
+    pub(super) fn new(servers: &str) -> Self {
         Self {
-            server: server.to_owned(),
+            servers: servers.to_owned(),
             grpc_port: None,
             namespace: String::new(),
             app: String::new(),
@@ -47,12 +56,47 @@ impl NacosBuilder {
             keep_empty: DEFAULT_KEEP_EMPTY,
             snapshot_files: None,
             metadata_chars_max: METADATA_CHARS_MAX,
+            credentials: None,
+            #[cfg(feature = "tls")]
+            tls: None,
+            #[cfg(feature = "tls")]
+            tls_server_name: None,
         }
     }
 
-    /// The registry's gRPC port. Default: its HTTP port + 1000.
+    /// The registry's gRPC port, at all its addresses. Default: the HTTP port of each + 1000.
     pub fn grpc_port(self, port: u16) -> Self {
         Self { grpc_port: Some(port), ..self }
+    }
+
+    /// The user as whom this client logs in, at the HTTP port of the server that it connects to. Default: what
+    /// `GRACEFUL_REGISTRY_USER` says, with `GRACEFUL_REGISTRY_PASSWORD` or `GRACEFUL_REGISTRY_PASSWORD_FILE`;
+    /// where nothing does, nobody.
+    ///
+    /// The token is renewed before it expires, and when the registry refuses it.
+    pub fn user(self, name: &str, password: &str) -> Self {
+        Self { credentials: Some(Credentials::given(name, password)), ..self }
+    }
+
+    /// As [`user`](Self::user), with a password that stands in a file, alone on its line: 1 to 4096 bytes. The
+    /// file is read for each login, so that a password may change while the client runs.
+    pub fn user_with_password_file(self, name: &str, file: impl Into<PathBuf>) -> Self {
+        Self { credentials: Some(Credentials::with_file(name, file.into())), ..self }
+    }
+
+    /// Speaks TLS with the registry, on both its ports: [`TlsFiles`], or a `ClientConfig` of rustls (whose
+    /// ALPN protocols are replaced by what each port speaks). Default: TLS with the roots in the file that
+    /// `GRACEFUL_REGISTRY_TLS_CA` names; where it names none, no TLS.
+    #[cfg(feature = "tls")]
+    pub fn tls(self, tls: impl Into<TlsConfig>) -> Self {
+        Self { tls: Some(tls.into()), ..self }
+    }
+
+    /// The DNS name or IP address that the registry's certificate must be for. Default: the host of the
+    /// address that is dialled.
+    #[cfg(feature = "tls")]
+    pub fn tls_server_name(self, name: &str) -> Self {
+        Self { tls_server_name: Some(name.to_owned()), ..self }
     }
 
     /// The namespace this client lives in: 1 to 64 of `A-Z a-z 0-9 _ -`. Default: `public`.
@@ -107,14 +151,33 @@ impl NacosBuilder {
     }
 
     pub(super) fn check(self) -> Result<Settings, Error> {
+        self.check_in(|name| std::env::var(name).ok())
+    }
+
+    /// Checks the settings, with the variables of a process.
+    fn check_in(self, variable: impl Fn(&str) -> Option<String>) -> Result<Settings, Error> {
         let invalid = |message: String| Error::Invalid { message };
-        let http: Address = self.server.parse().map_err(|e| invalid(format!("registry: {e}")))?;
-        let port = self.grpc_port.or_else(|| http.port().checked_add(GRPC_PORT_OFFSET)).ok_or_else(|| {
-            let port = http.port();
-            invalid(format!("registry: no gRPC port at {port} + {GRPC_PORT_OFFSET}; set `grpc_port`"))
-        })?;
-        let server = Address::new(http.host(), port).map_err(|e| invalid(format!("registry: {e}")))?;
-        let origin = format!("http://{server}").parse().map_err(|e| invalid(format!("registry: {e}")))?;
+        let given =
+            self.credentials.map_or_else(|| Credentials::from_environment(&variable), |c| Ok(Some(c)));
+        let credentials = given.and_then(|credentials| {
+            credentials.as_ref().map_or(Ok(()), Credentials::check)?;
+            Ok(credentials)
+        });
+        let credentials = credentials.map_err(|e| invalid(format!("user of the registry: {e}")))?;
+        let ca = variable(TLS_CA).filter(|path| !path.is_empty());
+        #[cfg(feature = "tls")]
+        let tls = {
+            let config = self.tls.or_else(|| ca.map(|ca| TlsFiles::new(ca).into()));
+            let tls = config.map(|config| Tls::new(config, self.tls_server_name.as_deref()));
+            tls.transpose().map_err(invalid)?
+        };
+        #[cfg(not(feature = "tls"))]
+        let tls = match ca {
+            // Who asks for TLS is not to get none.
+            Some(_) => return Err(invalid(format!("{TLS_CA}: needs the feature `tls`"))),
+            None => None::<()>,
+        };
+        let servers = Server::parse_list(&self.servers, self.grpc_port, tls.is_some()).map_err(invalid)?;
         if self.request_timeout < Duration::from_millis(1) || self.request_timeout > REQUEST_TIMEOUT_MAX {
             let given = self.request_timeout;
             return Err(invalid(format!("request timeout {given:?} is not valid: accepted is 1ms to 60s")));
@@ -129,8 +192,10 @@ impl NacosBuilder {
             opened.map(Arc::new).map_err(cannot)
         };
         Ok(Settings {
-            server,
-            origin,
+            servers: servers.into(),
+            credentials,
+            #[cfg(feature = "tls")]
+            tls,
             namespace: self.namespace.parse().map_err(|e| invalid(format!("client: {e}")))?,
             app: self.app,
             request_timeout: self.request_timeout,
@@ -144,10 +209,11 @@ impl NacosBuilder {
 /// The settings, checked.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
-    /// Where the registry takes gRPC.
-    pub(super) server: Address,
-    /// The same as the beginning of URIs.
-    pub(super) origin: Uri,
+    /// At least one.
+    pub(super) servers: Arc<[Server]>,
+    pub(super) credentials: Option<Credentials>,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<Tls>,
     pub(super) namespace: Namespace,
     pub(super) app: String,
     pub(super) request_timeout: Duration,
@@ -166,6 +232,12 @@ impl Settings {
             return Err(Error::Invalid { message });
         }
         Ok(ServiceKey { namespace: self.namespace.clone(), ..service.clone() })
+    }
+
+    /// The addresses of the registry, for people.
+    pub(super) fn names(&self) -> String {
+        let names: Vec<_> = self.servers.iter().map(|server| server.grpc.to_string()).collect();
+        names.join(", ")
     }
 
     /// Refuses metadata that the registry would refuse, naming the sizes of its keys.
@@ -196,14 +268,6 @@ mod tests {
     }
 
     #[test]
-    fn the_grpc_port_is_a_thousand_above_unless_it_is_given() {
-        assert_eq!(builder().check().unwrap().server.to_string(), "127.0.0.1:9848");
-        assert_eq!(builder().grpc_port(7).check().unwrap().server.port(), 7);
-        let v6 = Nacos::builder("[::1]:8848").check().unwrap();
-        assert_eq!(v6.origin.to_string(), "http://[::1]:9848/");
-    }
-
-    #[test]
     fn a_setting_that_is_not_valid_is_named() {
         for (bad, named) in [
             (Nacos::builder("127.0.0.1"), "HOST:PORT"),
@@ -212,11 +276,18 @@ mod tests {
             (builder().request_timeout(Duration::ZERO), "1ms to 60s"),
             (builder().request_timeout(Duration::from_secs(61)), "1ms to 60s"),
             (builder().keep_empty(Duration::MAX), "0s to 24h"),
+            (builder().user("", "s3cret"), "name of the user"),
+            (builder().user("orders", ""), "password is empty"),
+            (builder().user_with_password_file("orders", "no/such"), "no/such: No such file"),
             (builder().snapshot_files("Cargo.toml/files"), "cannot use Cargo.toml/files"),
         ] {
             let error = bad.check().unwrap_err().to_string();
             assert!(error.contains(named), "{error}");
         }
+        let env = |name: &str| (name == "GRACEFUL_REGISTRY_USER").then(|| "orders".to_owned());
+        let error = builder().check_in(env).unwrap_err().to_string();
+        assert!(error.starts_with("user of the registry: GRACEFUL_REGISTRY_USER needs"), "{error}");
+        assert!(builder().user("orders", "s3cret").check_in(env).is_ok(), "code wins");
         assert!(builder().connect().unwrap_err().to_string().contains("tokio runtime"));
     }
 

@@ -1,5 +1,7 @@
 //! The client against a registry that each test plays by hand. Time is paused: what waits, waits in no time.
 
+mod failover;
+mod login;
 mod stage;
 
 use super::*;

@@ -8,19 +8,16 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::fmt;
-use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tonic::body::Body;
 use tonic::client::Grpc;
 use tower_service::Service;
 
-use crate::model::Address;
 use crate::protocol::MESSAGE_BYTES_MAX;
 
 /// Pause without any byte after which a ping is sent. Above the health check, which asks much more: this
@@ -28,27 +25,6 @@ use crate::protocol::MESSAGE_BYTES_MAX;
 const PING_AFTER: Duration = Duration::from_secs(30);
 /// How long the answer to a ping may take.
 const PING_WITHIN: Duration = Duration::from_secs(10);
-
-/// Makes the byte stream below a transport.
-pub(super) trait Dial: Send + Sync + 'static {
-    type Io: AsyncRead + AsyncWrite + Send + Unpin + 'static;
-
-    fn dial(&self) -> impl Future<Output = io::Result<Self::Io>> + Send;
-}
-
-/// Dials TCP.
-#[derive(Debug)]
-pub(super) struct Tcp(pub(super) Address);
-
-impl Dial for Tcp {
-    type Io = TcpStream;
-
-    async fn dial(&self) -> io::Result<TcpStream> {
-        let stream = TcpStream::connect((self.0.host(), self.0.port())).await?;
-        stream.set_nodelay(true)?; // Small questions and answers, each waited for.
-        Ok(stream)
-    }
-}
 
 /// Exactly one HTTP/2 connection. Dropping it closes it at once, whatever is under way.
 pub(super) struct Transport {

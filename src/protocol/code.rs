@@ -10,6 +10,8 @@ pub(crate) const INVALID_PARAM: i32 = 400;
 pub(crate) const STARTING: i32 = 300;
 /// More requests than the server allows; the same request may succeed later.
 pub(crate) const OVER_LIMIT: i32 = 503;
+/// The user, or nobody, has no right to this.
+pub(crate) const FORBIDDEN: i32 = 403;
 /// The connection has not been set up; clients answer it by connecting anew.
 pub(crate) const UNREGISTERED: i32 = 301;
 /// Nobody handles messages of this type.

@@ -17,7 +17,7 @@ mod payload;
 pub(crate) mod reply;
 pub(crate) mod written;
 
-pub(crate) use payload::{Payload, Unreadable};
+pub(crate) use payload::{ACCESS_TOKEN, Payload, Unreadable};
 
 /// Where clients look for the gRPC port: this far above the HTTP port.
 pub(crate) const GRPC_PORT_OFFSET: u16 = 1000;

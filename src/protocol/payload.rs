@@ -6,6 +6,9 @@ use super::message::Message;
 use bytes::Bytes;
 use std::collections::HashMap;
 
+/// The header by which a request shows that its sender has logged in.
+pub(crate) const ACCESS_TOKEN: &str = "accessToken";
+
 /// Envelope: what kind of message, and the message as JSON.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Payload {
@@ -57,6 +60,12 @@ impl Payload {
     pub(crate) fn from_json(kind: &str, json: impl Into<Bytes>) -> Self {
         let metadata = Metadata { kind: kind.to_owned(), ..Metadata::default() };
         Self { metadata: Some(metadata), body: Some(Any { type_url: String::new(), value: json.into() }) }
+    }
+
+    /// The same with a header.
+    pub(crate) fn with_header(mut self, name: &str, value: &str) -> Self {
+        self.metadata.get_or_insert_default().headers.insert(name.to_owned(), value.to_owned());
+        self
     }
 
     /// Name of the message's class; empty when the envelope has none.

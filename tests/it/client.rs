@@ -114,6 +114,31 @@ async fn a_registry_that_restarts_gets_back_what_it_had_and_consumers_notice_not
     registry.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn when_one_of_two_registries_is_killed_its_clients_go_to_the_other() {
+    let (one, other) = (Running::start().await, Running::start().await);
+    let nacos = Nacos::builder(&format!("{},{}", one.http, other.http)).connect().unwrap();
+    nacos.register(&orders(), &instance(1)).await.unwrap();
+    let mut seen = nacos.subscribe("orders").await.unwrap();
+    let list = "/instance/list?serviceName=orders";
+    let at_one = one.send("GET", list, "").await.1.contains("10.0.0.7");
+    let (lost, left) = if at_one { (one, other) } else { (other, one) };
+    assert!(!left.send("GET", list, "").await.1.contains("10.0.0.7"), "it is at one of them");
+
+    lost.kill().await;
+    let listed = async {
+        while !left.send("GET", list, "").await.1.contains("10.0.0.7") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(SOON, listed).await.expect("it is registered with the other");
+    assert!(lists(&seen.latest(), &[1]), "{seen:?}");
+    left.send("POST", "/instance?serviceName=orders&ip=10.0.0.7&port=2", "").await;
+    until(&mut seen, |list| lists(list, &[1, 2])).await;
+    nacos.close(SOON).await.unwrap();
+    left.stop().await;
+}
+
 #[tokio::test]
 async fn what_was_deregistered_while_the_registry_was_away_stays_away() {
     let registry = Running::start().await;

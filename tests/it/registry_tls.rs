@@ -1,16 +1,20 @@
-//! The registry with TLS on both ports, over real sockets.
+//! The registry with TLS on both ports, and our client with it, over real sockets.
 
 use crate::registry::{Running, SOON};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tower_graceful::client::{self, Nacos, NacosBuilder};
+use tower_graceful::model::{Instance, ServiceKey, Snapshot};
+use tower_graceful::naming::{Causes, Register};
 use tower_graceful::registry::{Settings, TlsFiles};
 
 /// An authority, and the files of a registry for which it vouches.
@@ -31,17 +35,22 @@ impl Authority {
         let certificate = about.self_signed(&key).unwrap();
         std::fs::write(directory.join("ca.crt"), certificate.pem()).unwrap();
         let authority = Self { directory, certificate, issuer: rcgen::Issuer::new(about, key) };
-        authority.issue();
+        authority.issue("tls");
         authority
     }
 
-    /// Puts another certificate for 127.0.0.1 in place of the present one.
-    fn issue(&self) {
+    /// Puts another certificate for 127.0.0.1 in place of the present one of this name.
+    fn issue(&self, name: &str) {
         let key = rcgen::KeyPair::generate().unwrap();
         let about = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
         let certificate = about.signed_by(&key, &self.issuer).unwrap();
-        std::fs::write(self.directory.join("tls.crt"), certificate.pem()).unwrap();
-        std::fs::write(self.directory.join("tls.key"), key.serialize_pem()).unwrap();
+        std::fs::write(self.directory.join(name).with_extension("crt"), certificate.pem()).unwrap();
+        std::fs::write(self.directory.join(name).with_extension("key"), key.serialize_pem()).unwrap();
+    }
+
+    /// What a client needs that trusts this authority.
+    fn trusted(&self) -> client::TlsFiles {
+        client::TlsFiles::new(self.directory.join("ca.crt"))
     }
 
     fn settings(&self) -> Settings {
@@ -90,5 +99,98 @@ async fn both_ports_speak_tls_and_nothing_else() {
     // An alert, or an end without any; never an answer.
     let _ = timeout(SOON, plain.read_to_end(&mut answer)).await.unwrap();
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+    registry.stop().await;
+}
+
+fn orders() -> ServiceKey {
+    "orders".parse().unwrap()
+}
+
+fn instance(port: u16) -> Instance {
+    Instance::new(format!("10.0.0.7:{port}").parse().unwrap())
+}
+
+fn lists(snapshot: &Snapshot, ports: &[u16]) -> bool {
+    snapshot.instances().iter().map(|instance| instance.address().port()).eq(ports.iter().copied())
+}
+
+/// The whole text of what keeps a client from the registry.
+async fn trouble(builder: NacosBuilder) -> String {
+    let nacos = builder.connect().unwrap();
+    let found = async {
+        loop {
+            match nacos.trouble() {
+                Some(trouble) => return Causes(&trouble).to_string(),
+                None => sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    timeout(SOON, found).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_notice_nothing_of_a_registry_that_restarts_with_another_certificate() {
+    let authority = Authority::new("restart");
+    let registry = Running::start_with(authority.settings()).await;
+    let http = registry.http;
+    let client = || {
+        // The login goes over HTTPS, and its token over gRPC.
+        let builder = Nacos::builder(&http.to_string()).tls(authority.trusted()).user("orders", "any");
+        builder.connect().unwrap()
+    };
+    let (provider, consumer) = (client(), client());
+    provider.register(&orders(), &instance(1)).await.unwrap();
+    let mut seen = consumer.subscribe("orders").await.unwrap();
+    assert!(lists(&seen.latest(), &[1]));
+    let mut all = seen.clone();
+    let watching = tokio::spawn(async move {
+        loop {
+            let list = all.changed().await;
+            assert!(lists(&list, &[1]) || lists(&list, &[1, 2]), "{list:?}");
+        }
+    });
+
+    registry.stop().await;
+    authority.issue("tls");
+    let registry = Running::start_with(Settings { http_port: http.port(), ..authority.settings() }).await;
+    provider.register(&orders(), &instance(2)).await.unwrap();
+    timeout(SOON, seen.wait_for(|list| lists(list, &[1, 2]))).await.unwrap();
+    watching.abort();
+    assert!(watching.await.is_err_and(|ended| ended.is_cancelled()), "no other list was ever seen");
+    for client in [provider, consumer] {
+        client.close(SOON).await.unwrap();
+    }
+    registry.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_and_a_registry_that_do_not_know_each_other_do_not_meet() {
+    let (authority, foreign) = (Authority::new("known"), Authority::new("foreign"));
+    for authority in [&authority, &foreign] {
+        authority.issue("client");
+    }
+    let mut settings = authority.settings();
+    settings.tls.as_mut().unwrap().client_ca = Some(authority.directory.join("ca.crt"));
+    let registry = Running::start_with(settings).await;
+    let builder = || Nacos::builder(&registry.http.to_string()).request_timeout(Duration::from_secs(10));
+    let identity = |of: &Authority| ["client.crt", "client.key"].map(|name| of.directory.join(name));
+    let known = |of: &Authority| {
+        let [certificate, key] = identity(of);
+        authority.trusted().with_identity(certificate, key)
+    };
+    let nacos = builder().tls(known(&authority)).connect().unwrap();
+    nacos.register(&orders(), &instance(1)).await.unwrap();
+    nacos.close(SOON).await.unwrap();
+
+    for (stranger, said) in [
+        (builder().tls(foreign.trusted()), "invalid peer certificate"),
+        (builder().tls(known(&authority)).tls_server_name("registry.internal"), "not valid for name"),
+        (builder().tls(authority.trusted()), ""), // The registry goes away without a word, or with an alert.
+        (builder().tls(known(&foreign)), ""),
+        (builder(), ""),
+    ] {
+        let trouble = trouble(stranger).await;
+        assert!(trouble.starts_with("the registry is unavailable") && trouble.contains(said), "{trouble}");
+    }
     registry.stop().await;
 }

@@ -16,7 +16,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("protocol", &["model"]),
     ("consumer", &["model", "clock", "naming", "observe"]),
     ("provider", &["model", "clock", "naming", "observe"]),
-    ("client", &["model", "clock", "naming", "protocol"]),
+    ("client", &["model", "clock", "naming", "pem", "protocol"]),
     ("registry", &["model", "clock", "naming", "pem", "protocol", "provider"]),
 ];
 

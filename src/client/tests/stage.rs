@@ -1,7 +1,9 @@
 //! A registry played by a test, on HTTP/2 over pipes in memory, so that paused time holds.
 
-use crate::client::transport::Dial;
+use crate::client::dial::{Dial, Io};
+use crate::client::servers::{Port, Server};
 use crate::client::{Nacos, NacosBuilder};
+use crate::naming::{BoxError, BoxFuture};
 use crate::protocol::Payload;
 use crate::protocol::entity::ServiceInfo;
 use crate::protocol::message::{
@@ -12,10 +14,11 @@ use futures_util::stream::{Stream, poll_fn};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::future::pending;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{DuplexStream, duplex};
@@ -28,21 +31,30 @@ use tonic::{Status, Streaming};
 use tonic_prost::ProstCodec;
 use tower::service_fn;
 
+mod gate;
+
+pub(super) use gate::Gate;
+
 /// Longest wait for anything on the stage, in paused time: twice what a client waits at most.
 const SOON: Duration = Duration::from_secs(30);
 
 /// The wire to the stage; clients dial it.
 #[derive(Clone)]
 pub(super) struct Wire {
-    arrivals: mpsc::UnboundedSender<DuplexStream>,
-    away: Arc<AtomicBool>,
+    arrivals: mpsc::UnboundedSender<Arrival>,
+    /// Hosts at which nobody answers the door.
+    away: Arc<Mutex<BTreeSet<String>>>,
+    gate: Gate,
     refused: Arc<AtomicUsize>,
 }
+
+/// A connection, and the host that was dialled.
+type Arrival = (String, DuplexStream);
 
 /// The registry's side: takes connections.
 pub(super) struct Stage {
     pub(super) wire: Wire,
-    dialled: mpsc::UnboundedReceiver<DuplexStream>,
+    dialled: mpsc::UnboundedReceiver<Arrival>,
     /// Questions for health that are answered by "unknown" before the setup counts, on each connection.
     pub(super) overtaken: usize,
     /// Whether the registry promises to send its abilities.
@@ -52,6 +64,8 @@ pub(super) struct Stage {
 /// The registry's side of one connection.
 pub(super) struct Peer {
     pub(super) setup: ConnectionSetupRequest,
+    /// The host that was dialled.
+    pub(super) host: String,
     /// Questions besides those of the handshake and for health.
     questions: mpsc::UnboundedReceiver<Question>,
     /// What the client says on the stream.
@@ -70,8 +84,10 @@ struct Question {
 
 /// Answers one question.
 pub(super) struct Reply<R> {
-    reply: oneshot::Sender<Payload>,
+    answer: oneshot::Sender<Payload>,
     question: R,
+    /// The token that came with it.
+    pub(super) token: Option<String>,
 }
 
 /// What the registry does on one connection.
@@ -84,23 +100,31 @@ struct Role {
 }
 
 impl Dial for Wire {
-    type Io = DuplexStream;
-
-    async fn dial(&self) -> io::Result<DuplexStream> {
-        if self.away.load(Ordering::Relaxed) {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(io::ErrorKind::ConnectionRefused.into());
-        }
-        let (near, far) = duplex(64 * 1024);
-        self.arrivals.send(far).map_err(|_| io::ErrorKind::ConnectionRefused)?;
-        Ok(near)
+    fn dial<'a>(&'a self, server: &'a Server, port: Port) -> BoxFuture<'a, Result<Box<dyn Io>, BoxError>> {
+        Box::pin(async move {
+            let host = server.address(port).host().to_owned();
+            if self.away.lock().unwrap().contains(&host) {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                return Err(io::Error::from(io::ErrorKind::ConnectionRefused).into());
+            }
+            let (near, far) = duplex(64 * 1024);
+            match port {
+                Port::Http => self.gate.open(far),
+                Port::Grpc => self
+                    .arrivals
+                    .send((host, far))
+                    .map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?,
+            }
+            Ok(Box::new(near) as Box<dyn Io>)
+        })
     }
 }
 
 impl Stage {
     pub(super) fn new() -> Self {
         let (arrivals, dialled) = mpsc::unbounded_channel();
-        let wire = Wire { arrivals, away: Arc::default(), refused: Arc::default() };
+        let (away, gate, refused) = (Arc::default(), Gate::default(), Arc::default());
+        let wire = Wire { arrivals, away, gate, refused };
         Self { wire, dialled, overtaken: 0, promises_abilities: false }
     }
 
@@ -114,12 +138,27 @@ impl Stage {
 
     /// A client that dials this stage.
     pub(super) fn connect(&self, builder: NacosBuilder) -> Nacos {
-        Nacos::spawn_with(self.wire.clone(), builder.check().unwrap(), &Handle::current())
+        Nacos::spawn_with(Arc::new(self.wire.clone()), builder.check().unwrap(), &Handle::current())
     }
 
     /// From here on nobody answers the door, or somebody does again.
     pub(super) fn set_away(&self, away: bool) {
-        self.wire.away.store(away, Ordering::Relaxed);
+        self.set_host_away("stage", away);
+    }
+
+    /// The same at one host.
+    pub(super) fn set_host_away(&self, host: &str, away: bool) {
+        let mut hosts = self.wire.away.lock().unwrap();
+        if away {
+            hosts.insert(host.to_owned())
+        } else {
+            hosts.remove(host)
+        };
+    }
+
+    /// Where users log in.
+    pub(super) fn gate(&self) -> &Gate {
+        &self.wire.gate
     }
 
     /// Number of dials while nobody answered the door.
@@ -134,7 +173,7 @@ impl Stage {
 
     /// Takes the next connection and goes through the handshake.
     pub(super) async fn accept(&mut self) -> Peer {
-        let io = timeout(SOON, self.dialled.recv()).await.expect("a client dials").unwrap();
+        let (host, io) = timeout(SOON, self.dialled.recv()).await.expect("a client dials").unwrap();
         let (asking, questions) = mpsc::unbounded_channel();
         let (saying, mut said) = mpsc::unbounded_channel();
         let (stream, pushes) = mpsc::unbounded_channel();
@@ -161,7 +200,7 @@ impl Stage {
             }
         });
         let setup = timeout(SOON, said.recv()).await.expect("a setup").unwrap().read().unwrap();
-        Peer { setup, questions, said, stream, unknown: overtaken, frozen, connection }
+        Peer { setup, host, questions, said, stream, unknown: overtaken, frozen, connection }
     }
 }
 
@@ -226,7 +265,8 @@ impl Peer {
         let Question { payload, reply } =
             timeout(SOON, self.questions.recv()).await.expect("the client asks").unwrap();
         let question = payload.read().unwrap();
-        Reply { reply, question }
+        let token = payload.metadata.unwrap().headers.remove("accessToken");
+        Reply { answer: reply, question, token }
     }
 
     /// Whether a question waits that has not been taken.
@@ -285,21 +325,21 @@ impl<R: Request> Reply<R> {
     }
 
     pub(super) fn with(self, response: R::Response) {
-        self.reply.send(Payload::new(&response.succeed(""))).expect("the client waits");
+        self.answer.send(Payload::new(&response.succeed(""))).expect("the client waits");
     }
 
     /// Fails in an answer of the question's own kind.
     pub(super) fn no(self, code: i32, message: &str) {
-        self.reply.send(Payload::new(&R::Response::default().fail("", code, message))).unwrap();
+        self.answer.send(Payload::new(&R::Response::default().fail("", code, message))).unwrap();
     }
 
     /// Fails in an envelope of its own, as Nacos mostly does.
     pub(super) fn error(self, code: i32, message: &str) {
-        self.reply.send(Payload::new(&ErrorResponse::default().fail("", code, message))).unwrap();
+        self.answer.send(Payload::new(&ErrorResponse::default().fail("", code, message))).unwrap();
     }
 
     /// Never answers, and leaves the question open.
     pub(super) fn never(self) -> impl Sized {
-        self.reply
+        self.answer
     }
 }

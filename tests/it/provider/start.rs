@@ -1,6 +1,7 @@
 //! The way in: what a provider does until it serves, and how a start ends that must not be.
 
 use super::*;
+use tower_graceful::Nacos;
 
 #[tokio::test]
 async fn a_provider_refuses_until_it_is_listed_and_says_what_it_waits_for() {
@@ -34,6 +35,32 @@ async fn a_provider_refuses_until_it_is_listed_and_says_what_it_waits_for() {
     drop(client); // Open, it would be a caller that has not been told.
     running.shutdown.shut_down();
     assert!(running.report().await.is_clean());
+}
+
+#[tokio::test]
+async fn a_provider_says_that_the_registry_does_not_let_it_in() {
+    let port = listen().await;
+    let address = port.local_addr().unwrap();
+    let closed = Router::new().fallback(async || (StatusCode::FORBIDDEN, "unknown user!"));
+    let gate = tokio::spawn(axum::serve(port, closed).into_future());
+    let nacos = Nacos::builder(&address.to_string()).user("orders", "guessed").connect().unwrap();
+    let running = start_with(orders().registry(nacos), InProcess::new(), hello()).await;
+    let said = format!("the registry at {address} does not let user ");
+    let shown = async {
+        loop {
+            let (status, body) = running.ready().await;
+            assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+            if body.contains(&said) && body.contains("unknown user!") {
+                return body;
+            }
+            tokio::time::sleep(MS).await;
+        }
+    };
+    let body = tokio::time::timeout(FAR, shown).await.unwrap();
+    assert!(!body.contains("guessed"), "{body}");
+    running.shutdown.abort();
+    running.report().await;
+    gate.abort();
 }
 
 #[tokio::test]
