@@ -22,6 +22,7 @@ use crate::model::{
 use leftovers::Leftovers;
 use service::Service;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -224,6 +225,31 @@ impl Catalog {
     /// The instances that somebody publishes in a service, whoever sees them.
     pub(crate) fn keys(&self, service: &ServiceKey) -> impl Iterator<Item = &InstanceKey> {
         self.services.get(service).into_iter().flat_map(|state| state.instances.keys())
+    }
+
+    /// The instances of a service as readers are given them, disabled ones too, without making a list.
+    pub(crate) fn shown(&self, service: &ServiceKey) -> impl Iterator<Item = Instance> {
+        let state = self.services.get(service).into_iter();
+        state.flat_map(|state| {
+            let newest = state.instances.iter();
+            newest.filter_map(|(key, claims)| Some(state.overlay.show(claims.last()?.instance(key))))
+        })
+    }
+
+    /// The services that readers find, sorted by namespace, group and name: as many as `most` after one.
+    pub(crate) fn services_after(&self, after: Option<&ServiceKey>, most: usize) -> Vec<ServiceKey> {
+        let from = after.map(|key| (key.namespace.clone(), key.group.clone()));
+        let from = from.map_or(Bound::Unbounded, Bound::Included);
+        let keys = self.names.range((from, Bound::Unbounded)).flat_map(|((namespace, group), names)| {
+            let same = |key: &&ServiceKey| key.namespace == *namespace && key.group == *group;
+            let after = after.filter(same).map_or(Bound::Unbounded, |key| Bound::Excluded(&key.name));
+            names.range::<ServiceName, _>((after, Bound::Unbounded)).map(|name| ServiceKey {
+                namespace: namespace.clone(),
+                group: group.clone(),
+                name: name.clone(),
+            })
+        });
+        keys.take(most).collect()
     }
 
     /// The namespaces of the services that are found by name, sorted, with repetitions.

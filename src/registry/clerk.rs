@@ -117,7 +117,7 @@ pub(crate) async fn keep(hub: &Hub, storage: &dyn Storage, closing: impl Future<
 
 /// Stores everyone who waits, as one group; `owed` is what is to be written before anything else.
 async fn store(hub: &Hub, storage: &dyn Storage, owed: &mut Vec<Fact>) {
-    if let Err(error) = append(storage, owed).await {
+    if let Err(error) = append(hub, storage, owed).await {
         let error = Arc::new(error);
         for waiting in hub.take_waiting() {
             refuse(waiting.answer, &error);
@@ -126,7 +126,7 @@ async fn store(hub: &Hub, storage: &dyn Storage, owed: &mut Vec<Fact>) {
     }
     owed.clear();
     let Group { facts, undo, answers } = hub.decide();
-    match append(storage, &facts).await {
+    match append(hub, storage, &facts).await {
         Ok(()) => {
             hub.settle(facts);
             for answer in answers {
@@ -144,11 +144,12 @@ async fn store(hub: &Hub, storage: &dyn Storage, owed: &mut Vec<Fact>) {
     }
 }
 
-async fn append(storage: &dyn Storage, facts: &[Fact]) -> Result<(), StorageError> {
+async fn append(hub: &Hub, storage: &dyn Storage, facts: &[Fact]) -> Result<(), StorageError> {
     if facts.is_empty() {
         return Ok(());
     }
     let appended = storage.append(facts).await;
+    hub.metrics().stored(appended.is_ok());
     if let Err(error) = &appended {
         tracing::error!(error = %Causes(error), facts = facts.len(), "changes cannot be stored");
     }

@@ -12,10 +12,12 @@ mod farewell;
 mod leases;
 mod listen;
 mod reads;
+mod standing;
 
 use explain::changed;
 pub(crate) use explain::{ClientLine, EventLine, Followers, Instances, ServiceLine};
 pub(crate) use farewell::Farewell;
+pub(crate) use standing::Unready;
 
 use super::catalog::{Catalog, shrink};
 use super::clerk::Queue;
@@ -26,6 +28,7 @@ use super::expiry::{Expiry, LeaseKey};
 use super::fact::{Kind, ServiceRecord};
 use super::health::Health;
 use super::ledger::Ledger;
+use super::metrics::Metrics;
 use super::peer::Peer;
 use super::push::Subscriber;
 use super::query::{Clusters, Described, Page, View};
@@ -56,6 +59,7 @@ pub(crate) struct Hub {
     limits: Limits,
     /// Who hears of changes over UDP; as `State` has it.
     audience: Arc<Audience>,
+    metrics: Arc<Metrics>,
     /// A lease ends earlier than [`Hub::expire`] thought.
     earlier: Notify,
     /// Somebody waits for the clerk.
@@ -115,7 +119,18 @@ impl Hub {
             frozen: false,
         };
         let [earlier, asked, probed_earlier, deserted] = [(); 4].map(|()| Notify::new());
-        Self { state: Mutex::new(state), clock, limits, audience, earlier, asked, probed_earlier, deserted }
+        let metrics = Arc::new(Metrics::new());
+        Self {
+            state: Mutex::new(state),
+            clock,
+            limits,
+            audience,
+            metrics,
+            earlier,
+            asked,
+            probed_earlier,
+            deserted,
+        }
     }
 
     /// The present moment by the hub's clock.
@@ -378,7 +393,10 @@ impl Hub {
         if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
             self.earlier.notify_one();
         }
-        events.iter().for_each(report);
+        for event in events {
+            self.metrics.happened(event, self.now());
+            report(event);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

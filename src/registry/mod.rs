@@ -25,6 +25,7 @@ mod health;
 mod http;
 mod hub;
 mod ledger;
+mod metrics;
 mod overlay;
 mod peer;
 mod probe;

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 /// On a connection a list is sent again, as it then is, until it is acknowledged: it is never lost, and a
 /// client that does not answer is found out by other means. Nacos' value.
-const ON_A_CONNECTION: Patience = Patience { within: Duration::from_secs(5), repeats_max: None };
+pub(crate) const ON_A_CONNECTION: Patience = Patience { within: Duration::from_secs(5), repeats_max: None };
 /// How long a subscriber that refused a push is left alone. Nacos' value.
 const AFTER_REFUSAL: Duration = Duration::from_secs(1);
 /// Least distance of two lists of one service to one subscriber: twenty a second are plenty, and a thousand
@@ -198,6 +198,11 @@ impl<K: Clone + Ord + Hash> Pushes<K> {
         let Some(track) = self.tracks.remove(service) else { return false };
         self.under_way.remove(&track.sent.unwrap_or_default().0);
         true
+    }
+
+    /// How many pushes are under way.
+    pub(crate) fn under_way(&self) -> usize {
+        self.under_way.len()
     }
 
     /// The services that are followed.

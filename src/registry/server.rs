@@ -123,7 +123,10 @@ impl Registry {
         let routes = http::routes(hub.clone());
         let peer = |wire: &Wire| wire.peer().expect("a TCP connection has an address at its other end");
         let client = |wire: &Arc<Wire>| grpc::Service::new(hub.clone(), peer(wire), closing.clone());
-        let routes = |wire: &Arc<Wire>| Extension(http::Origin(peer(wire).ip())).layer(routes.clone());
+        let routes = |wire: &Arc<Wire>| {
+            let routes = Extension(http::Origin(peer(wire).ip())).layer(routes.clone());
+            http::Measured::new(routes, hub.metrics().clone())
+        };
         let door = tls.clone();
         let handshake = move |io: Accepted<TcpListener>| tls::shake_hands(door.clone(), io);
         let serve_http = server::serve_through(http, bounds, handshake.clone(), routes, closed(), cut());

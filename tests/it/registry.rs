@@ -99,8 +99,11 @@ async fn exchange_as(
 ) -> (String, String) {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     let length = form.len();
-    let prefix =
-        if path.starts_with("/nacos") || path.starts_with("/graceful") { "" } else { "/nacos/v1/ns" };
+    let prefix = if ["/nacos", "/graceful", "/metrics"].iter().any(|own| path.starts_with(own)) {
+        ""
+    } else {
+        "/nacos/v1/ns"
+    };
     let request = format!(
         "{method} {prefix}{path} HTTP/1.1\r\nhost: registry\r\nuser-agent: {agent}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{form}"
     );

@@ -1,5 +1,6 @@
 //! `graceful registry` as operators meet it: a process with settings and signals.
 
+use super::registry::{Running, SOON};
 use super::registry_kept::Directory;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -7,6 +8,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
+use tokio::time::timeout;
+use tower_graceful::Nacos;
 
 fn check_config(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let mut program = Command::new(env!("CARGO_BIN_EXE_graceful"));
@@ -132,6 +135,40 @@ fn a_request_under_way_is_answered_after_the_signal() {
     request.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("hosts"), "{answer}");
     assert_eq!(process.end().0, Some(0));
+}
+
+#[tokio::test]
+async fn what_is_asked_and_pushed_is_measured() {
+    let registry = Running::start().await;
+    let nacos = Nacos::builder(&registry.http.to_string()).grpc_port(registry.grpc.port()).connect().unwrap();
+    let mut orders = nacos.subscribe("orders").await.unwrap();
+    let one = "/instance?serviceName=orders&ip=10.0.0.7&port=80";
+    assert_eq!(registry.send("POST", one, "").await.0, 200);
+    assert_eq!(registry.send("GET", "/instance?serviceName=orders&ip=10.0.0.9&port=80", "").await.0, 404);
+    timeout(SOON, orders.wait_for(|list| !list.instances().is_empty())).await.unwrap();
+    let measured = async {
+        loop {
+            let (_, text) = registry.send("GET", "/metrics", "").await;
+            if text.contains("registry_push_duration_seconds_count 1") {
+                return text;
+            }
+        }
+    };
+    let text = timeout(SOON, measured).await.unwrap();
+    for line in [
+        r#"registry_request_duration_seconds_count{api="POST /nacos/v1/ns/instance"} 1"#,
+        r#"registry_requests_failed_total{api="GET /nacos/v1/ns/instance"} 1"#,
+        r#"registry_request_duration_seconds_count{api="SubscribeServiceRequest"} 1"#,
+        r#"registry_requests_failed_total{api="SubscribeServiceRequest"} 0"#,
+        r#"registry_instances{phase="serving"} 1"#,
+        "registry_connections 1",
+        "registry_push_unacknowledged 0",
+        "registry_requests_in_flight 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}: {text}");
+    }
+    nacos.close(SOON).await.unwrap();
+    registry.stop().await;
 }
 
 #[test]

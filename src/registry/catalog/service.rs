@@ -84,7 +84,7 @@ impl Claim {
             && self.metadata == *metadata
     }
 
-    fn instance(&self, key: &InstanceKey) -> Instance {
+    pub(super) fn instance(&self, key: &InstanceKey) -> Instance {
         Instance {
             key: key.clone(),
             weight: self.weight,

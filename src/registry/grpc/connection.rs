@@ -9,7 +9,8 @@ use crate::protocol::message::{
 use crate::registry::command::ConnectionId;
 use crate::registry::hub::Hub;
 use crate::registry::peer::Peer;
-use crate::registry::push::{Answer, Subscriber};
+use crate::registry::push::{Answer, ON_A_CONNECTION, Subscriber};
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -116,6 +117,8 @@ pub(super) struct Session {
     outbox: mpsc::Sender<Result<Payload, Status>>,
     connection: Option<Connection>,
     detection: Detection,
+    /// When the lists were sent that are not yet acknowledged, by request id, the oldest first.
+    sent: BTreeMap<u64, Instant>,
 }
 
 /// A client that is set up.
@@ -149,7 +152,8 @@ impl Session {
         transport.heard();
         let (outbox, receiver) = mpsc::channel(OUTBOX_LEN);
         let span = tracing::info_span!("connection", id = transport.id);
-        let session = Self { transport, inbound, outbox, connection: None, detection: Detection::default() };
+        let (connection, detection, sent) = (None, Detection::default(), BTreeMap::new());
+        let session = Self { transport, inbound, outbox, connection, detection, sent };
         tokio::spawn(session.run().instrument(span));
         Ok(ReceiverStream::new(receiver))
     }
@@ -247,7 +251,7 @@ impl Session {
     }
 
     /// Sends the list that is due into `room`.
-    fn push(&self, room: mpsc::Permit<'_, Result<Payload, Status>>) {
+    fn push(&mut self, room: mpsc::Permit<'_, Result<Payload, Status>>) {
         let Some(subscriber) = self.subscriber() else { return };
         let now = Instant::now();
         let Some(service) = subscriber.pushes().due(now) else { return };
@@ -255,6 +259,10 @@ impl Session {
         let (revision, hosts) = (view.snapshot.revision(), view.snapshot.instances().len());
         let Some((id, clusters)) = subscriber.pushes().send(&service, (revision, hosts), now) else { return };
         tracing::debug!(service.name = %service, revision, hosts, "list pushed");
+        while self.sent.first_entry().is_some_and(|oldest| now - *oldest.get() > ON_A_CONNECTION.within) {
+            self.sent.pop_first(); // It has been sent again since.
+        }
+        self.sent.insert(id, now);
         let push = NotifySubscriberRequest {
             request_id: id.to_string(),
             namespace: service.namespace.to_string(),
@@ -267,12 +275,19 @@ impl Session {
     }
 
     /// Takes the answer to a push; one that fails is of its own type or a plain error.
-    fn answered<R: Response>(&self, request_id: impl Fn(&R) -> &str, payload: &Payload) {
-        let (Some(subscriber), Ok(response)) = (self.subscriber(), payload.read::<R>()) else { return };
+    fn answered<R: Response>(&mut self, request_id: impl Fn(&R) -> &str, payload: &Payload) {
+        let Ok(response) = payload.read::<R>() else { return };
         let Ok(id) = request_id(&response).parse() else { return };
-        let failure = response.failure();
-        match subscriber.answer(id, failure.is_none(), Instant::now()) {
-            Answer::Acknowledged(revision) => tracing::debug!(revision, "list acknowledged"),
+        let (failure, now) = (response.failure(), Instant::now());
+        let sent = self.sent.remove(&id);
+        let Some(subscriber) = self.subscriber() else { return };
+        match subscriber.answer(id, failure.is_none(), now) {
+            Answer::Acknowledged(revision) => {
+                tracing::debug!(revision, "list acknowledged");
+                if let Some(sent) = sent {
+                    self.transport.hub.metrics().pushes.record(now - sent);
+                }
+            }
             Answer::Refused => tracing::debug!(?failure, "list refused"),
             Answer::Late => {}
         }

@@ -15,24 +15,50 @@ use crate::protocol::{Payload, code};
 use crate::registry::command::{Client, ConnectionId};
 use crate::registry::error::Refusal;
 use crate::registry::hub::{Farewell, Hub};
+use crate::registry::metrics::Api;
 use crate::registry::query::{Clusters, Page};
 use crate::registry::write::Write;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long consumers may take to acknowledge that an instance is gone: those that live do in milliseconds.
 const TOLD_WITHIN: Duration = Duration::from_secs(2);
 /// The longest time that a client may ask for.
 const TOLD_WITHIN_MAX: Duration = Duration::from_secs(10);
 
-/// Answers one request of `transport`.
+/// The types of the requests that are answered, each with a number of its own in the metrics.
+pub(in crate::registry) const KINDS: [&str; 9] = [
+    ServerCheckRequest::KIND,
+    HealthCheckRequest::KIND,
+    InstanceRequest::KIND,
+    BatchInstanceRequest::KIND,
+    PersistentInstanceRequest::KIND,
+    GracefulDeregisterRequest::KIND,
+    SubscribeServiceRequest::KIND,
+    ServiceQueryRequest::KIND,
+    ServiceListRequest::KIND,
+];
+
+/// Answers one request of `transport`, and notes how long it took.
 pub(super) async fn dispatch(transport: &Transport, payload: &Payload) -> Payload {
     transport.heard();
+    let (since, under_way) = (Instant::now(), transport.hub().metrics().begin());
+    let answer = answer_to(transport, payload).await;
+    let api = Api::Grpc(KINDS.iter().position(|kind| *kind == payload.kind()).unwrap_or(KINDS.len()));
+    under_way.answered(api, since.elapsed(), answer.is_err());
+    answer.unwrap_or_else(|failure| failure)
+}
+
+/// An answer to be sent; an error is one that says so.
+type Answer = Result<Payload, Payload>;
+
+async fn answer_to(transport: &Transport, payload: &Payload) -> Answer {
     match payload.kind() {
         // Nobody is to come in while everyone is told to go.
         ServerCheckRequest::KIND if transport.is_closing() => {
-            failure(code::STARTING, "the registry is shutting down")
+            Err(failure(code::STARTING, "the registry is shutting down"))
         }
-        ServerCheckRequest::KIND => Payload::new(&server_check(transport)),
+        ServerCheckRequest::KIND => Ok(Payload::new(&server_check(transport))),
         HealthCheckRequest::KIND => health_check(transport).await,
         InstanceRequest::KIND => handle(transport, payload, instance).await,
         BatchInstanceRequest::KIND => handle(transport, payload, batch).await,
@@ -41,7 +67,7 @@ pub(super) async fn dispatch(transport: &Transport, payload: &Payload) -> Payloa
         SubscribeServiceRequest::KIND => handle(transport, payload, subscribe).await,
         ServiceQueryRequest::KIND => handle(transport, payload, query).await,
         ServiceListRequest::KIND => handle(transport, payload, list).await,
-        kind => failure(code::NO_HANDLER, format_args!("no handler for requests of type {kind:?}")),
+        kind => Err(failure(code::NO_HANDLER, format_args!("no handler for requests of type {kind:?}"))),
     }
 }
 
@@ -50,14 +76,10 @@ async fn handle<R: Request>(
     transport: &Transport,
     payload: &Payload,
     handler: fn(&Hub, ConnectionId, R) -> Result<R::Response, Refusal>,
-) -> Payload {
-    match read::<R>(transport, payload).await {
-        Ok((connection, request)) => {
-            let id = request.request_id().to_owned();
-            answer::<R>(&id, handler(transport.hub(), connection, request))
-        }
-        Err(failure) => failure,
-    }
+) -> Answer {
+    let (connection, request) = read::<R>(transport, payload).await?;
+    let id = request.request_id().to_owned();
+    answer::<R>(&id, handler(transport.hub(), connection, request))
 }
 
 /// Whose request it is, and what it says; or what to answer instead.
@@ -67,13 +89,15 @@ async fn read<R: Request>(transport: &Transport, payload: &Payload) -> Result<(C
     Ok((connection, request))
 }
 
-fn answer<R: Request>(id: &str, result: Result<R::Response, Refusal>) -> Payload {
+#[expect(clippy::result_large_err, reason = "a success is as large")]
+fn answer<R: Request>(id: &str, result: Result<R::Response, Refusal>) -> Answer {
     match result {
-        Ok(response) => Payload::new(&response.succeed(id)),
-        Err(Refusal::Unregistered) => unregistered(),
+        Ok(response) => Ok(Payload::new(&response.succeed(id))),
+        Err(Refusal::Unregistered) => Err(unregistered()),
         // In the request's own response type: clients try an `ErrorResponse` several times over.
         Err(refusal) => {
-            Payload::new(&R::Response::default().fail(id, error_code(&refusal), Causes(&refusal)))
+            let failure = R::Response::default().fail(id, error_code(&refusal), Causes(&refusal));
+            Err(Payload::new(&failure))
         }
     }
 }
@@ -91,10 +115,10 @@ fn server_check(transport: &Transport) -> ServerCheckResponse {
 ///
 /// One that does not is a plain error here: Python 2 takes any code from 300 to 399 for healthy, and would
 /// stay unregistered for ever after a restart of the registry.
-async fn health_check(transport: &Transport) -> Payload {
+async fn health_check(transport: &Transport) -> Answer {
     match transport.connection().await {
-        Some(_) => Payload::new(&HealthCheckResponse::default().succeed("")),
-        None => failure(code::SERVER_ERROR, "the connection is not set up"),
+        Some(_) => Ok(Payload::new(&HealthCheckResponse::default().succeed(""))),
+        None => Err(failure(code::SERVER_ERROR, "the connection is not set up")),
     }
 }
 
@@ -126,11 +150,8 @@ fn batch(
 }
 
 /// As [`handle`], for the one request whose answer waits for the storage.
-async fn persistent(transport: &Transport, payload: &Payload) -> Payload {
-    let request: PersistentInstanceRequest = match read(transport, payload).await {
-        Ok((_, request)) => request,
-        Err(failure) => return failure,
-    };
+async fn persistent(transport: &Transport, payload: &Payload) -> Answer {
+    let (_, request): (_, PersistentInstanceRequest) = read(transport, payload).await?;
     let id = request.request_id.clone();
     answer::<PersistentInstanceRequest>(&id, keep(transport.hub(), request).await)
 }
@@ -148,14 +169,10 @@ async fn keep(hub: &Hub, request: PersistentInstanceRequest) -> Result<InstanceR
 }
 
 /// As [`handle`], for the one request whose answer waits for others.
-async fn leave(transport: &Transport, payload: &Payload) -> Payload {
-    match read::<GracefulDeregisterRequest>(transport, payload).await {
-        Ok((connection, request)) => {
-            let id = request.request_id.clone();
-            answer::<GracefulDeregisterRequest>(&id, take_off(transport.hub(), connection, request).await)
-        }
-        Err(failure) => failure,
-    }
+async fn leave(transport: &Transport, payload: &Payload) -> Answer {
+    let (connection, request) = read::<GracefulDeregisterRequest>(transport, payload).await?;
+    let id = request.request_id.clone();
+    answer::<GracefulDeregisterRequest>(&id, take_off(transport.hub(), connection, request).await)
 }
 
 async fn take_off(

@@ -10,6 +10,7 @@ mod detection;
 mod dispatch;
 mod server;
 
+pub(super) use dispatch::KINDS;
 pub(super) use server::Service;
 
 #[cfg(test)]

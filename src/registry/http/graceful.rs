@@ -2,6 +2,7 @@
 //! answer of each kind.
 
 use super::extract::Parameters;
+use super::openapi::openapi;
 use super::respond::Json;
 use crate::model::Address;
 use crate::protocol::form::{Form, InvalidForm};
@@ -39,6 +40,7 @@ struct Events {
 
 pub(super) fn routes() -> Router<Arc<Hub>> {
     Router::new()
+        .route("/openapi.json", get(openapi))
         .route("/services", get(services))
         .route("/instances", get(instances))
         .route("/subscribers", get(subscribers))

@@ -12,6 +12,8 @@ mod graceful;
 mod instance;
 mod login;
 mod lookup;
+mod measured;
+mod openapi;
 mod operator;
 mod overrides;
 mod question;
@@ -22,6 +24,8 @@ mod state;
 mod wrap;
 
 pub(super) use extract::Origin;
+pub(super) use measured::Measured;
+pub(super) use openapi::apis;
 
 use super::hub::Hub;
 use axum::Router;
@@ -46,6 +50,7 @@ pub(super) fn routes(hub: Arc<Hub>) -> Router {
         .nest("/nacos/v1/console", console())
         .merge(logins())
         .nest("/graceful/v1", graceful::routes())
+        .merge(probes())
         .fallback(respond::no_such_path)
         .method_not_allowed_fallback(respond::no_such_method)
         .layer(DefaultBodyLimit::disable()) // The next one holds for every way of reading a body.
@@ -136,16 +141,25 @@ fn core() -> Router<Arc<Hub>> {
     Router::new()
         .route("/state", get(state::server))
         .route("/state/liveness", get(state::health))
-        .route("/state/readiness", get(state::health))
+        .route("/state/readiness", get(state::readiness))
         .route("/namespace/list", get(state::namespaces_v3))
 }
 
 fn console() -> Router<Arc<Hub>> {
     Router::new()
         .route("/health/liveness", get(state::console_health))
-        .route("/health/readiness", get(state::console_health))
+        .route("/health/readiness", get(state::console_readiness))
         .route("/server/state", get(state::server))
         .route("/namespaces", get(state::namespaces_v1))
+}
+
+/// What whoever runs the registry asks it.
+fn probes() -> Router<Arc<Hub>> {
+    Router::new()
+        .route("/livez", get(state::alive))
+        .route("/readyz", get(state::ready))
+        .route("/version", get(state::version))
+        .route("/metrics", get(state::metrics))
 }
 
 /// Every path and method by which some client logs in.

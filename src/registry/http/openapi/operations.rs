@@ -1,0 +1,392 @@
+//! Every operation of the HTTP API: where it is, what it does, what it takes and what it gives.
+
+use super::parameters::{
+    ADDRESS, BATCH, BEAT, CHECKER, CLUSTER, CLUSTER_NAMES, CLUSTER_SET, CLUSTERS, ENABLED_ONLY, ENTRY,
+    EPHEMERAL, EXPRESSION, GROUP, Group, HEALTH, HEALTHY_ONLY, HEART_BEAT, KEY, LOGIN, NAMESPACE,
+    NEW_EPHEMERAL, OF_ADDRESS, ONLY_STATUS, OVERRIDES, PAGE, PAGE_ASKED, REGISTRATION, SAID, SEARCH, SERVICE,
+};
+use http::Method;
+
+/// Where routes begin.
+pub(super) struct Base {
+    pub(super) path: &'static str,
+    /// Whether answers come in the envelope of versions 2 and 3.
+    pub(super) enveloped: bool,
+}
+
+const fn bare(path: &'static str) -> Base {
+    Base { path, enveloped: false }
+}
+
+const fn enveloped(path: &'static str) -> Base {
+    Base { path, enveloped: true }
+}
+
+const ROOT: Base = bare("");
+const V1: Base = bare("/nacos/v1/ns");
+const V2: Base = enveloped("/nacos/v2/ns");
+const V2_BARE: Base = bare("/nacos/v2/ns");
+const CLIENT: Base = enveloped("/nacos/v3/client/ns");
+const ADMIN: Base = enveloped("/nacos/v3/admin/ns");
+const CORE: Base = enveloped("/nacos/v3/admin/core");
+const CONSOLE: Base = bare("/nacos/v1/console");
+const AUTH_V1: Base = bare("/nacos/v1/auth");
+const AUTH_V3: Base = bare("/nacos/v3/auth");
+const OURS: Base = bare("/graceful/v1");
+
+/// What one method of a path does.
+pub(super) struct Operation {
+    pub(super) method: Method,
+    pub(super) about: &'static str,
+    pub(super) takes: &'static [Group],
+    pub(super) gives: Gives,
+}
+
+/// What a success is answered with.
+#[derive(Clone, Copy)]
+pub(super) enum Gives {
+    /// `ok`.
+    Done,
+    /// Text, of which this is an example.
+    Text(&'static str),
+    /// JSON of a shape that has a schema of this name.
+    Shape(&'static str),
+    /// A list of such.
+    Shapes(&'static str),
+    /// JSON of which this is an example.
+    Like(&'static str),
+}
+
+/// The bases under which a path is, the path, and what its methods do.
+pub(super) type Line = (&'static [Base], &'static str, &'static [Operation]);
+
+use Gives::{Done, Like, Shape, Shapes, Text};
+
+const fn get(about: &'static str, takes: &'static [Group], gives: Gives) -> Operation {
+    Operation { method: Method::GET, about, takes, gives }
+}
+
+const fn post(about: &'static str, takes: &'static [Group], gives: Gives) -> Operation {
+    Operation { method: Method::POST, about, takes, gives }
+}
+
+const fn put(about: &'static str, takes: &'static [Group], gives: Gives) -> Operation {
+    Operation { method: Method::PUT, about, takes, gives }
+}
+
+const fn patch(about: &'static str, takes: &'static [Group], gives: Gives) -> Operation {
+    Operation { method: Method::PATCH, about, takes, gives }
+}
+
+const fn delete(about: &'static str, takes: &'static [Group], gives: Gives) -> Operation {
+    Operation { method: Method::DELETE, about, takes, gives }
+}
+
+const REGISTER: Operation =
+    post("Registers an instance.", &[SERVICE, ADDRESS, CLUSTER, REGISTRATION, EPHEMERAL], Done);
+const DEREGISTER: Operation = delete(
+    "Takes an instance off; that there is none is a success.",
+    &[SERVICE, ADDRESS, CLUSTER, EPHEMERAL],
+    Done,
+);
+const REPLACE: Operation = put(
+    "Sets what operators say of an instance, and takes back what is not given.",
+    &[SERVICE, ADDRESS, CLUSTER, OVERRIDES],
+    Done,
+);
+const CHANGE_ABOUT: &str = "Sets some of what operators say of an instance that is there.";
+const CHANGE: &[Group] = &[SERVICE, ADDRESS, CLUSTER, OVERRIDES];
+const BEATEN: Operation = put(
+    "Takes a heartbeat.",
+    &[SERVICE, BEAT, CLUSTER],
+    Like(r#"{"clientBeatInterval":5000,"code":10200,"lightBeatEnabled":true}"#),
+);
+const UPDATED: Gives = Like(r#"{"updated":["10.0.0.7:80:unknown:DEFAULT:ephemeral"]}"#);
+const SET_HEALTH: Operation =
+    put("Sets the health of a persistent instance.", &[SERVICE, ADDRESS, CLUSTER, HEALTH], Done);
+const CREATE: Operation =
+    post("Creates a service, which then stays without instances.", &[SERVICE, SAID, NEW_EPHEMERAL], Done);
+const UPDATE: Operation = put("Says what holds for a service as a whole.", &[SERVICE, SAID], Done);
+const DELETE: Operation = delete("Deletes a service that has no instances.", &[SERVICE], Done);
+const PROBING: Operation =
+    put("Says how the persistent instances of a cluster are probed.", &[SERVICE, CLUSTER_SET, CHECKER], Done);
+const SERVICE_ABOUT: &str = "What is said of a service.";
+const CHECKERS: Operation =
+    get("The ways to probe persistent instances.", &[], Like(r#"{"TCP":{"type":"TCP"}}"#));
+const SELECTORS: Operation = get("The kinds of selectors.", &[], Like(r#"["none","label"]"#));
+const STATUS: Operation =
+    get("Whether the registry is up, and numbers.", &[ONLY_STATUS], Like(r#"{"status":"UP"}"#));
+const SWITCHES: &[Operation] = &[
+    get("What Nacos lets one switch, as it stands here.", &[], Like(r#"{"pushEnabled":true}"#)),
+    put("Refused with 501: what may be chosen is a setting of the start.", &[ENTRY], Done),
+];
+const LOG_IN_ABOUT: &str = "Gives a token.";
+const TOKEN: Gives =
+    Like(r#"{"accessToken":"everyone","tokenTtl":18000,"globalAdmin":true,"username":"ann"}"#);
+const LOG_IN: &[Operation] = &[post(LOG_IN_ABOUT, &[LOGIN], TOKEN), get(LOG_IN_ABOUT, &[LOGIN], TOKEN)];
+const ALIVE: &str = "Answers while the process runs.";
+const READY: &str = "Answers 200 while the registry takes changes, else 503.";
+const DETAIL: &[Group] = &[SERVICE, ADDRESS, CLUSTER];
+
+/// All of them.
+pub(super) static LINES: &[Line] = &[
+    // Instances, as applications register and find them.
+    (&[V1, V2, ADMIN], "/instance", &[REGISTER, DEREGISTER, REPLACE]),
+    (
+        &[V1],
+        "/instance",
+        &[
+            get(
+                "One instance.",
+                &[SERVICE, ADDRESS, CLUSTER, HEALTHY_ONLY],
+                Like(r#"{"service":"DEFAULT_GROUP@@orders","ip":"10.0.0.7","port":80}"#),
+            ),
+            patch(CHANGE_ABOUT, CHANGE, Done),
+        ],
+    ),
+    (
+        &[V2],
+        "/instance",
+        &[get(
+            "One instance.",
+            DETAIL,
+            Like(r#"{"serviceName":"DEFAULT_GROUP@@orders","ip":"10.0.0.7","port":80}"#),
+        )],
+    ),
+    (&[V2_BARE], "/instance", &[patch(CHANGE_ABOUT, CHANGE, Done)]),
+    (&[ADMIN], "/instance", &[get("One instance.", DETAIL, Shape("Instance"))]),
+    (&[ADMIN], "/instance/partial", &[put(CHANGE_ABOUT, CHANGE, Done)]),
+    (
+        &[CLIENT],
+        "/instance",
+        &[
+            post(
+                "Registers an instance, or renews it.",
+                &[SERVICE, ADDRESS, CLUSTER, REGISTRATION, EPHEMERAL, HEART_BEAT],
+                Done,
+            ),
+            DEREGISTER,
+        ],
+    ),
+    (&[V1, V2_BARE], "/instance/beat", &[BEATEN]),
+    (
+        &[V1],
+        "/instance/list",
+        &[get("The instances of a service.", &[SERVICE, CLUSTERS, HEALTHY_ONLY], Shape("ServiceInfo"))],
+    ),
+    (
+        &[V2],
+        "/instance/list",
+        &[get("The instances of a service.", &[SERVICE, CLUSTER_NAMES, HEALTHY_ONLY], Shape("ServiceInfo"))],
+    ),
+    (
+        &[CLIENT],
+        "/instance/list",
+        &[get("The instances of one cluster of a service.", &[SERVICE, CLUSTER], Shapes("Instance"))],
+    ),
+    (
+        &[ADMIN],
+        "/instance/list",
+        &[get(
+            "All instances of a service, as operators see them.",
+            &[SERVICE, CLUSTER_NAMES, HEALTHY_ONLY, ENABLED_ONLY],
+            Shapes("Instance"),
+        )],
+    ),
+    (
+        &[V1],
+        "/instance/statuses",
+        &[get("Addresses with their health.", &[KEY], Like(r#"{"ips":["10.0.0.7:80_true"]}"#))],
+    ),
+    (
+        &[V1, V2, ADMIN],
+        "/instance/metadata/batch",
+        &[
+            put("Sets metadata on several instances.", &[SERVICE, BATCH], UPDATED),
+            delete("Takes metadata of several instances back.", &[SERVICE, BATCH], UPDATED),
+        ],
+    ),
+    (&[V1, V2], "/health", &[SET_HEALTH]),
+    (&[V1, V2, ADMIN], "/health/instance", &[SET_HEALTH]),
+    // Services.
+    (&[V1, V2, ADMIN], "/service", &[CREATE, UPDATE, DELETE]),
+    (
+        &[V1],
+        "/service",
+        &[get(
+            SERVICE_ABOUT,
+            &[SERVICE],
+            Like(r#"{"name":"orders","groupName":"DEFAULT_GROUP","protectThreshold":0.0}"#),
+        )],
+    ),
+    (
+        &[V2],
+        "/service",
+        &[get(SERVICE_ABOUT, &[SERVICE], Like(r#"{"serviceName":"orders","groupName":"DEFAULT_GROUP"}"#))],
+    ),
+    (
+        &[ADMIN],
+        "/service",
+        &[get(SERVICE_ABOUT, &[SERVICE], Like(r#"{"serviceName":"orders","groupName":"DEFAULT_GROUP"}"#))],
+    ),
+    (
+        &[V1],
+        "/service/list",
+        &[get(
+            "Names of the services of a group.",
+            &[PAGE_ASKED, GROUP],
+            Like(r#"{"count":1,"doms":["orders"]}"#),
+        )],
+    ),
+    (
+        &[V2],
+        "/service/list",
+        &[get(
+            "Names of the services of a group.",
+            &[PAGE, GROUP],
+            Like(r#"{"count":1,"services":["orders"]}"#),
+        )],
+    ),
+    (
+        &[ADMIN],
+        "/service/list",
+        &[get("Services of a namespace.", &[PAGE, NAMESPACE, SEARCH], Shape("Page"))],
+    ),
+    (
+        &[V1],
+        "/service/names",
+        &[get(
+            "Names of services of all namespaces.",
+            &[EXPRESSION],
+            Like(r#"{"services":{"public":["DEFAULT_GROUP@@orders"]},"count":1}"#),
+        )],
+    ),
+    (&[V1, ADMIN], "/service/selector/types", &[SELECTORS]),
+    (&[V1, ADMIN], "/cluster", &[PROBING]),
+    (
+        &[V1],
+        "/catalog/service",
+        &[get(SERVICE_ABOUT, &[SERVICE], Like(r#"{"service":{"name":"orders"},"clusters":[]}"#))],
+    ),
+    (
+        &[V1],
+        "/catalog/services",
+        &[get(
+            "Services of a namespace.",
+            &[PAGE_ASKED, NAMESPACE, SEARCH],
+            Like(r#"{"count":0,"serviceList":[]}"#),
+        )],
+    ),
+    (
+        &[V1],
+        "/catalog/instances",
+        &[get(
+            "Instances of a service, by pages.",
+            &[SERVICE, CLUSTER_NAMES, PAGE],
+            Like(r#"{"list":[],"count":0}"#),
+        )],
+    ),
+    (
+        &[V2],
+        "/catalog/instances",
+        &[get(
+            "Instances of a service, by pages.",
+            &[SERVICE, CLUSTER_NAMES, HEALTHY_ONLY, ENABLED_ONLY, PAGE],
+            Like(r#"{"instances":[],"count":0}"#),
+        )],
+    ),
+    // The registry itself.
+    (&[V1, ADMIN], "/health/checkers", &[CHECKERS]),
+    (&[V1], "/health/server", &[get(ALIVE, &[], Like(r#"{"msg":"Hello! I am Nacos-Naming and healthy!"}"#))]),
+    (&[V1, V2], "/operator/metrics", &[STATUS]),
+    (&[V1, V2, ADMIN], "/ops/metrics", &[STATUS]),
+    (&[V1, V2], "/operator/switches", SWITCHES),
+    (&[V1, V2, ADMIN], "/ops/switches", SWITCHES),
+    (&[CORE], "/state", &[get("What the server is.", &[], Like(r#"{"standalone_mode":"standalone"}"#))]),
+    (&[CORE], "/state/liveness", &[get(ALIVE, &[], Done)]),
+    (&[CORE], "/state/readiness", &[get(READY, &[], Done)]),
+    (
+        &[CORE],
+        "/namespace/list",
+        &[get("The namespaces.", &[], Like(r#"[{"namespace":"","namespaceShowName":"public"}]"#))],
+    ),
+    (&[CONSOLE], "/health/liveness", &[get(ALIVE, &[], Text("OK"))]),
+    (&[CONSOLE], "/health/readiness", &[get(READY, &[], Text("OK"))]),
+    (
+        &[CONSOLE],
+        "/server/state",
+        &[get("What the server is.", &[], Like(r#"{"standalone_mode":"standalone"}"#))],
+    ),
+    (
+        &[CONSOLE],
+        "/namespaces",
+        &[get("The namespaces.", &[], Like(r#"{"code":200,"message":null,"data":[]}"#))],
+    ),
+    (&[AUTH_V1], "/login", LOG_IN),
+    (&[AUTH_V1], "/users/login", LOG_IN),
+    (&[AUTH_V3], "/user/login", LOG_IN),
+    // Of this crate alone.
+    (&[ROOT], "/livez", &[get(ALIVE, &[], Text("alive"))]),
+    (&[ROOT], "/readyz", &[get(READY, &[], Text("ready"))]),
+    (
+        &[ROOT],
+        "/version",
+        &[get(
+            "Which program and version answers.",
+            &[],
+            Like(r#"{"name":"tower-graceful","version":"0.1.0"}"#),
+        )],
+    ),
+    (
+        &[ROOT],
+        "/metrics",
+        &[get("Numbers of everything, as Prometheus' text.", &[], Text("registry_connections 3"))],
+    ),
+    (&[OURS], "/openapi.json", &[get("This description.", &[], Like(r#"{"openapi":"3.1.0"}"#))]),
+    (
+        &[OURS],
+        "/services",
+        &[get(
+            "Services with their revision and numbers.",
+            &[NAMESPACE, PAGE],
+            Like(r#"{"count":0,"services":[]}"#),
+        )],
+    ),
+    (
+        &[OURS],
+        "/instances",
+        &[get(
+            "Every instance, with whoever keeps it here.",
+            &[SERVICE],
+            Like(r#"{"revision":1732060801000,"instances":[]}"#),
+        )],
+    ),
+    (
+        &[OURS],
+        "/subscribers",
+        &[get(
+            "Who follows a service, and which list each has.",
+            &[SERVICE],
+            Like(r#"{"revision":1732060801000,"subscribers":[]}"#),
+        )],
+    ),
+    (
+        &[OURS],
+        "/events",
+        &[get("What has happened to instances.", &[SERVICE, OF_ADDRESS], Like(r#"{"events":[]}"#))],
+    ),
+    (
+        &[OURS],
+        "/clients",
+        &[get("Every connection over gRPC.", &[PAGE], Like(r#"{"count":0,"clients":[]}"#))],
+    ),
+];
+
+/// Each operation with its base, and where it is.
+pub(super) fn all() -> impl Iterator<Item = (&'static Base, String, &'static Operation)> {
+    LINES.iter().flat_map(|(bases, path, operations)| {
+        bases.iter().flat_map(move |base| {
+            operations.iter().map(move |operation| (base, format!("{}{path}", base.path), operation))
+        })
+    })
+}
