@@ -172,7 +172,22 @@ response! { ClientDetectionResponse {} }
 
 request! {
     /// Asks a client to connect to another server; goes down the stream.
-    ConnectResetRequest -> ConnectResetResponse, "internal" {}
+    ConnectResetRequest -> ConnectResetResponse, "internal" {
+        /// Which one; without these two the client chooses.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        server_ip: String,
+        #[serde(skip_serializing_if = "String::is_empty")]
+        server_port: String,
+    }
+}
+#[cfg(feature = "registry")]
+impl ConnectResetRequest {
+    /// Asks to connect to one server, or to any.
+    pub(crate) fn to(server: Option<&crate::model::Address>) -> Self {
+        let server_ip = server.map(|server| server.host().to_owned()).unwrap_or_default();
+        let server_port = server.map(|server| server.port().to_string()).unwrap_or_default();
+        Self { request_id: "0".to_owned(), server_ip, server_port, ..Self::default() }
+    }
 }
 response! { ConnectResetResponse {} }
 

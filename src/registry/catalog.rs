@@ -174,6 +174,20 @@ impl Catalog {
         self.services.get(service).into_iter().flat_map(|state| state.publishers(key))
     }
 
+    /// Everyone who publishes, in no order.
+    pub(crate) fn clients(&self) -> impl Iterator<Item = &Client> {
+        self.publications.keys()
+    }
+
+    /// What `client` publishes in each service, in no order.
+    pub(crate) fn published_by(
+        &self,
+        client: &Client,
+    ) -> impl Iterator<Item = (&ServiceKey, &[InstanceKey])> {
+        let services = self.publications.get(client).into_iter().flatten();
+        services.map(|(service, keys)| (service, &**keys))
+    }
+
     /// How many instances are published in all, one that several clients publish counted for each.
     pub(crate) fn published_len(&self) -> usize {
         self.published

@@ -104,6 +104,9 @@ pub(crate) enum Refusal {
     TooMany { what: &'static str, max: usize },
     #[error("no such instance")]
     NotFound,
+    /// Nacos' words.
+    #[error("clientId [ {0} ] not exist")]
+    NoClient(String),
     /// Nacos' words, as the next one's.
     #[error("service not found, namespace: {}, serviceName: {}", .0.namespace, .0.grouped())]
     NoService(ServiceKey),

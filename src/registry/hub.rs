@@ -6,6 +6,7 @@
 //! process waits for the clerk first ([`Hub::write`]).
 
 mod checks;
+pub(super) mod clients;
 mod durable;
 mod explain;
 mod farewell;

@@ -1,6 +1,6 @@
 //! Who is at the other end of a connection.
 
-use crate::model::UnixMillis;
+use crate::model::{Address, UnixMillis};
 use crate::protocol::message::ConnectionSetupRequest;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -18,11 +18,17 @@ pub(crate) struct Peer {
     /// Where its transport comes from.
     pub(crate) address: SocketAddr,
     pub(crate) since: UnixMillis,
+    /// Name of its transport, as it was told; empty of whoever has none.
+    pub(crate) transport: String,
     pub(crate) version: String,
     pub(crate) app: String,
     /// Which process of ours it is: one whose balancer knows a list by the time it acknowledges it.
     pub(crate) caller: Option<u64>,
 }
+
+/// The server that a client is asked to connect to; nothing leaves it the choice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Destination(pub(crate) Option<Address>);
 
 impl Peer {
     /// The client at `address` that has set itself up at a moment.
@@ -32,6 +38,7 @@ impl Peer {
         Self {
             address,
             since,
+            transport: String::new(),
             version: word(&setup.client_version),
             app: word(label(APP)),
             caller: caller_id(caller),
@@ -41,7 +48,8 @@ impl Peer {
     /// The client at `address` that listens for datagrams, by its `User-Agent` and the application that it
     /// names.
     pub(crate) fn listening(address: SocketAddr, agent: &str, app: &str, since: UnixMillis) -> Self {
-        Self { address, since, version: word(agent), app: word(app), caller: None }
+        let (version, app, transport) = (word(agent), word(app), String::new());
+        Self { address, since, transport, version, app, caller: None }
     }
 }
 

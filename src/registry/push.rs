@@ -5,7 +5,7 @@
 //! is bounded by the number of subscriptions, however many changes come and however slow the reader is.
 //! After a quiet time a change is pushed at once; in a storm pushes keep a distance that grows with the list.
 
-use super::peer::Peer;
+use super::peer::{Destination, Peer};
 use super::query::Clusters;
 use crate::model::ServiceKey;
 use std::collections::{BTreeSet, HashMap};
@@ -38,6 +38,8 @@ pub(crate) struct Subscriber {
     wake: Notify,
     /// Somebody may wait for what it acknowledges.
     answered: Notify,
+    /// It is to be asked to connect to another server.
+    moves_to: Mutex<Option<Destination>>,
 }
 
 impl Subscriber {
@@ -78,6 +80,17 @@ impl Subscriber {
         followed
     }
 
+    /// Has its task ask it to connect to another server.
+    pub(crate) fn ask_to_move(&self, to: Destination) {
+        *self.moves_to.lock().unwrap_or_else(PoisonError::into_inner) = Some(to);
+        self.wake.notify_one();
+    }
+
+    /// To which server it is to be asked to connect; asked once.
+    pub(crate) fn take_move(&self) -> Option<Destination> {
+        self.moves_to.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// Waits until the list of `service` at `revision` or a newer one is acknowledged; whether it is, or
     /// nobody follows the service here any more.
     pub(crate) async fn knows(&self, service: &ServiceKey, revision: u64) -> bool {
@@ -91,7 +104,7 @@ impl Subscriber {
         }
     }
 
-    /// Waits until [`Pushes::next`] may have become earlier.
+    /// Waits until [`Pushes::next`] may have become earlier, or it is to be asked to move.
     ///
     /// # Cancel safety
     /// No call is missed when this is dropped before it resolves.

@@ -8,7 +8,7 @@ use crate::protocol::message::{
 };
 use crate::registry::command::ConnectionId;
 use crate::registry::hub::Hub;
-use crate::registry::peer::Peer;
+use crate::registry::peer::{Destination, Peer};
 use crate::registry::push::{Answer, ON_A_CONNECTION, Subscriber};
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -171,6 +171,9 @@ impl Session {
                 }
                 Verdict::Gone => break "the client is silent",
             };
+            if let Some(Destination(to)) = self.subscriber().and_then(Subscriber::take_move) {
+                self.tell(&ConnectResetRequest::to(to.as_ref()));
+            }
             let push_at = self.subscriber().and_then(|subscriber| subscriber.pushes().next());
             let push_due = push_at.is_some_and(|at| at <= Instant::now());
             let wake_at = push_at.filter(|_| !push_due).map_or(look_at, |at| at.min(look_at));
@@ -224,7 +227,8 @@ impl Session {
     fn set_up(&mut self, setup: &ConnectionSetupRequest) {
         if self.connection.is_none() {
             let Transport { peer, hub, .. } = &*self.transport;
-            let peer = Peer::new(*peer, setup, hub.now());
+            let transport = self.transport.id().to_owned();
+            let peer = Peer { transport, ..Peer::new(*peer, setup, hub.now()) };
             tracing::info!(version = peer.version, app = peer.app, "client came");
             let (id, subscriber) = hub.connect(peer);
             self.connection = Some(Connection { id, subscriber });

@@ -265,6 +265,7 @@ fn error_code(refusal: &Refusal) -> i32 {
         Refusal::Unregistered => code::UNREGISTERED,
         Refusal::Busy { .. } => code::OVER_LIMIT,
         Refusal::NotFound
+        | Refusal::NoClient(_)
         | Refusal::NoSwitches
         | Refusal::Storage(_)
         | Refusal::Full { .. }

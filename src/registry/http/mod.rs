@@ -5,11 +5,13 @@
 //! that says what is wrong and what is accepted.
 
 mod catalog;
+mod client;
 mod cluster;
 mod described;
 mod extract;
 mod graceful;
 mod instance;
+mod loader;
 mod login;
 mod lookup;
 mod measured;
@@ -21,6 +23,7 @@ mod renewal;
 mod respond;
 mod service;
 mod state;
+mod subscribers;
 mod wrap;
 
 pub(super) use extract::Origin;
@@ -46,7 +49,8 @@ pub(super) fn routes(hub: Arc<Hub>) -> Router {
         .nest("/nacos/v2/ns", wrapped(v2()).merge(v2_bare()))
         .nest("/nacos/v3/client/ns", wrapped(v3_client()))
         .nest("/nacos/v3/admin/ns", wrapped(v3_admin()))
-        .nest("/nacos/v3/admin/core", wrapped(core()))
+        .nest("/nacos/v3/admin/core", wrapped(core().merge(loader::routes())))
+        .nest("/nacos/v2/core", wrapped(loader::routes()))
         .nest("/nacos/v1/console", console())
         .merge(logins())
         .nest("/graceful/v1", graceful::routes())
@@ -70,6 +74,7 @@ fn v1() -> Router<Arc<Hub>> {
         .route("/service", service.get(service::detail_v1))
         .route("/service/list", get(service::list_v1))
         .route("/service/names", get(service::names))
+        .route("/service/subscribers", get(subscribers::v1))
         .route("/service/selector/types", get(service::selector_types))
         .route("/cluster", put(cluster::update))
         .route("/catalog/service", get(catalog::service_v1))
@@ -84,11 +89,13 @@ fn v2() -> Router<Arc<Hub>> {
     let instance = post(instance::register).delete(instance::deregister).put(overrides::replace);
     let service = post(service::create).delete(service::delete).put(service::update);
     every_version()
+        .merge(client::v2())
         .merge(operator())
         .route("/instance", instance.get(lookup::detail_v2))
         .route("/instance/list", get(lookup::list_v2))
         .route("/service", service.get(service::detail_v2))
         .route("/service/list", get(service::list_v2))
+        .route("/service/subscribers", get(subscribers::v1))
         .route("/catalog/instances", get(catalog::instances_v2))
         .route("/health", put(cluster::set_health))
 }
@@ -109,16 +116,19 @@ fn v3_admin() -> Router<Arc<Hub>> {
     let instance = post(instance::register).delete(instance::deregister).put(overrides::replace);
     let service = post(service::create).delete(service::delete).put(service::update);
     every_version()
+        .merge(client::v3())
         .route("/instance", instance.get(lookup::detail_v3))
         .route("/instance/partial", put(overrides::change))
         .route("/instance/list", get(catalog::instances_v3))
         .route("/service", service.get(service::detail_v3))
         .route("/service/list", get(catalog::services_v3))
+        .route("/service/subscribers", get(subscribers::v3))
         .route("/service/selector/types", get(service::selector_types))
         .route("/cluster", put(cluster::update))
         .route("/health/checkers", get(operator::checkers))
         .route("/ops/metrics", get(operator::metrics))
         .route("/ops/switches", get(operator::switches).put(operator::switch))
+        .route("/ops/log", put(operator::set_log_level))
 }
 
 fn every_version() -> Router<Arc<Hub>> {
@@ -133,6 +143,7 @@ fn operator() -> Router<Arc<Hub>> {
         Router::new()
             .route("/metrics", get(operator::metrics))
             .route("/switches", get(operator::switches).put(operator::switch))
+            .route("/log", put(operator::set_log_level))
     };
     Router::new().nest("/operator", routes()).nest("/ops", routes())
 }

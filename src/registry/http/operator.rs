@@ -30,6 +30,13 @@ pub(super) async fn switch(Parameters(form): Parameters) -> Result<&'static str,
     Err(Refusal::NoSwitches)
 }
 
+/// As [`switch`]: what is logged is a setting of the start too.
+pub(super) async fn set_log_level(Parameters(form): Parameters) -> Result<&'static str, Refusal> {
+    form.required("logName")?;
+    form.required("logLevel")?;
+    Err(Refusal::NoSwitches)
+}
+
 pub(super) async fn greeting() -> Json<BTreeMap<&'static str, &'static str>> {
     Json([("msg", "Hello! I am Nacos-Naming and healthy!")].into())
 }

@@ -58,7 +58,7 @@ fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::OtherKind { .. }
         | Refusal::RequestType { .. }
         | Refusal::TooMany { .. } => StatusCode::BAD_REQUEST,
-        Refusal::NotFound => StatusCode::NOT_FOUND,
+        Refusal::NotFound | Refusal::NoClient(_) => StatusCode::NOT_FOUND,
         Refusal::Unregistered => StatusCode::CONFLICT, // Only connections can be, and HTTP has none.
         Refusal::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
         Refusal::NoSwitches => StatusCode::NOT_IMPLEMENTED,

@@ -61,7 +61,7 @@ impl Fault {
             | Refusal::RequestType { .. }
             | Refusal::TooMany { .. } => Self::new(20_002, "parameter validate error"),
             Refusal::MetadataTooLong { .. } => Self::new(21_002, "instance metadata error"),
-            Refusal::NotFound => Self::new(20_004, "resource not found"),
+            Refusal::NotFound | Refusal::NoClient(_) => Self::new(20_004, "resource not found"),
             Refusal::NothingToSet(_) => Self::new(21_004, "instance error"),
             Refusal::ServiceExists(_) => Self::new(21_007, "service already exist"),
             Refusal::NoService(_) => Self::new(21_008, "service not exist"),

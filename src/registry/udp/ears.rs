@@ -138,6 +138,11 @@ impl Ears {
         self.listening.len()
     }
 
+    /// Everyone who listens for something, in no order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Ear>> {
+        self.listening.keys()
+    }
+
     /// Who listens for `service`, with the newest list that each is known to have and the moment of which it
     /// is, in no order.
     pub(crate) fn of(&self, service: &ServiceKey) -> impl Iterator<Item = (&Arc<Ear>, &Peer, u64, Instant)> {
