@@ -4,7 +4,7 @@
 //! registered over HTTP is a client of its own: `10.1.2.3:8080#true`, and `#false` when it is persistent. So is
 //! whoever polls, and listens for datagrams at a port.
 
-use super::{Client, ConnectionId, Hub, LeaseKey, State};
+use super::{Client, ConnectionId, Hub, State};
 use crate::model::{Address, InstanceKey, ServiceKey, UnixMillis};
 use crate::registry::error::Refusal;
 use crate::registry::peer::{Destination, Peer};
@@ -65,7 +65,7 @@ impl Hub {
     /// The names of all clients, sorted.
     pub(crate) fn client_names(&self) -> Vec<String> {
         let state = self.state();
-        let publishing = state.catalog.clients().filter_map(|client| state.name(client));
+        let publishing = state.catalog.clients().filter_map(|client| state.name(&client));
         let connected = state.connections.values().map(|subscriber| subscriber.peer().transport.clone());
         let ears = state.audience.ears();
         let listening = ears.all().map(|ear| at(&ear.address, true));
@@ -134,7 +134,8 @@ impl Hub {
     pub(crate) fn publishers_of(&self, service: &ServiceKey) -> Vec<Publishes> {
         let state = self.state();
         let publishes = |key: &InstanceKey| {
-            let clients = state.catalog.publishers(service, key).filter_map(|(client, _)| state.name(client));
+            let clients =
+                state.catalog.publishers(service, key).filter_map(|(client, _)| state.name(&client));
             let publishes = |client| Publishes { service: service.clone(), instance: key.clone(), client };
             clients.map(publishes).collect::<Vec<_>>()
         };
@@ -213,10 +214,10 @@ impl State {
     fn publishers_at(&self, address: &Address, ephemeral: bool) -> Vec<Client> {
         let beaten = Client::Heartbeats(address.clone());
         if ephemeral {
-            return Vec::from_iter((self.catalog.publications(&beaten) > 0).then_some(beaten));
+            return Vec::from_iter((!self.catalog.published_by(&beaten).is_empty()).then_some(beaten));
         }
-        let kept = |client: &&Client| matches!(client, Client::Kept(key) if key.address == *address);
-        self.catalog.clients().filter(kept).cloned().collect()
+        let kept = |client: &Client| matches!(client, Client::Kept(key) if key.address == *address);
+        self.catalog.clients().filter(kept).collect()
     }
 
     /// When a client over HTTP was heard last, or what it publishes was stored.
@@ -224,13 +225,12 @@ impl State {
         let clients = self.publishers_at(address, ephemeral);
         let published = clients.iter().flat_map(|client| {
             let of_service = move |(service, keys): (&ServiceKey, &[InstanceKey])| {
-                let beats = LeaseKey { service: service.clone(), address: address.clone() };
-                let beats = self.expiry.senders(&beats).into_iter().flat_map(Senders::all);
+                let beats = self.expiry.senders((service, address)).into_iter().flat_map(Senders::all);
                 let since = keys.iter().flat_map(|key| self.catalog.publishers(service, key));
-                let since = since.filter(|(publisher, _)| *publisher == client).map(|(_, since)| since);
+                let since = since.filter(|(publisher, _)| publisher == client).map(|(_, since)| since);
                 beats.map(|heard| heard.last).chain(since).max()
             };
-            self.catalog.published_by(client).filter_map(of_service)
+            self.catalog.published_by(client).into_iter().filter_map(of_service)
         });
         published.max().unwrap_or(UnixMillis::new(0))
     }
