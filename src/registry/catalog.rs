@@ -174,25 +174,13 @@ impl Catalog {
         self.services.get(service).into_iter().flat_map(|state| state.publishers(key))
     }
 
-    /// Everyone who publishes, in no order: a connection once, others once for each service.
-    pub(crate) fn clients(&self) -> impl Iterator<Item = Client> {
-        let connections = self.publications.keys().map(|id| Client::Connection(*id));
-        let everyone = self.services.values().flat_map(|state| {
-            state.instances.keys().flat_map(|key| state.publishers(key)).map(|(client, _)| client)
-        });
-        connections.chain(everyone.filter(|client| !matches!(client, Client::Connection(_))))
-    }
-
-    /// What `client` publishes in each service, in no order. Unless it is a connection, all services are
-    /// looked through.
-    pub(crate) fn published_by(&self, client: &Client) -> Vec<(&ServiceKey, &[InstanceKey])> {
-        if let Client::Connection(id) = client {
-            let services = self.publications.get(id).into_iter().flatten();
-            return services.map(|(service, keys)| (service, &**keys)).collect();
-        }
-        let only =
-            self.services.iter().filter_map(|(service, state)| Some((service, state.only_one_of(client)?)));
-        only.map(|(service, key)| (service, std::slice::from_ref(key))).collect()
+    /// What `client` publishes in each service, in no order.
+    pub(crate) fn published_by(
+        &self,
+        client: &Client,
+    ) -> impl Iterator<Item = (&ServiceKey, &[InstanceKey])> {
+        let published = self.services.keys().map(move |service| (service, self.publication(client, service)));
+        published.filter(|(_, keys)| !keys.is_empty())
     }
 
     /// How many instances are published in all, one that several clients publish counted for each.

@@ -6,7 +6,7 @@
 
 use super::catalog::Subject;
 use super::fact::{Fact, Overrides, ServiceRecord};
-use crate::model::{Instance, InstanceKey, ServiceKey};
+use crate::model::{Address, Instance, InstanceKey, ServiceKey};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -82,6 +82,12 @@ impl Ledger {
                 Some(Fact::Overrides { service: service.clone(), key: key.clone(), overrides })
             }
         }
+    }
+
+    /// The persistent instances at an address, in whatever cluster of whatever service.
+    pub(crate) fn kept_at(&self, address: &Address) -> impl Iterator<Item = &InstanceKey> {
+        let all = self.services.values().flat_map(|entries| entries.instances.keys());
+        all.filter(move |key| key.address == *address)
     }
 
     /// Whether a service has persistent instances.

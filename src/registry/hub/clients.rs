@@ -64,12 +64,20 @@ enum Named {
 impl Hub {
     /// The names of all clients, sorted.
     pub(crate) fn client_names(&self) -> Vec<String> {
-        let state = self.state();
-        let publishing = state.catalog.clients().filter_map(|client| state.name(&client));
-        let connected = state.connections.values().map(|subscriber| subscriber.peer().transport.clone());
-        let ears = state.audience.ears();
-        let listening = ears.all().map(|ear| at(&ear.address, true));
-        let names: BTreeSet<String> = connected.chain(publishing).chain(listening).collect();
+        let (namespaces, mut services) = (self.namespaces(), Vec::new());
+        let mut names: BTreeSet<String> = {
+            let state = self.state();
+            services.extend(namespaces.iter().flat_map(|namespace| state.catalog.of_namespace(namespace)));
+            let connected = state.connections.values().map(|subscriber| subscriber.peer().transport.clone());
+            let ears = state.audience.ears();
+            connected.chain(ears.all().map(|ear| at(&ear.address, true))).collect()
+        };
+        for service in services {
+            let state = self.state(); // Taken anew for each: others have their turn.
+            let keys = state.catalog.keys(&service);
+            let clients = keys.flat_map(|key| state.catalog.publishers(&service, key));
+            names.extend(clients.filter_map(|(client, _)| state.name(&client)));
+        }
         names.into_iter().take(CLIENTS_MAX).collect()
     }
 
@@ -212,12 +220,13 @@ impl State {
 
     /// Those who publish over HTTP at an address: one, or one for each cluster where they are persistent.
     fn publishers_at(&self, address: &Address, ephemeral: bool) -> Vec<Client> {
-        let beaten = Client::Heartbeats(address.clone());
         if ephemeral {
-            return Vec::from_iter((!self.catalog.published_by(&beaten).is_empty()).then_some(beaten));
+            let beaten = Client::Heartbeats(address.clone());
+            let publishes = self.catalog.published_by(&beaten).next().is_some();
+            return Vec::from_iter(publishes.then_some(beaten));
         }
-        let kept = |client: &Client| matches!(client, Client::Kept(key) if key.address == *address);
-        self.catalog.clients().filter(kept).collect()
+        let kept: BTreeSet<&InstanceKey> = self.ledger.kept_at(address).collect();
+        kept.into_iter().cloned().map(Client::Kept).collect()
     }
 
     /// When a client over HTTP was heard last, or what it publishes was stored.
@@ -230,7 +239,7 @@ impl State {
                 let since = since.filter(|(publisher, _)| publisher == client).map(|(_, since)| since);
                 beats.map(|heard| heard.last).chain(since).max()
             };
-            self.catalog.published_by(client).into_iter().filter_map(of_service)
+            self.catalog.published_by(client).filter_map(of_service)
         });
         published.max().unwrap_or(UnixMillis::new(0))
     }
