@@ -19,6 +19,7 @@ use tower_graceful::provider::Provider;
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 const WARM_UP: &str = "graceful.warmup";
 const EXPONENT: &str = "graceful.warmup.exponent";
+const NOTICE: &str = "graceful.notice";
 
 /// A setting that has changed: its key, the provider's own word, the one that counts, and whose that is.
 type Changed = (&'static str, Option<String>, Option<String>, Option<Source>);
@@ -71,14 +72,12 @@ async fn a_provider_follows_what_operators_set_while_it_runs_and_says_on_whose_w
     };
     let instance = format!("/instance?serviceName=orders&ip=127.0.0.1&port={port}");
 
-    let said = format!("{WARM_UP}=300,{EXPONENT}=3,graceful.notice=true,owner=me");
+    let said = format!("{WARM_UP}=300,{EXPONENT}=3,{NOTICE}=true,owner=me");
     operator("PUT", &format!("/service?serviceName=orders&metadata={said}")).await;
     let service = Some(Source::Service);
-    let (first, second) = (next(&mut changes).await, next(&mut changes).await);
-    assert_eq!(
-        [first, second],
-        [change(WARM_UP, "600", "300", service), change(EXPONENT, "2", "3", service)]
-    );
+    assert_eq!(next(&mut changes).await, change(WARM_UP, "600", "300", service));
+    assert_eq!(next(&mut changes).await, change(EXPONENT, "2", "3", service));
+    assert_eq!(next(&mut changes).await, (NOTICE, None, Some("true".to_owned()), service));
 
     operator("PATCH", &format!("{instance}&metadata={WARM_UP}=0,zone=b")).await;
     assert_eq!(next(&mut changes).await, change(WARM_UP, "600", "0", Some(Source::Instance)));
@@ -92,15 +91,15 @@ async fn a_provider_follows_what_operators_set_while_it_runs_and_says_on_whose_w
     let key = &bound.instance.key;
     let listed = list.wait_for(|list| list.source(key, WARM_UP) == Some(Source::Instance));
     let listed = timeout(SOON, listed).await.expect("consumers are told as well");
-    let sources =
-        [EXPONENT, "graceful.notice", "owner", "zone", "graceful.epoch"].map(|word| listed.source(key, word));
+    let sources = [EXPONENT, NOTICE, "owner", "zone", "graceful.epoch"].map(|word| listed.source(key, word));
     assert_eq!(sources, [service, service, None, None, None], "only words of this crate's are told of");
 
     operator("PUT", &instance).await;
     assert_eq!(next(&mut changes).await, change(WARM_UP, "600", "300", service));
     operator("PUT", "/service?serviceName=orders&metadata=%7B%7D").await;
-    let (first, second) = (next(&mut changes).await, next(&mut changes).await);
-    assert_eq!([first, second], [change(WARM_UP, "600", "600", None), change(EXPONENT, "2", "2", None)]);
+    assert_eq!(next(&mut changes).await, change(WARM_UP, "600", "600", None));
+    assert_eq!(next(&mut changes).await, change(EXPONENT, "2", "2", None));
+    assert_eq!(next(&mut changes).await, (NOTICE, None, None, None));
 
     shutdown.shut_down();
     assert!(serving.await.unwrap().unwrap().is_clean());
