@@ -5,6 +5,7 @@
 pub mod goods;
 pub mod ledger;
 pub mod line;
+pub mod plain;
 pub mod plan;
 pub mod process;
 pub mod routes;

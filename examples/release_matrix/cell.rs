@@ -43,7 +43,7 @@ pub async fn run(case: Case, plan: &Plan) -> Result<Cell, BoxError> {
 /// The story.
 async fn tell(case: Case, plan: &Plan, tally: &Tally) -> Result<(), BoxError> {
     let logs = PathBuf::from(LOGS).join(case.to_string().replace(['/', ' '], "-"));
-    let fleet = Fleet::start(case.protocol, logs.clone(), tally.clone()).await?;
+    let fleet = Fleet::start(case, logs.clone(), tally.clone()).await?;
     let nacos = Nacos::builder(&fleet.registry_addr().to_string()).app("release_matrix").connect()?;
     let mut beside = JoinSet::new(); // What goes on beside the requests; it ends with this story.
     let (lists, passing) = aged(nacos.subscribe(SERVICE).await?, plan.list_age);
@@ -63,7 +63,7 @@ async fn tell(case: Case, plan: &Plan, tally: &Tally) -> Result<(), BoxError> {
         steady_load(case.protocol, plan, asking, tally).await;
         Ok(())
     };
-    try_join(load, releases(case, plan, &fleet)).await?;
+    try_join(load, releases(plan, &fleet)).await?;
     try_join_all(callers.into_iter().map(Process::exited)).await?;
 
     nacos.close(CLOSE_MAX).await?;
@@ -86,12 +86,12 @@ async fn steady_load(protocol: Protocol, plan: &Plan, asking: Asking, tally: &Ta
 }
 
 /// Replaces providers by the clock: when it is time for the next, whatever became of the one before.
-async fn releases(case: Case, plan: &Plan, fleet: &Fleet) -> Result<(), BoxError> {
+async fn releases(plan: &Plan, fleet: &Fleet) -> Result<(), BoxError> {
     let start = Instant::now();
     let middle = (plan.rolls.len() - 1) / 2;
     let rolls = plan.rolls.iter().enumerate().map(async |(number, due)| {
         sleep_until(start + *due).await;
-        fleet.roll(case.scenario, number == middle).await
+        fleet.roll(number == middle).await
     });
     try_join_all(rolls).await.map(drop)
 }

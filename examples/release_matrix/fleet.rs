@@ -3,7 +3,7 @@
 use super::common::BoxError;
 use super::common::line::Line;
 use super::common::process::{Process, Signal};
-use super::scenario::{PROVIDERS, Protocol, Scenario};
+use super::scenario::{Case, PROVIDERS, Scenario};
 use super::tally::Tally;
 use bytes::Bytes;
 use futures_util::future::{try_join, try_join_all};
@@ -25,7 +25,7 @@ const OFFLINE_MAX: Duration = Duration::from_secs(35);
 
 /// A registry, and those who serve.
 pub struct Fleet {
-    protocol: Protocol,
+    case: Case,
     logs: PathBuf,
     tally: Tally,
     registry_addr: SocketAddr,
@@ -46,11 +46,11 @@ impl Fleet {
     ///
     /// # Errors
     /// When one of them does not come up.
-    pub async fn start(protocol: Protocol, logs: PathBuf, tally: Tally) -> Result<Self, BoxError> {
+    pub async fn start(case: Case, logs: PathBuf, tally: Tally) -> Result<Self, BoxError> {
         std::fs::create_dir_all(&logs)?;
         let registry = Process::start("registry", &registry_arguments(0), &logs).await?;
         let fleet = Self {
-            protocol,
+            case,
             logs,
             tally,
             registry_addr: registry.ready.listen,
@@ -67,12 +67,12 @@ impl Fleet {
         self.registry_addr
     }
 
-    /// Replaces the oldest provider in the way of `scenario`. Returns when it is gone.
+    /// Replaces the oldest provider in the way of the scenario. Returns when it is gone.
     ///
     /// # Errors
     /// When a process does not come up, or ends otherwise than it should.
-    pub async fn roll(&self, scenario: Scenario, registry_dies: bool) -> Result<(), BoxError> {
-        match scenario {
+    pub async fn roll(&self, registry_dies: bool) -> Result<(), BoxError> {
+        match self.case.scenario {
             Scenario::SamePort => {
                 let old = self.oldest().await?;
                 let listen = old.process.ready.listen;
@@ -98,6 +98,7 @@ impl Fleet {
             Scenario::RegistryRestart
             | Scenario::Steady
             | Scenario::StaleList
+            | Scenario::BlindSleep
             | Scenario::RareCaller
             | Scenario::PlainClient
             | Scenario::Churn => {
@@ -124,9 +125,10 @@ impl Fleet {
     /// One more serves.
     async fn enter(&self, listen: Option<SocketAddr>) -> Result<(), BoxError> {
         let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
-        let (registry, protocol) = (self.registry_addr, self.protocol.flag());
+        let (registry, protocol) = (self.registry_addr, self.case.protocol.flag());
+        let blind = if self.case.scenario == Scenario::BlindSleep { "--blind" } else { "" };
         let arguments = words(&format!(
-            "provider --protocol {protocol} --registry {registry} --listen {listen} --warm-up 0"
+            "provider --protocol {protocol} --registry {registry} --listen {listen} --warm-up 0 {blind}"
         ));
         let place = self.tally.provider();
         let mut process = Process::start(&format!("provider-{place}"), &arguments, &self.logs).await?;

@@ -9,8 +9,8 @@
 //! says, with real signals, and prints one line. Every answer is checked to its last byte, and executions
 //! are counted where they happen, by the requests' ids. `scenario.rs` says what is done to whom, `cell.rs`
 //! tells one cell from top to bottom. Exit code 0: all whole; 1: something was lost or done twice, or a cell
-//! came to no end; 2: the load itself was
-//! too late to prove anything, twice.
+//! came to no end; 2: the load itself was too late to prove anything, twice. With `--compare` the stale-list
+//! cells stand beside the same load on providers that sleep blindly before they go.
 
 #![allow(unreachable_pub, reason = "a program: nothing in it is reached from outside")]
 
@@ -56,6 +56,10 @@ struct Flags {
     /// Only the cells whose `PROTOCOL SCENARIO` contains this, in any case: `grpc`, `stale`, `HTTP/2 churn`.
     #[arg(long, value_name = "PATTERN", default_value = "", hide_default_value = true)]
     only: String,
+    /// Only the stale-list cells, each beside the same load on providers that do what many do today, on plain
+    /// axum: deregister, sleep for 2 s, shut down gracefully. In JSON, those are under `compare`.
+    #[arg(long)]
+    compare: bool,
     /// What is printed: a line for each cell as it ends, or one line of JSON in the end.
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -114,8 +118,27 @@ async fn conclusive(case: Case, length: Length) -> Result<Cell, BoxError> {
     cell::run(case, &plan).await
 }
 
+/// The cell, and its line if that is wanted; nothing when it came to no end.
+async fn concluded(case: Case, length: Length, table: bool) -> Result<Option<Cell>, BoxError> {
+    match conclusive(case, length).await {
+        Ok(cell) if table => {
+            print(&cell.to_lines())?;
+            Ok(Some(cell))
+        }
+        Ok(cell) => Ok(Some(cell)),
+        Err(error) => {
+            eprintln!("{case}: {}", Causes(&*error));
+            Ok(None)
+        }
+    }
+}
+
 async fn all(flags: &Flags) -> Result<ExitCode, BoxError> {
     let length = if flags.short { Length::Short } else { Length::Full };
+    let cells = |pattern: &str| {
+        let is_asked_for = |case: &Case| !flags.compare || case.compared().is_some();
+        cells(pattern).into_iter().filter(is_asked_for).collect::<Vec<_>>()
+    };
     let chosen = cells(&flags.only);
     if chosen.is_empty() {
         let all: Vec<_> = cells("").iter().map(ToString::to_string).collect();
@@ -127,18 +150,19 @@ async fn all(flags: &Flags) -> Result<ExitCode, BoxError> {
         print(&Cell::heading())?;
     }
     for case in chosen {
-        match conclusive(case, length).await {
-            Ok(cell) => {
-                if table {
-                    print(&cell.to_lines())?;
-                }
-                matrix.cells.push(cell);
-            }
-            Err(error) => {
-                eprintln!("{case}: {}", Causes(&*error));
-                matrix.failed += 1;
-            }
+        let ours = concluded(case, length, table).await?;
+        let compared = case.compared().filter(|_| flags.compare);
+        let theirs = match compared {
+            Some(case) => Some(concluded(case, length, table).await?),
+            None => None,
+        };
+        matrix.failed += usize::from(ours.is_none()) + usize::from(matches!(theirs, Some(None)));
+        let theirs = theirs.flatten();
+        if let (true, Some(ours), Some(theirs)) = (table, &ours, &theirs) {
+            print(&ours.beside(theirs))?;
         }
+        matrix.cells.extend(ours);
+        matrix.compare.extend(theirs);
     }
     if !table {
         print(&serde_json::to_string(&matrix)?)?;

@@ -3,7 +3,7 @@
 use super::common::goods::{CHUNKS_MAX, SLOW_MS_MAX};
 use super::common::ledger::Ledger;
 use super::common::serving::{self, bound, close};
-use super::common::{BoxError, routes};
+use super::common::{BoxError, plain, routes};
 use super::greeter::{Greeter, GreeterServer, Greeting, Name};
 use super::scenario::Protocol;
 use axum::Router;
@@ -20,6 +20,8 @@ use tower_graceful::provider::Provider;
 
 /// The service that is replaced.
 pub const SERVICE: &str = "orders";
+/// What many have in the place of all that follows the signal here: a sleep, and the hope that it is long enough.
+const BLIND_SLEEP: Duration = Duration::from_secs(2);
 /// Streamed greetings take their time.
 const GREETED_EVERY: Duration = Duration::from_millis(10);
 
@@ -29,13 +31,17 @@ pub struct ProviderFlags {
     pub serving: serving::Flags,
     #[arg(long, value_enum)]
     protocol: Protocol,
+    /// On plain axum: deregister at the signal, sleep, then shut down gracefully.
+    #[arg(long)]
+    blind: bool,
 }
 
-/// Serves until it is told to go; 0 when nothing had to be cut then.
+/// Serves until it is told to go; 0 when nothing had to be cut then, or when it is blind.
 ///
 /// # Errors
 /// When a port is taken, or the registry's address is not valid.
-pub async fn run(ProviderFlags { serving: flags, protocol }: &ProviderFlags) -> Result<ExitCode, BoxError> {
+pub async fn run(flags: &ProviderFlags) -> Result<ExitCode, BoxError> {
+    let ProviderFlags { serving: flags, protocol, blind } = flags;
     let listener = TcpListener::bind(flags.listen).await?;
     let listen = listener.local_addr()?;
     let ledger = Ledger::default();
@@ -44,6 +50,9 @@ pub async fn run(ProviderFlags { serving: flags, protocol }: &ProviderFlags) -> 
         Protocol::Http1 | Protocol::Http2 => routes::router(listen, flags.release.clone(), &ledger),
         Protocol::Grpc => greeters(listen, &ledger),
     };
+    if *blind {
+        return plain::serve(flags, SERVICE, listener, router, &ledger, BLIND_SLEEP).await;
+    }
 
     let nacos = flags.nacos(SERVICE)?;
     let provider = Provider::builder(SERVICE)

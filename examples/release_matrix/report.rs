@@ -16,6 +16,9 @@ const LAG_MS_MAX: f64 = 100.0;
 #[derive(Debug, Default, Serialize)]
 pub struct Matrix {
     pub cells: Vec<Cell>,
+    /// What others make of them, where that was asked for: it proves nothing about us.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub compare: Vec<Cell>,
     /// How many others there were.
     #[serde(skip)]
     pub failed: usize,
@@ -121,6 +124,15 @@ impl Cell {
         }
     }
 
+    /// What was lost and how long it took, beside what others make of it.
+    pub fn beside(&self, other: &Self) -> String {
+        let figures = |cell: &Self| {
+            let Self { scenario, lost, drain_ms_p50, drain_ms_max, .. } = cell;
+            format!("{scenario} {lost} lost, drain {drain_ms_p50} ms (at most {drain_ms_max} ms)")
+        };
+        format!("    {}: {}; {}", self.protocol, figures(self), figures(other))
+    }
+
     /// What stands above the lines.
     pub fn heading() -> String {
         format!(
@@ -183,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_json_is_one_line_with_exactly_these_keys() {
-        let matrix = Matrix { cells: vec![cell(None, 1.0)], failed: 0 };
+        let matrix = Matrix { cells: vec![cell(None, 1.0)], ..Matrix::default() };
         assert_eq!(
             serde_json::to_string(&matrix).unwrap(),
             r#"{"cells":[{"protocol":"HTTP/2","scenario":"churn","sent":1,"lost":0,"executed_twice":0,"drain_ms_p50":550,"drain_ms_max":550,"last_after_signal_ms":30}]}"#
@@ -192,13 +204,28 @@ mod tests {
 
     #[test]
     fn what_one_cell_lost_is_lost_and_a_late_load_proves_nothing() {
-        let verdict = |cells, failed| Matrix { cells, failed }.verdict();
+        let verdict = |cells, failed| Matrix { cells, failed, ..Matrix::default() }.verdict();
         let (whole, lost, late) =
             (|| cell(None, 1.0), || cell(Some("broken"), 1.0), || cell(Some("broken"), 101.0));
         assert_eq!(verdict(vec![whole()], 0), Verdict::Whole);
         assert_eq!(verdict(vec![whole(), late()], 0), Verdict::Inconclusive);
         assert_eq!(verdict(vec![late(), lost()], 0), Verdict::Lost);
         assert_eq!(verdict(vec![whole()], 1), Verdict::Lost);
+    }
+
+    #[test]
+    fn what_others_lose_stands_beside_ours_and_decides_nothing() {
+        let (ours, theirs) = (cell(None, 1.0), cell(Some("broken"), 1.0));
+        let said = ours.beside(&theirs);
+        let expected = "    HTTP/2: churn 0 lost, drain 550 ms (at most 550 ms); churn 1 lost, drain 550 ms (at most 550 ms)";
+        assert_eq!(said, expected);
+        let matrix = Matrix { cells: vec![ours], compare: vec![theirs], failed: 0 };
+        assert_eq!(matrix.verdict(), Verdict::Whole);
+        let json = serde_json::to_value(&matrix).unwrap();
+        assert_eq!(
+            (json["cells"][0]["lost"].as_u64(), json["compare"][0]["lost"].as_u64()),
+            (Some(0), Some(1))
+        );
     }
 
     #[test]

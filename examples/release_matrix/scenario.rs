@@ -35,6 +35,9 @@ pub enum Scenario {
     /// As `Steady`, but the old one is first told by `POST /offline?wait=30s`, and by SIGTERM when that
     /// has been answered.
     OfflineThenSigterm,
+    /// As `StaleList`, with providers on plain axum that take themselves off the list at the signal, sleep for
+    /// 2 s and then shut down gracefully. No cell of the matrix: it is what `--compare` puts beside them.
+    BlindSleep,
 }
 
 /// One cell of the matrix.
@@ -121,6 +124,7 @@ impl Scenario {
             Self::Churn => "churn",
             Self::ScaleIn => "scale-in",
             Self::OfflineThenSigterm => "offline-then-sigterm",
+            Self::BlindSleep => "blind-sleep",
         }
     }
 
@@ -141,7 +145,7 @@ impl Scenario {
         };
         match self {
             Self::Steady | Self::RegistryRestart | Self::SamePort | Self::OfflineThenSigterm => steady,
-            Self::StaleList => Plan { list_age: late, ..steady },
+            Self::StaleList | Self::BlindSleep => Plan { list_age: late, ..steady },
             Self::RareCaller => Plan {
                 rare: Some((RARE_CALLERS, seconds(20.0, 5.0))),
                 list_age: late,
@@ -158,6 +162,13 @@ impl Scenario {
             // Both at once: one event.
             Self::ScaleIn => Plan { rolls: vec![seconds(20.0, 1.0)], ..steady },
         }
+    }
+}
+
+impl Case {
+    /// What others do in this case, where that is to be seen.
+    pub fn compared(self) -> Option<Self> {
+        (self.scenario == Scenario::StaleList).then_some(Self { scenario: Scenario::BlindSleep, ..self })
     }
 }
 
@@ -187,6 +198,19 @@ mod tests {
         assert_eq!(cells("Stale-List").len(), 3);
         assert_eq!(cells("http/2 churn").len(), 1);
         assert_eq!(cells("no such thing").len(), 0);
+    }
+
+    #[test]
+    fn only_the_providers_differ_in_what_is_compared() {
+        let compared: Vec<_> =
+            cells("").into_iter().filter_map(|case| Some((case, case.compared()?))).collect();
+        assert_eq!(compared.len(), 3);
+        for (ours, theirs) in compared {
+            assert_eq!(ours.protocol, theirs.protocol);
+            for length in [Length::Full, Length::Short] {
+                assert_eq!(ours.scenario.plan(length), theirs.scenario.plan(length));
+            }
+        }
     }
 
     #[test]

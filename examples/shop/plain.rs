@@ -7,13 +7,12 @@
 
 use super::common::ledger::Ledger;
 use super::common::line::Ready;
+use super::common::plain::{self, with_readiness};
 use super::common::serving::{Flags, close};
 use super::common::{BoxError, interrupted, routes};
 use super::storefront;
-use axum::Router;
 use axum::extract::Request;
 use axum::http::Uri;
-use axum::routing::get;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -21,10 +20,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 use tower::ServiceExt;
-use tower_graceful::client::Nacos;
 use tower_graceful::consumer::http_client;
-use tower_graceful::model::{Address, Instance, InstanceKey, ServiceKey};
-use tower_graceful::naming::{Register, Snapshots};
+use tower_graceful::model::Address;
+use tower_graceful::naming::Snapshots;
 
 /// How often the storefront reads the list.
 const READ_EVERY: Duration = Duration::from_secs(1);
@@ -35,29 +33,9 @@ const READ_EVERY: Duration = Duration::from_secs(1);
 /// When the port is taken, or the registry cannot be reached.
 pub async fn orders(flags: &Flags) -> Result<ExitCode, BoxError> {
     let listener = TcpListener::bind(flags.listen).await?;
-    let listen = listener.local_addr()?;
     let ledger = Ledger::default();
-    let router = routes::router(listen, flags.release.clone(), &ledger);
-    let (nacos, service) = (flags.nacos("orders")?, "orders".parse::<ServiceKey>()?);
-    let instance = Instance::new(listen.into());
-    nacos.register(&service, &instance).await?;
-
-    let left = leave(nacos.clone(), service, instance.key);
-    let serving = axum::serve(listener, with_readiness(router)).with_graceful_shutdown(left);
-    let ready = async { Some(Ready { readiness: Some(listen), ..Ready::at(listen) }) };
-    flags.told(ready, Some(&ledger), serving.into_future()).await??;
-    close(nacos).await;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Resolves at the signal, once the instance is off the list.
-async fn leave(nacos: Nacos, service: ServiceKey, instance: InstanceKey) {
-    if let Err(error) = interrupted().await {
-        tracing::error!(%error, "signals cannot be heard");
-    }
-    if let Err(error) = nacos.deregister(&service, &instance).await {
-        tracing::warn!(%error, "still listed");
-    }
+    let router = routes::router(listener.local_addr()?, flags.release.clone(), &ledger);
+    plain::serve(flags, "orders", listener, router, &ledger, Duration::ZERO).await
 }
 
 /// The storefront on plain axum.
@@ -89,10 +67,6 @@ pub async fn storefront(flags: &Flags) -> Result<ExitCode, BoxError> {
     reading.abort();
     close(nacos).await;
     Ok(ExitCode::SUCCESS)
-}
-
-fn with_readiness(router: Router) -> Router {
-    Router::new().route("/readiness", get(async || "ready\n")).merge(router)
 }
 
 /// The instances as they were when the list was last read, in turns.
