@@ -74,6 +74,9 @@ impl Transport {
 
     /// The connection on this transport, waiting a moment if it is still being set up.
     pub(super) async fn connection(&self) -> Option<ConnectionId> {
+        if let Stage::Connected(id) = *self.stage.borrow() {
+            return Some(id); // Without a timer, which every request would set up and take down.
+        }
         let mut stage = self.stage.subscribe();
         let settled = stage.wait_for(|stage| !matches!(stage, Stage::Early { .. }));
         match *timeout(SETUP_AWAITED, settled).await.ok()?.ok()? {

@@ -2,8 +2,8 @@
 
 use super::connection::{Session, Transport};
 use super::dispatch::dispatch;
-use crate::protocol::MESSAGE_BYTES_MAX;
-use crate::protocol::Payload;
+use super::unary::{self, Body};
+use crate::protocol::{MESSAGE_BYTES_MAX, Payload};
 use crate::registry::hub::Hub;
 use http::{Request, Response};
 use std::convert::Infallible;
@@ -32,7 +32,7 @@ where
     B::Error: Into<tonic::codegen::StdError> + Send,
     B::Data: Send,
 {
-    type Response = Response<tonic::body::Body>;
+    type Response = Response<Body>;
     type Error = Infallible;
     type Future = BoxFuture<Self::Response, Infallible>;
 
@@ -43,32 +43,27 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let transport = self.0.clone();
         match request.uri().path() {
-            "/Request/request" => Box::pin(async move { Ok(unary(transport, request).await) }),
+            "/Request/request" => Box::pin(async move { Ok(answer(&transport, request).await) }),
             "/BiRequestStream/requestBiStream" => {
-                Box::pin(async move { Ok(stream(transport, request).await) })
+                Box::pin(async move { Ok(stream(transport, request).await.map(Body::Tonic)) })
             }
             path => {
                 let unknown = Status::unimplemented(format!("there is no method {path}"));
-                Box::pin(async move { Ok(unknown.into_http()) })
+                Box::pin(async move { Ok(failure(unknown)) })
             }
         }
     }
 }
 
-fn grpc() -> tonic::server::Grpc<ProstCodec<Payload, Payload>> {
-    tonic::server::Grpc::new(ProstCodec::default()).max_decoding_message_size(MESSAGE_BYTES_MAX)
-}
-
-async fn unary<B>(transport: Arc<Transport>, request: Request<B>) -> Response<tonic::body::Body>
+async fn answer<B>(transport: &Transport, request: Request<B>) -> Response<Body>
 where
-    B: http_body::Body + Send + 'static,
-    B::Error: Into<tonic::codegen::StdError> + Send,
+    B: http_body::Body,
+    B::Error: Into<tonic::codegen::StdError>,
 {
-    let answer = tower::service_fn(move |request: tonic::Request<Payload>| {
-        let transport = transport.clone();
-        async move { Ok::<_, Status>(tonic::Response::new(dispatch(&transport, &request.into_inner()).await)) }
-    });
-    grpc().unary(answer, request).await
+    match unary::read(request.into_body()).await {
+        Ok(payload) => unary::answer(&dispatch(transport, &payload).await),
+        Err(status) => failure(status),
+    }
 }
 
 async fn stream<B>(transport: Arc<Transport>, request: Request<B>) -> Response<tonic::body::Body>
@@ -80,5 +75,10 @@ where
         let opened = Session::open(transport.clone(), request.into_inner());
         async move { opened.map(tonic::Response::new) }
     });
-    grpc().streaming(open, request).await
+    let grpc = tonic::server::Grpc::new(ProstCodec::<Payload, Payload>::default());
+    grpc.max_decoding_message_size(MESSAGE_BYTES_MAX).streaming(open, request).await
+}
+
+fn failure(status: Status) -> Response<Body> {
+    status.into_http().map(Body::Tonic)
 }
