@@ -11,11 +11,18 @@ use crate::model::{
 };
 use serde::Deserialize;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// The parameters of one request.
 #[derive(Debug, Default)]
-pub(crate) struct Form(Vec<(String, String)>);
+pub(crate) struct Form {
+    /// All names and values in one piece: there are a dozen of them in each registration and each heartbeat.
+    text: String,
+    /// Where names and values stand in it.
+    parameters: Vec<(Range<usize>, Range<usize>)>,
+}
 
 /// Parameters of one request: more than any API has.
 const PARAMETERS_MAX: usize = 256;
@@ -94,23 +101,30 @@ impl Form {
     /// When there are too many, or their percent-encoding does not give UTF-8.
     pub(crate) fn parse(query: &str, body: &[u8]) -> Result<Self, InvalidForm> {
         let pairs = [query.as_bytes(), body].into_iter().flat_map(|part| part.split(|&byte| byte == b'&'));
-        let mut parameters = Vec::new();
+        let mut form = Self { text: String::with_capacity(query.len() + body.len()), ..Self::default() };
         for pair in pairs.filter(|pair| !pair.is_empty()) {
             let split = pair.iter().position(|&byte| byte == b'=').unwrap_or(pair.len());
             let (name, value) = (&pair[..split], pair.get(split + 1..).unwrap_or_default());
-            let [name, value] = [decode(name), decode(value)];
-            parameters.push((name.ok_or(InvalidForm::Encoding)?, value.ok_or(InvalidForm::Encoding)?));
-            if parameters.len() > PARAMETERS_MAX {
+            let [name, value] = [name, value].map(|part| form.take(part));
+            form.parameters.push((name.ok_or(InvalidForm::Encoding)?, value.ok_or(InvalidForm::Encoding)?));
+            if form.parameters.len() > PARAMETERS_MAX {
                 return Err(InvalidForm::Encoding);
             }
         }
-        Ok(Self(parameters))
+        Ok(form)
+    }
+
+    /// Adds a name or a value, and returns where it stands; nothing when it is no UTF-8.
+    fn take(&mut self, encoded: &[u8]) -> Option<Range<usize>> {
+        let start = self.text.len();
+        self.text.push_str(str::from_utf8(&decode(encoded)).ok()?);
+        Some(start..self.text.len())
     }
 
     /// A parameter; blank counts as absent.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.0.iter().find(|(key, _)| key == name)?;
-        Some(value.trim()).filter(|value| !value.is_empty())
+        let (_, value) = self.parameters.iter().find(|(key, _)| self.text[key.clone()] == *name)?;
+        Some(self.text[value.clone()].trim()).filter(|value| !value.is_empty())
     }
 
     /// A parameter that must be given.
@@ -132,11 +146,9 @@ impl Form {
     /// A flag, if given.
     pub(crate) fn flag(&self, name: &'static str) -> Result<Option<bool>, InvalidForm> {
         let Some(text) = self.text(name) else { return Ok(None) };
-        match text.to_ascii_lowercase().as_str() {
-            "true" => Ok(Some(true)),
-            "false" => Ok(Some(false)),
-            _ => Err(invalid(name, text, "true or false")),
-        }
+        let flags = [("true", true), ("false", false)];
+        let said = flags.into_iter().find(|(word, _)| text.eq_ignore_ascii_case(word));
+        said.map(|(_, flag)| Some(flag)).ok_or_else(|| invalid(name, text, "true or false"))
     }
 
     /// `namespaceId`, or the default.
@@ -282,7 +294,10 @@ fn invalid(name: &'static str, given: &str, accepted: &'static str) -> InvalidFo
 
 /// Undoes the encoding of `application/x-www-form-urlencoded`; a `%` that encodes nothing stays itself, as in
 /// browsers.
-fn decode(text: &[u8]) -> Option<String> {
+fn decode(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.iter().any(|byte| b"%+".contains(byte)) {
+        return text.into();
+    }
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let [first, tail @ ..] = rest {
@@ -290,7 +305,7 @@ fn decode(text: &[u8]) -> Option<String> {
         rest = if escaped.is_some() { &tail[2..] } else { tail };
         bytes.push(escaped.unwrap_or(if *first == b'+' { b' ' } else { *first }));
     }
-    String::from_utf8(bytes).ok()
+    bytes.into()
 }
 
 fn hexadecimal(digits: &[u8]) -> Option<u8> {

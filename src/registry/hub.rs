@@ -190,22 +190,32 @@ impl Hub {
         self.execute_for(Command::Withdraw { client, service, reason }, Some(sender))
     }
 
-    /// Notes who sent a heartbeat that has been taken.
-    pub(crate) fn hear(&self, service: &ServiceKey, address: &Address, sender: Sender) {
-        let (mut state, now) = (self.state(), self.now());
-        let sender = state.agents.share(sender);
-        state.expiry.hear((service, address), sender, now);
-    }
-
     /// Takes a heartbeat for `address` in `service`, and returns the time until the next one is due;
     /// nothing when no such instance is registered over HTTP.
     ///
     /// # Errors
     /// When the registry is shutting down.
     pub(crate) fn beat(&self, service: &ServiceKey, address: &Address) -> Result<Option<Duration>, Refusal> {
+        self.beat_from(service, address, None)
+    }
+
+    /// As [`Hub::beat`], and notes who sent it.
+    ///
+    /// # Errors
+    /// Those of [`Hub::beat`].
+    pub(crate) fn beat_from(
+        &self,
+        service: &ServiceKey,
+        address: &Address,
+        sender: Option<Sender>,
+    ) -> Result<Option<Duration>, Refusal> {
         let (mut state, now) = (self.state(), Instant::now());
         let before = state.expiry.next();
         let Some(renewal) = state.expiry.renew((service, address), now) else { return Ok(None) };
+        if let Some(sender) = sender {
+            let sender = state.agents.share(sender);
+            state.expiry.hear((service, address), sender, self.now());
+        }
         if renewal.recovered {
             let (client, service, healthy) = (Client::Heartbeats(address.clone()), service.clone(), true);
             let events = state.execute(Command::SetHealth { client, service, healthy }, self.now(), now)?;

@@ -8,7 +8,6 @@ use super::storage::{Embedded, Memory, Storage, StorageError};
 use super::tls::{self, Tls};
 use super::{clerk, grpc, http, udp};
 use crate::provider::serve::server::{self, Accepted, Bounds, Wire};
-use axum::Extension;
 use std::future::pending;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -18,7 +17,6 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
-use tower_layer::Layer as _;
 
 /// How often another HTTP port is tried when any will do, but its gRPC port is taken.
 const PORTS_TRIED: usize = 16;
@@ -123,13 +121,12 @@ impl Registry {
         let routes = http::routes(hub.clone());
         let peer = |wire: &Wire| wire.peer().expect("a TCP connection has an address at its other end");
         let client = |wire: &Arc<Wire>| grpc::Service::new(hub.clone(), peer(wire), closing.clone());
-        let routes = |wire: &Arc<Wire>| {
-            let routes = Extension(http::Origin(peer(wire).ip())).layer(routes.clone());
-            http::Measured::new(routes, hub.metrics().clone())
+        let api = |wire: &Arc<Wire>| {
+            http::Measured::new(http::api(routes.clone(), peer(wire).ip()), hub.metrics().clone())
         };
         let door = tls.clone();
         let handshake = move |io: Accepted<TcpListener>| tls::shake_hands(door.clone(), io);
-        let serve_http = server::serve_through(http, bounds, handshake.clone(), routes, closed(), cut());
+        let serve_http = server::serve_through(http, bounds, handshake.clone(), api, closed(), cut());
         let serve_grpc = server::serve_through(grpc, bounds, handshake, client, moved, cut());
         let follow_files = async {
             match &tls {

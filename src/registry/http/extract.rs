@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::USER_AGENT;
 use http::request::Parts;
+use http_body::Body as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -23,13 +24,17 @@ impl<S: Send + Sync> FromRequest<S> for Parameters {
     type Rejection = Response;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
-        let query = request.uri().query().unwrap_or_default().to_owned();
-        let body = timeout(BODY_WITHIN, Bytes::from_request(request, state)).await;
-        let late = (StatusCode::REQUEST_TIMEOUT, "the body did not arrive within 10 seconds");
-        let body = body.map_err(|_| late.into_response())?.map_err(IntoResponse::into_response)?;
-        let form = Form::parse(&query, &body).map_err(|error| Refusal::from(error).into_response())?;
-        Ok(Self(form))
+        let uri = request.uri().clone();
+        let body = if request.body().is_end_stream() { Bytes::new() } else { body(request, state).await? };
+        let form = Form::parse(uri.query().unwrap_or_default(), &body);
+        form.map(Self).map_err(|error| Refusal::from(error).into_response())
     }
+}
+
+async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Response> {
+    let late = (StatusCode::REQUEST_TIMEOUT, "the body did not arrive within 10 seconds");
+    let body = timeout(BODY_WITHIN, Bytes::from_request(request, state)).await;
+    body.map_err(|_| late.into_response())?.map_err(IntoResponse::into_response)
 }
 
 /// Where the requests of a connection come from; an extension of each of them.

@@ -71,8 +71,7 @@ pub(super) async fn beat(
     Parameters(form): Parameters,
 ) -> Result<Json<BeatAnswer>, Refusal> {
     let beat = form.beat()?;
-    if let Some(interval) = hub.beat(&beat.service, &beat.address)? {
-        hub.hear(&beat.service, &beat.address, sender);
+    if let Some(interval) = hub.beat_from(&beat.service, &beat.address, Some(sender.clone()))? {
         return Ok(Json(BeatAnswer::renewed(interval)));
     }
     let Some(instance) = beat.full else {

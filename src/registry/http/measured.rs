@@ -2,8 +2,7 @@
 
 use super::openapi::apis;
 use crate::registry::metrics::{Api, Metrics, UnderWay};
-use axum::response::Response;
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use pin_project_lite::pin_project;
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -44,11 +43,11 @@ impl<S> Measured<S> {
     }
 }
 
-impl<S, B> Service<Request<B>> for Measured<S>
+impl<S, B, R> Service<Request<B>> for Measured<S>
 where
-    S: Service<Request<B>, Response = Response, Error = Infallible>,
+    S: Service<Request<B>, Response = Response<R>, Error = Infallible>,
 {
-    type Response = Response;
+    type Response = Response<R>;
     type Error = Infallible;
     type Future = ResponseFuture<S::Future>;
 
@@ -75,7 +74,7 @@ pin_project! {
     }
 }
 
-impl<F: Future<Output = Result<Response, Infallible>>> Future for ResponseFuture<F> {
+impl<F: Future<Output = Result<Response<R>, Infallible>>, R> Future for ResponseFuture<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

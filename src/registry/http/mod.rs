@@ -26,25 +26,38 @@ mod state;
 mod subscribers;
 mod wrap;
 
-pub(super) use extract::Origin;
+pub(in crate::registry) use extract::Origin;
 pub(super) use measured::Measured;
 pub(super) use openapi::apis;
 
 use super::hub::Hub;
-use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::middleware::map_response;
+use axum::middleware::{AddExtension, map_response};
 use axum::routing::{get, patch, post, put};
+use axum::{Extension, Router};
+use std::net::IpAddr;
 use std::sync::Arc;
-use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::limit::{RequestBodyLimit, RequestBodyLimitLayer};
+use tower_layer::Layer as _;
 
 /// Bytes of a request's body: the parameters of one instance with all the metadata it may have.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// The API as one connection has it.
+pub(super) type Api = RequestBodyLimit<AddExtension<Router, Origin>>;
+
+/// The API for requests from `ip`.
+///
+/// Layers of every request stand outside of the router: inside, each of them puts requests and answers into
+/// boxes of its own.
+pub(super) fn api(routes: Router, ip: IpAddr) -> Api {
+    RequestBodyLimitLayer::new(BODY_BYTES_MAX).layer(Extension(Origin(ip)).layer(routes))
+}
 
 /// The API over `hub`.
 pub(super) fn routes(hub: Arc<Hub>) -> Router {
     let wrapped = |routes: Router<Arc<Hub>>| routes.layer(map_response(wrap::wrap));
     Router::new()
+        .merge(beaten())
         .nest("/nacos/v1/ns", v1())
         .nest("/nacos/v2/ns", wrapped(v2()).merge(v2_bare()))
         .nest("/nacos/v3/client/ns", wrapped(v3_client()))
@@ -57,19 +70,23 @@ pub(super) fn routes(hub: Arc<Hub>) -> Router {
         .merge(probes())
         .fallback(respond::no_such_path)
         .method_not_allowed_fallback(respond::no_such_method)
-        .layer(DefaultBodyLimit::disable()) // The next one holds for every way of reading a body.
-        .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
         .with_state(hub)
 }
 
-fn v1() -> Router<Arc<Hub>> {
+/// What every instance and every consumer asks again and again, in version 1. Under whole paths: a nested
+/// router writes the URI of each request anew, without the path of the nest.
+fn beaten() -> Router<Arc<Hub>> {
     let instance = post(instance::register).delete(instance::deregister).get(instance::detail);
+    Router::new()
+        .route("/nacos/v1/ns/instance", instance.put(overrides::replace).patch(overrides::change))
+        .route("/nacos/v1/ns/instance/list", get(instance::list))
+        .route("/nacos/v1/ns/instance/beat", put(instance::beat))
+}
+
+fn v1() -> Router<Arc<Hub>> {
     let service = post(service::create).delete(service::delete).put(service::update);
     every_version()
         .merge(operator())
-        .route("/instance", instance.put(overrides::replace).patch(overrides::change))
-        .route("/instance/list", get(instance::list))
-        .route("/instance/beat", put(instance::beat))
         .route("/instance/statuses", get(lookup::statuses))
         .route("/service", service.get(service::detail_v1))
         .route("/service/list", get(service::list_v1))

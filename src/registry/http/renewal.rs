@@ -24,10 +24,7 @@ pub(super) async fn register_or_renew(
             .map(IntoResponse::into_response);
     }
     let (service, address) = (form.service()?, form.address()?);
-    let renewed = hub.beat(&service, &address)?;
-    if renewed.is_some() {
-        hub.hear(&service, &address, sender);
-    }
+    let renewed = hub.beat_from(&service, &address, Some(sender))?;
     // No failure of the request, and so no failure in HTTP: the caller is to register in full.
     Ok(renewed.map_or_else(|| Fault::INSTANCE_NOT_FOUND.into_response(), |_| OK.into_response()))
 }
