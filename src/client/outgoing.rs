@@ -107,7 +107,7 @@ async fn register(
         service_name: service.name.to_string(),
         group_name: service.group.to_string(),
         r#type: BATCH_REGISTER.to_owned(),
-        instances: instances.iter().map(|instance| WireInstance::new(service, instance)).collect(),
+        instances: instances.iter().map(WireInstance::asked_for).collect(),
         ..BatchInstanceRequest::default()
     };
     caller.ask(&request).await.map(|_| Told::default())
@@ -131,7 +131,7 @@ async fn leave(
             namespace: service.namespace.to_string(),
             service_name: service.name.to_string(),
             group_name: service.group.to_string(),
-            instances: stay.iter().map(|instance| WireInstance::new(service, instance)).collect(),
+            instances: stay.iter().map(WireInstance::asked_for).collect(),
             wait_ms: u64::try_from(TOLD_WITHIN.as_millis()).unwrap_or(u64::MAX),
             ..GracefulDeregisterRequest::default()
         };
@@ -153,7 +153,7 @@ fn instance_request(service: &ServiceKey, kind: &str, instance: &Instance) -> In
         service_name: service.name.to_string(),
         group_name: service.group.to_string(),
         r#type: kind.to_owned(),
-        instance: WireInstance::new(service, instance),
+        instance: WireInstance::asked_for(instance),
         ..InstanceRequest::default()
     }
 }

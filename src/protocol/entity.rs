@@ -30,8 +30,8 @@ pub(crate) struct WireInstance {
     pub(crate) ephemeral: bool,
     #[serde(deserialize_with = "null_as_default")]
     pub(crate) cluster_name: String,
-    /// `group@@name` on output. Not to be trusted on input: the request around it says which service.
-    #[serde(deserialize_with = "null_as_default")]
+    /// `group@@name` in lists. Not to be trusted in requests, where what is around it says which service.
+    #[serde(deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
     pub(crate) service_name: String,
     #[serde(deserialize_with = "null_as_default")]
     pub(crate) metadata: BTreeMap<String, Option<String>>,
@@ -173,14 +173,21 @@ pub(crate) enum InvalidInstance {
 }
 
 impl WireInstance {
-    /// Writes an instance of `service`.
+    /// Writes an instance of `service`, as it stands in a list.
     pub(crate) fn new(service: &ServiceKey, instance: &Instance) -> Self {
-        let grouped = service.grouped();
+        let (grouped, cluster, address) = (service.grouped(), &instance.key.cluster, instance.address());
+        let instance_id = format!("{}#{}#{cluster}#{grouped}", address.host(), address.port());
+        Self { instance_id, service_name: grouped, ..Self::asked_for(instance) }
+    }
+
+    /// Writes an instance as it stands in a request: whose it is, the request says around it, and r-nacos would
+    /// take a name in here for that of another service.
+    pub(crate) fn asked_for(instance: &Instance) -> Self {
         let lease = Lease::from_metadata(&instance.metadata).unwrap_or_default();
         let millis = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let (address, cluster) = (instance.address(), instance.key.cluster.as_str());
         Self {
-            instance_id: format!("{}#{}#{cluster}#{grouped}", address.host(), address.port()),
+            instance_id: String::new(),
             ip: address.host().to_owned(),
             port: address.port().into(),
             weight: instance.weight.as_f64(),
@@ -188,7 +195,7 @@ impl WireInstance {
             enabled: instance.enabled,
             ephemeral: instance.ephemeral,
             cluster_name: cluster.to_owned(),
-            service_name: grouped,
+            service_name: String::new(),
             metadata: instance.metadata.iter().map(|(k, v)| (k.to_owned(), Some(v.to_owned()))).collect(),
             instance_heart_beat_interval: millis(lease.interval()),
             instance_heart_beat_time_out: millis(lease.unhealthy_after()),
@@ -362,6 +369,13 @@ mod tests {
         assert!(json.contains(r#""instanceHeartBeatTimeOut":15000"#), "{json}");
         let read: WireInstance = serde_json::from_str(&json).unwrap();
         assert_eq!(read.into_model().unwrap(), instance);
+    }
+
+    #[test]
+    fn an_instance_in_a_request_names_no_service() {
+        let json = serde_json::to_string(&WireInstance::asked_for(&Instance::new("a:1".parse().unwrap())));
+        let json = json.unwrap();
+        assert!(!json.contains("instanceId") && !json.contains("serviceName"), "{json}");
     }
 
     #[test]
