@@ -41,7 +41,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A file for TLS cannot be read, or does not hold what it should.
-    #[error("{setting}: {source}")]
+    #[error("{setting}: cannot use the file")]
     Tls {
         /// The setting that names the file.
         setting: &'static str,

@@ -4,6 +4,7 @@
 //! if it is whole: a pair that cannot be used leaves the old one in place.
 
 use super::error::Error;
+use crate::naming::Causes;
 use crate::pem::{InvalidPem, Pem, provider};
 use arc_swap::ArcSwap;
 use std::future::pending;
@@ -100,7 +101,7 @@ impl Tls {
             let Ok(read) = spawn_blocking(move || Contents::read(&files)).await else {
                 return pending().await; // The runtime is shutting down.
             };
-            let read = read.map_err(|error| error.to_string());
+            let read = read.map_err(|error| Causes(&error).to_string());
             if read != last {
                 self.renew(read.as_ref());
                 last = read;
@@ -109,7 +110,8 @@ impl Tls {
     }
 
     fn renew(&self, read: Result<&Contents, &String>) {
-        let config = read.map_err(Clone::clone).and_then(|read| read.config().map_err(|e| e.to_string()));
+        let read = read.map_err(Clone::clone);
+        let config = read.and_then(|read| read.config().map_err(|error| Causes(&error).to_string()));
         let certificate = self.files.certificate.display();
         match config {
             Ok(config) => {

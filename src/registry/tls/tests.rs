@@ -165,13 +165,16 @@ fn a_file_that_cannot_be_used_is_named_with_its_setting() {
     let files = secret.files();
     fs::write(secret.0.join("other.key"), &other.key).unwrap();
     for (files, named) in [
-        (TlsFiles { certificate: "no/such".into(), ..files.clone() }, "tls-cert: no/such: No such file"),
+        (
+            TlsFiles { certificate: "no/such".into(), ..files.clone() },
+            "tls-cert: cannot use the file: no/such: No such file",
+        ),
         (TlsFiles { certificate: files.key.clone(), ..files.clone() }, "tls-cert: "),
         (TlsFiles { key: files.certificate.clone(), ..files.clone() }, "tls-key: "),
         (TlsFiles { key: secret.0.join("other.key"), ..files.clone() }, "does not go with the certificate"),
         (TlsFiles { client_ca: Some(files.key.clone()), ..files.clone() }, "tls-client-ca: "),
     ] {
-        let error = crate::naming::Causes(&Tls::open(files).unwrap_err()).to_string();
+        let error = Causes(&Tls::open(files).unwrap_err()).to_string();
         assert!(error.contains(named), "{error}");
     }
 }
