@@ -1,9 +1,10 @@
 //! Every operation of the HTTP API: where it is, what it does, what it takes and what it gives.
 
 use super::parameters::{
-    ADDRESS, BATCH, BEAT, CHECKER, CLUSTER, CLUSTER_NAMES, CLUSTER_SET, CLUSTERS, ENABLED_ONLY, ENTRY,
-    EPHEMERAL, EXPRESSION, GROUP, Group, HEALTH, HEALTHY_ONLY, HEART_BEAT, KEY, LOGIN, NAMESPACE,
-    NEW_EPHEMERAL, OF_ADDRESS, ONLY_STATUS, OVERRIDES, PAGE, PAGE_ASKED, REGISTRATION, SAID, SEARCH, SERVICE,
+    ADDRESS, BATCH, BEAT, CHECKER, CLIENT_ID, CLUSTER, CLUSTER_NAMES, CLUSTER_SET, CLUSTERS, CONNECTION_ID,
+    ENABLED_ONLY, ENTRY, EPHEMERAL, EXPRESSION, GROUP, Group, HEALTH, HEALTHY_ONLY, HEART_BEAT, KEY,
+    LOG_LEVEL, LOGIN, NAMESPACE, NEW_EPHEMERAL, OF_ADDRESS, ONLY_STATUS, OVERRIDES, PAGE, PAGE_ASKED,
+    REGISTRATION, SAID, SEARCH, SERVICE, STAYING,
 };
 use http::Method;
 
@@ -28,6 +29,7 @@ const V2: Base = enveloped("/nacos/v2/ns");
 const V2_BARE: Base = bare("/nacos/v2/ns");
 const CLIENT: Base = enveloped("/nacos/v3/client/ns");
 const ADMIN: Base = enveloped("/nacos/v3/admin/ns");
+const CORE_V2: Base = enveloped("/nacos/v2/core");
 const CORE: Base = enveloped("/nacos/v3/admin/core");
 const CONSOLE: Base = bare("/nacos/v1/console");
 const AUTH_V1: Base = bare("/nacos/v1/auth");
@@ -116,6 +118,10 @@ const CHECKERS: Operation =
 const SELECTORS: Operation = get("The kinds of selectors.", &[], Like(r#"["none","label"]"#));
 const STATUS: Operation =
     get("Whether the registry is up, and numbers.", &[ONLY_STATUS], Like(r#"{"status":"UP"}"#));
+const SET_LOG: Operation =
+    put("Refused with 501: the level of the log is a setting of the start.", &[LOG_LEVEL], Done);
+const PUBLISHED: Gives = Like("[]");
+const NAMED: Gives = Like("[]");
 const SWITCHES: &[Operation] = &[
     get("What Nacos lets one switch, as it stands here.", &[], Like(r#"{"pushEnabled":true}"#)),
     put("Refused with 501: what may be chosen is a setting of the start.", &[ENTRY], Done),
@@ -295,7 +301,73 @@ pub(super) static LINES: &[Line] = &[
             Like(r#"{"instances":[],"count":0}"#),
         )],
     ),
+    // Clients, and who follows a service.
+    (
+        &[V1],
+        "/service/subscribers",
+        &[get("Who follows a service.", &[SERVICE, PAGE_ASKED], Like(r#"{"subscribers":[],"count":0}"#))],
+    ),
+    (
+        &[V2],
+        "/service/subscribers",
+        &[get("Who follows a service.", &[SERVICE, PAGE], Like(r#"{"subscribers":[],"count":0}"#))],
+    ),
+    (&[ADMIN], "/service/subscribers", &[get("Who follows a service.", &[SERVICE, PAGE], Shape("Page"))]),
+    (&[V2, ADMIN], "/client/list", &[get("The names of all clients.", &[], Like(r#"["10.0.0.7:80#true"]"#))]),
+    (
+        &[V2, ADMIN],
+        "/client",
+        &[get(
+            "What a client is.",
+            &[CLIENT_ID],
+            Like(r#"{"clientId":"10.0.0.7:80#true","ephemeral":true}"#),
+        )],
+    ),
+    (&[V2, ADMIN], "/client/publish/list", &[get("What a client publishes.", &[CLIENT_ID], PUBLISHED)]),
+    (&[V2, ADMIN], "/client/subscribe/list", &[get("What a client follows.", &[CLIENT_ID], PUBLISHED)]),
+    (
+        &[V2, ADMIN],
+        "/client/service/publisher/list",
+        &[get("The clients that publish in a service.", &[SERVICE, OF_ADDRESS], NAMED)],
+    ),
+    (
+        &[V2, ADMIN],
+        "/client/service/subscriber/list",
+        &[get("The clients that follow a service.", &[SERVICE, OF_ADDRESS], NAMED)],
+    ),
+    (
+        &[V2, ADMIN],
+        "/client/distro",
+        &[get(
+            "Which server answers for a client: this one.",
+            &[ADDRESS],
+            Like(r#"{"responsibleServer":"127.0.0.1:8848"}"#),
+        )],
+    ),
+    (&[CORE_V2, CORE], "/loader/current", &[get("The connections of this server.", &[], Like("{}"))]),
+    (
+        &[CORE_V2, CORE],
+        "/loader/cluster",
+        &[get("How many connections each server has.", &[], Like(r#"{"total":1}"#))],
+    ),
+    (
+        &[CORE_V2, CORE],
+        "/loader/reloadCurrent",
+        &[post("Keeps so many clients, and asks the others to connect anew.", &[STAYING], Text("success"))],
+    ),
+    (
+        &[CORE_V2, CORE],
+        "/loader/reloadClient",
+        &[post("Asks a client to connect anew.", &[CONNECTION_ID], Text("success"))],
+    ),
+    (
+        &[CORE_V2, CORE],
+        "/loader/smartReloadCluster",
+        &[post("Shares the load among all servers; this one is alone.", &[], Text("Ok"))],
+    ),
     // The registry itself.
+    (&[V1, V2], "/operator/log", &[SET_LOG]),
+    (&[V1, V2, ADMIN], "/ops/log", &[SET_LOG]),
     (&[V1, ADMIN], "/health/checkers", &[CHECKERS]),
     (&[V1], "/health/server", &[get(ALIVE, &[], Like(r#"{"msg":"Hello! I am Nacos-Naming and healthy!"}"#))]),
     (&[V1, V2], "/operator/metrics", &[STATUS]),

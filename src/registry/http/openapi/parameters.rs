@@ -55,6 +55,22 @@ pub(super) const CLUSTERS: Group =
     &[may("clusters", Text, "A list with commas of the clusters that are wanted; all when absent.")];
 pub(super) const CLUSTER_NAMES: Group =
     &[may("clusterName", Text, "A list with commas of the clusters that are wanted; all when absent.")];
+pub(super) const CLIENT_ID: Group =
+    &[must("clientId", Text, "Name of a client: of a connection, or `ip:port#ephemeral`.")];
+pub(super) const CONNECTION_ID: Group = &[
+    must("connectionId", Text, "Name of a connection."),
+    may("redirectAddress", Text, "Where it is asked to go, `ip:port`; wherever it likes when absent."),
+];
+pub(super) const STAYING: Group = &[
+    must("count", Count, "How many stay."),
+    may(
+        "redirectAddress",
+        Text,
+        "Where the others are asked to go, `ip:port`; wherever they like when absent.",
+    ),
+];
+pub(super) const LOG_LEVEL: Group =
+    &[must("logName", Text, "Which part of the log."), must("logLevel", Text, "From which level on.")];
 pub(super) const HEALTHY_ONLY: Group = &[may("healthyOnly", Flag, "Leaves out who is unhealthy.")];
 pub(super) const ENABLED_ONLY: Group = &[may("enabledOnly", Flag, "Leaves out who takes no traffic.")];
 pub(super) const EPHEMERAL: Group =

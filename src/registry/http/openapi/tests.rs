@@ -63,6 +63,7 @@ async fn every_route_is_described_and_every_description_is_of_a_route() {
 /// A value for every parameter, of an instance that is there.
 const VALUES: &str = "serviceName=orders&ip=10.0.0.7&port=80&pageNo=1&pageSize=10&key=orders&clusterName=DEFAULT\
 &username=ann&password=secret&withInstances=false&metadata=a%3Db&healthy=true&entry=pushEnabled&value=false\
+&clientId=10.0.0.7%3A80%23true&count=1&connectionId=nobody&logName=naming&logLevel=INFO\
 &healthChecker=%7B%22type%22%3A%22TCP%22%7D";
 
 #[tokio::test]
