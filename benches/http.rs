@@ -20,8 +20,8 @@ use http::uri::{Authority, Scheme};
 use http::{Request, Response, Uri};
 use http_body_util::BodyExt;
 use peers::RoundRobin;
-use report::{OURS, Report, median};
-use rustix::time::{ClockId, clock_gettime};
+use report::{OURS, Report, cpu_s, median};
+use rustix::time::ClockId;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -86,9 +86,10 @@ fn compare(
     for round in 0..PAIRS {
         for turn in 0..contenders.len() {
             let index = (round + turn) % contenders.len(); // Nobody is always the first.
-            let before = cpu_us();
+            let before = cpu_s(ClockId::ProcessCPUTime);
             contenders[index].1(runtime);
-            spent[index].push((cpu_us() - before) / (IN_FLIGHT * EACH) as f64);
+            let took_us = (cpu_s(ClockId::ProcessCPUTime) - before) * 1e6;
+            spent[index].push(took_us / (IN_FLIGHT * EACH) as f64);
         }
     }
     for ((name, _), own) in contenders.iter().zip(&spent) {
@@ -97,12 +98,6 @@ fn compare(
         report.value(case, name, (N, 1), (median(&mut own.clone()), "us"));
         report.value(over, name, (N, 1), (median(&mut percent), "%"));
     }
-}
-
-/// CPU time of this process so far, in microseconds.
-fn cpu_us() -> f64 {
-    let spent = clock_gettime(ClockId::ProcessCPUTime);
-    spent.tv_sec as f64 * 1e6 + spent.tv_nsec as f64 / 1e3
 }
 
 fn http1(instances: &Instances) -> Result<Vec<Contender>, BoxError> {

@@ -6,6 +6,7 @@
 
 #![allow(dead_code, reason = "each benchmark uses its part")]
 
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 use std::io::Write as _;
 use std::path::Path;
@@ -52,9 +53,9 @@ pub(crate) struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// Runs `operation` again and again on one thread.
+    /// Runs `operation`, which waits for nobody, again and again on one thread.
     pub(crate) fn alone(name: &'static str, mut operation: impl FnMut() + 'a) -> Self {
-        Self { name, turn: Box::new(move |times| timed(times, &mut operation)) }
+        Self { name, turn: Box::new(move |times| spent(times, &mut operation)) }
     }
 
     /// Runs on so many threads at once what `operation` makes for each.
@@ -90,6 +91,20 @@ pub(crate) fn timed(times: u32, operation: &mut impl FnMut()) -> f64 {
     let started = RealInstant::now();
     (0..times).for_each(|_| operation());
     started.elapsed().as_secs_f64() * 1e9 / f64::from(times)
+}
+
+/// Nanoseconds of this thread's CPU time that one of so many operations takes, when none of them waits: what
+/// else the machine does meanwhile does not count.
+pub(crate) fn spent(times: u32, operation: &mut impl FnMut()) -> f64 {
+    let started = cpu_s(ClockId::ThreadCPUTime);
+    (0..times).for_each(|_| operation());
+    (cpu_s(ClockId::ThreadCPUTime) - started) * 1e9 / f64::from(times)
+}
+
+/// CPU time so far, in seconds, of this thread or of the process.
+pub(crate) fn cpu_s(clock: ClockId) -> f64 {
+    let spent = clock_gettime(clock);
+    spent.tv_sec as f64 + spent.tv_nsec as f64 / 1e9
 }
 
 impl Report {

@@ -13,7 +13,7 @@
 
 use super::structured::{Item, Parameter, Quoted};
 use crate::model::{Address, UnixMillis};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
@@ -27,6 +27,19 @@ pub const CALLER: HeaderName = HeaderName::from_static("graceful-caller");
 pub const REFUSED: HeaderName = HeaderName::from_static("graceful-refused");
 /// The value of [`REFUSED`].
 pub const REFUSED_TRUE: HeaderValue = HeaderValue::from_static("?1");
+
+/// What is said under `name`. Looks through the headers, which are few: the hash of one name of ours costs as
+/// much as a look at ten of them.
+pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    headers.iter().find_map(|(present, value)| (present == name).then_some(value))
+}
+
+/// Takes `name` off, which is rarely there.
+pub(crate) fn remove(headers: &mut HeaderMap, name: &HeaderName) {
+    if find(headers, name).is_some() {
+        headers.remove(name);
+    }
+}
 
 /// Says which instance leaves: `"10.0.0.7:8080";epoch=1732060800000;fade=0`.
 #[derive(Clone, Debug, PartialEq, Eq)]

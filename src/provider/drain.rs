@@ -73,9 +73,18 @@ impl InFlight {
         }
     }
 
-    fn begin(&self) -> Guard {
+    /// One more is under way.
+    fn begin(&self) {
         self.0.begun.fetch_add(1, Ordering::SeqCst);
-        Guard(self.0.clone())
+    }
+
+    /// One that was under way has ended.
+    pub(super) fn end(&self) {
+        self.0.ended.fetch_add(1, Ordering::SeqCst);
+        // Who waits was counted before it looked at the counts: either it saw this end, or it is seen here.
+        if self.0.waiting.load(Ordering::SeqCst) > 0 {
+            self.0.idle.notify_waiters();
+        }
     }
 }
 
@@ -100,22 +109,13 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// One request under way.
-struct Guard(Arc<Counts>);
+/// One request under way: it counts until this is dropped.
+#[derive(Debug)]
+pub struct Guard(InFlight);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.ended.fetch_add(1, Ordering::SeqCst);
-        // Who waits was counted before it looked at the counts: either it saw this end, or it is seen here.
-        if self.0.waiting.load(Ordering::SeqCst) > 0 {
-            self.0.idle.notify_waiters();
-        }
-    }
-}
-
-impl fmt::Debug for Guard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Guard")
+        self.0.end();
     }
 }
 
@@ -136,6 +136,20 @@ impl DrainLayer {
     #[must_use]
     pub fn with_probes(self, probes: ProbePaths) -> Self {
         Self { probes, ..self }
+    }
+
+    /// Counts the request for `path`, unless it is a probe, and says whether it did: then it must also end.
+    pub(super) fn count(&self, path: &str) -> bool {
+        let counts = !self.probes.contains(path);
+        if counts {
+            self.in_flight.begin();
+        }
+        counts
+    }
+
+    /// What requests are counted into.
+    pub(super) fn in_flight(&self) -> &InFlight {
+        &self.in_flight
     }
 }
 
@@ -167,8 +181,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let DrainLayer { in_flight, probes } = &*self.drain;
-        let guard = (!probes.contains(request.uri().path())).then(|| in_flight.begin());
+        let counts = self.drain.count(request.uri().path());
+        let guard = counts.then(|| Guard(self.drain.in_flight.clone()));
         ResponseFuture { inner: self.inner.call(request), guard }
     }
 }
@@ -186,17 +200,24 @@ impl<F: Future<Output = Result<Response<B>, E>>, B, E> Future for ResponseFuture
         let this = self.project();
         let response = ready!(this.inner.poll(cx))?;
         let guard = this.guard.take();
-        Poll::Ready(Ok(response.map(|inner| ResponseBody { inner, guard })))
+        Poll::Ready(Ok(response.map(|inner| ResponseBody::new(inner, guard))))
     }
 }
 
 pin_project! {
-    /// Response body of [`Drain`]: the answer's own, whose request counts until this is dropped.
+    /// Response body of [`Drain`]: the answer's own, whose request counts until this is dropped, and the
+    /// guard with it.
     #[derive(Debug)]
-    pub struct ResponseBody<B> { #[pin] inner: B, guard: Option<Guard> }
+    pub struct ResponseBody<B, G = Guard> { #[pin] inner: B, guard: Option<G> }
 }
 
-impl<B: Body> Body for ResponseBody<B> {
+impl<B, G> ResponseBody<B, G> {
+    pub(super) fn new(inner: B, guard: Option<G>) -> Self {
+        Self { inner, guard }
+    }
+}
+
+impl<B: Body, G> Body for ResponseBody<B, G> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -216,7 +237,7 @@ impl<B: Body> Body for ResponseBody<B> {
     }
 }
 
-impl<B: Default> Default for ResponseBody<B> {
+impl<B: Default, G> Default for ResponseBody<B, G> {
     /// A body that belongs to no request: what layers around this one answer with.
     fn default() -> Self {
         Self { inner: B::default(), guard: None }

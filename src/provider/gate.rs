@@ -71,27 +71,10 @@ impl GateLayer {
     pub(super) fn with_witness(self, lifecycle: Lifecycle, witness: Witness) -> Self {
         Self { witness: Some((lifecycle, witness)), ..self }
     }
-}
 
-impl<S> Layer<S> for GateLayer {
-    type Service = Gate<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        Gate { inner, gate: Arc::new(self.clone()) }
-    }
-}
-
-/// Service made by [`GateLayer`].
-#[derive(Clone, Debug)]
-pub struct Gate<S> {
-    inner: S,
-    gate: Arc<GateLayer>,
-}
-
-impl<S> Gate<S> {
-    /// Decides about a request, and tells of it.
-    fn refuses(&self, path: &str) -> bool {
-        let GateLayer { lifecycle, probes, witness } = &*self.gate;
+    /// Decides about a request for `path`, and tells of it.
+    pub(super) fn refuses(&self, path: &str) -> bool {
+        let Self { lifecycle, probes, witness } = self;
         let shut = lifecycle.as_ref().is_some_and(|lifecycle| !lifecycle.has_served());
         let refused = shut && !probes.contains(path);
         if let Some((lifecycle, witness)) = witness {
@@ -110,6 +93,21 @@ fn outcome(refused: bool, phase: Phase) -> Outcome {
     }
 }
 
+impl<S> Layer<S> for GateLayer {
+    type Service = Gate<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Gate { inner, gate: Arc::new(self.clone()) }
+    }
+}
+
+/// Service made by [`GateLayer`].
+#[derive(Clone, Debug)]
+pub struct Gate<S> {
+    inner: S,
+    gate: Arc<GateLayer>,
+}
+
 impl<S, B, ResB> Service<Request<B>> for Gate<S>
 where
     S: Service<Request<B>, Response = Response<ResB>>,
@@ -124,14 +122,14 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let refused = self.refuses(request.uri().path());
+        let refused = self.gate.refuses(request.uri().path());
         let grpc = refused && is_grpc(request.headers());
         ResponseFuture { passed: (!refused).then(|| self.inner.call(request)), grpc }
     }
 }
 
 /// Whether the caller reads the status of its call from gRPC's own headers.
-fn is_grpc(headers: &HeaderMap) -> bool {
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
 }
@@ -152,13 +150,18 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Some(inner) = this.passed.as_pin_mut() else { return Poll::Ready(Ok(refusal(*this.grpc))) };
-        let mut response = ready!(inner.poll(cx))?;
-        response.headers_mut().remove(header::REFUSED);
-        Poll::Ready(Ok(response))
+        Poll::Ready(Ok(pass(ready!(inner.poll(cx))?)))
     }
 }
 
-fn refusal<B: Default>(grpc: bool) -> Response<B> {
+/// An answer of the handler, without what it says about a refusal elsewhere.
+pub(super) fn pass<B>(mut response: Response<B>) -> Response<B> {
+    header::remove(response.headers_mut(), &header::REFUSED);
+    response
+}
+
+/// The answer to whom the gate refuses.
+pub(super) fn refusal<B: Default>(grpc: bool) -> Response<B> {
     let mut refusal = Response::new(B::default());
     *refusal.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     refusal.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);

@@ -52,7 +52,7 @@ pub mod offline;
 mod probes;
 #[cfg(feature = "serve")]
 pub(crate) mod serve;
-mod stack;
+pub mod stack;
 pub mod tasks;
 pub mod warmup;
 

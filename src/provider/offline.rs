@@ -23,7 +23,7 @@
 
 use super::Lifecycle;
 use crate::model::Phase;
-use crate::naming::header::{CALLER, OFFLINE, OfflineTag};
+use crate::naming::header::{self, CALLER, OFFLINE, OfflineTag};
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use pin_project_lite::pin_project;
@@ -52,6 +52,26 @@ impl OfflineLayer {
     pub fn new(lifecycle: Lifecycle, tag: &OfflineTag) -> Self {
         let at_once = OfflineTag { fade: Duration::ZERO, ..tag.clone() };
         Self { lifecycle, fading: tag.clone(), tag: at_once.to_value() }
+    }
+
+    /// Marks an answer while this instance leaves, and takes the mark of another off; `closes` is what its
+    /// request was [received](receive) with. To be called with the answer, not with the request: one under
+    /// way when leaving begins is marked too.
+    pub(super) fn mark<B>(&self, response: &mut Response<B>, closes: bool) {
+        let upgrades = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        header::remove(headers, &OFFLINE);
+        if self.lifecycle.phase() == Phase::Leaving {
+            let fade = self.fade_left();
+            if !fade.is_zero() {
+                headers.insert(OFFLINE, OfflineTag { fade, ..self.fading.clone() }.to_value());
+                return;
+            }
+            headers.insert(OFFLINE, self.tag.clone());
+            if closes && !upgrades {
+                headers.insert(CONNECTION, CLOSE);
+            }
+        }
     }
 
     /// What is left of the fade, in whole seconds: a caller must not believe that it is over before it is.
@@ -90,11 +110,16 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        request.headers_mut().remove(CALLER);
-        // The request's version: an answer's own says nothing about its connection.
-        let closes = request.version() <= Version::HTTP_11;
+        let closes = receive(&mut request);
         ResponseFuture { inner: self.inner.call(request), layer: self.layer.clone(), closes }
     }
+}
+
+/// Takes off a request what was said to this hop, and says whether its answer may end its connection.
+pub(super) fn receive<B>(request: &mut Request<B>) -> bool {
+    header::remove(request.headers_mut(), &CALLER);
+    // The request's version: an answer's own says nothing about its connection.
+    request.version() <= Version::HTTP_11
 }
 
 pin_project! {
@@ -109,21 +134,7 @@ impl<F: Future<Output = Result<Response<B>, E>>, B, E> Future for ResponseFuture
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.inner.poll(cx))?;
-        let upgrades = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        let headers = response.headers_mut();
-        headers.remove(OFFLINE);
-        // Read here, not in `call`: a request under way when leaving begins is tagged too.
-        if this.layer.lifecycle.phase() == Phase::Leaving {
-            let fade = this.layer.fade_left();
-            if !fade.is_zero() {
-                headers.insert(OFFLINE, OfflineTag { fade, ..this.layer.fading.clone() }.to_value());
-                return Poll::Ready(Ok(response));
-            }
-            headers.insert(OFFLINE, this.layer.tag.clone());
-            if *this.closes && !upgrades {
-                headers.insert(CONNECTION, CLOSE);
-            }
-        }
+        this.layer.mark(&mut response, *this.closes);
         Poll::Ready(Ok(response))
     }
 }

@@ -1,15 +1,25 @@
 //! The provider's layers in their one right order.
+//!
+//! Each of them is a service of its own, and here the four are one: every layer moves what it passes on, a
+//! request and a future of some hundred bytes each, and counts a reference for each request, which is more
+//! work than what the layers decide. What they decide is written once, with each of them.
 
-use super::drain::{Drain, DrainLayer, InFlight};
-use super::gate::{Gate, GateLayer};
-use super::offline::{Offline, OfflineLayer};
-use super::warmup::{FirstRequest, WarmUp, WarmUpLayer};
+use super::drain::{DrainLayer, InFlight, ResponseBody};
+use super::gate::{self, GateLayer};
+use super::offline::{self, OfflineLayer};
+use super::warmup::{FirstRequest, WarmUpLayer};
 use super::{Lifecycle, ProbePaths};
 use crate::Clock;
 use crate::model::ServiceKey;
 use crate::naming::header::OfflineTag;
 use crate::observe::{Observer, Observers, Role, Witness};
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use tower_layer::Layer;
+use tower_service::Service;
 
 /// `drain(offline(gate(warmup(inner))))`.
 ///
@@ -114,7 +124,7 @@ impl GracefulLayer {
 }
 
 impl<S> Layer<S> for GracefulLayer {
-    type Service = Drain<Offline<Gate<WarmUp<S>>>>;
+    type Service = Graceful<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
         let Self { lifecycle, offline, in_flight, first_request, probes, warm_up_ignored, gated, witness } =
@@ -127,106 +137,105 @@ impl<S> Layer<S> for GracefulLayer {
             Some(witness) => gate.with_witness(lifecycle, witness),
             None => gate,
         };
-        DrainLayer::new(in_flight).with_probes(probes).layer(offline.layer(gate.layer(warm_up.layer(inner))))
+        let drain = DrainLayer::new(in_flight).with_probes(probes);
+        Graceful { inner, layers: Arc::new(Layers { drain, offline, gate, warm_up }) }
+    }
+}
+
+/// The four layers as the requests of one service share them.
+#[derive(Debug)]
+struct Layers {
+    drain: DrainLayer,
+    offline: OfflineLayer,
+    gate: GateLayer,
+    warm_up: WarmUpLayer,
+}
+
+/// Service made by [`GracefulLayer`]: what `Drain<Offline<Gate<WarmUp<S>>>>` does, with a request, a future
+/// and an answer that are moved once instead of four times.
+#[derive(Clone, Debug)]
+pub struct Graceful<S> {
+    inner: S,
+    layers: Arc<Layers>,
+}
+
+impl<S, B, ResB> Service<Request<B>> for Graceful<S>
+where
+    S: Service<Request<B>, Response = Response<ResB>>,
+    ResB: Default,
+{
+    type Response = Response<ResponseBody<ResB, Guard>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let layers = &*self.layers;
+        let counts = layers.drain.count(request.uri().path());
+        let guard = Some(Guard { counts, layers: self.layers.clone() });
+        let closes = offline::receive(&mut request);
+        let refused = layers.gate.refuses(request.uri().path());
+        let grpc = refused && gate::is_grpc(request.headers());
+        let passed = if refused {
+            None
+        } else {
+            layers.warm_up.notice(request.uri().path());
+            Some(self.inner.call(request))
+        };
+        ResponseFuture { passed, guard, closes, grpc }
+    }
+}
+
+/// One request under way in [`Graceful`]: it counts until this is dropped. Its answer needs the layers as well,
+/// and one reference serves both.
+#[derive(Debug)]
+pub struct Guard {
+    counts: bool,
+    layers: Arc<Layers>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if self.counts {
+            self.layers.drain.in_flight().end();
+        }
+    }
+}
+
+pin_project! {
+    /// Response future of [`Graceful`].
+    #[derive(Debug)]
+    pub struct ResponseFuture<F> {
+        #[pin] passed: Option<F>,
+        guard: Option<Guard>,
+        closes: bool,
+        grpc: bool,
+    }
+}
+
+impl<F, B, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Default,
+{
+    type Output = Result<Response<ResponseBody<B, Guard>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = match this.passed.as_pin_mut() {
+            Some(inner) => gate::pass(ready!(inner.poll(cx))?),
+            None => gate::refusal(*this.grpc),
+        };
+        let guard = this.guard.take();
+        if let Some(Guard { layers, .. }) = &guard {
+            layers.offline.mark(&mut response, *this.closes);
+        }
+        Poll::Ready(Ok(response.map(|inner| ResponseBody::new(inner, guard))))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::UnixMillis;
-    use crate::naming::header::{OFFLINE, REFUSED};
-    use crate::observe::Outcome;
-    use http::{Request, Response, StatusCode};
-    use std::convert::Infallible;
-    use std::sync::{Arc, Mutex};
-    use tower::{ServiceExt as _, service_fn};
-
-    fn tag() -> OfflineTag {
-        OfflineTag::new("10.0.0.7:8080".parse().unwrap(), UnixMillis::new(1))
-    }
-
-    #[tokio::test]
-    async fn a_refused_request_counts_as_traffic_but_does_not_start_the_warm_up() {
-        let lifecycle = Lifecycle::new();
-        let layer = GracefulLayer::new(lifecycle.clone(), &tag());
-        let service = layer.layer(service_fn(async |_| Ok::<_, Infallible>(Response::new(()))));
-        let call = || service.clone().oneshot(Request::get("/").body(()).unwrap());
-
-        let refused = call().await.unwrap();
-        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(refused.headers()[REFUSED], "?1");
-        assert_eq!((layer.in_flight().begun(), layer.first_request().moment()), (1, None));
-
-        lifecycle.serve();
-        assert_eq!(call().await.unwrap().status(), StatusCode::OK);
-        assert!(layer.first_request().moment().is_some());
-        lifecycle.leave();
-        assert_eq!(call().await.unwrap().headers()[OFFLINE], tag().to_value());
-    }
-
-    #[tokio::test]
-    async fn what_only_the_warm_up_ignores_is_traffic_and_stands_behind_the_gate() {
-        let lifecycle = Lifecycle::new();
-        let layer = GracefulLayer::new(lifecycle.clone(), &tag())
-            .with_warm_up_ignored(ProbePaths::default().with("/ping"));
-        let service = layer.layer(service_fn(async |_| Ok::<_, Infallible>(Response::new(()))));
-        let call = |path: &str| service.clone().oneshot(Request::get(path).body(()).unwrap());
-        assert_eq!(call("/ping").await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
-        lifecycle.serve();
-        assert_eq!(call("/ping").await.unwrap().status(), StatusCode::OK);
-        assert_eq!((layer.in_flight().begun(), layer.first_request().moment()), (2, None));
-        call("/pong").await.unwrap();
-        assert!(layer.first_request().moment().is_some());
-    }
-
-    #[derive(Debug, Default)]
-    struct Outcomes(Mutex<Vec<Outcome>>);
-
-    impl Observer for Outcomes {
-        fn answered(&self, outcome: Outcome) {
-            self.0.lock().unwrap().push(outcome);
-        }
-    }
-
-    #[tokio::test]
-    async fn what_becomes_of_each_request_is_told_and_probes_are_none() {
-        for gated in [true, false] {
-            let (lifecycle, told) = (Lifecycle::new(), Arc::<Outcomes>::default());
-            let layer = GracefulLayer::new(lifecycle.clone(), &tag()).with_gate(gated);
-            let service = layer
-                .with_observer(&"orders".parse().unwrap(), told.clone())
-                .layer(service_fn(async |_| Ok::<_, Infallible>(Response::new(()))));
-            let call = |path| service.clone().oneshot(Request::get(path).body(()).unwrap());
-            for step in [None, Some(Lifecycle::serve as fn(&_) -> bool), Some(Lifecycle::leave)] {
-                step.map(|step| step(&lifecycle));
-                call("/").await.unwrap();
-                call("/livez").await.unwrap();
-            }
-            let first = if gated { Outcome::RefusedStarting } else { Outcome::Served };
-            assert_eq!(told.0.lock().unwrap()[..], [first, Outcome::Served, Outcome::AfterOffline]);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_start_that_is_broken_off_refuses_and_tells_of_it() {
-        let (lifecycle, told) = (Lifecycle::new(), Arc::<Outcomes>::default());
-        let layer = GracefulLayer::new(lifecycle.clone(), &tag());
-        let service = layer
-            .with_observer(&"orders".parse().unwrap(), told.clone())
-            .layer(service_fn(async |_| Ok::<_, Infallible>(Response::new(()))));
-        lifecycle.leave();
-        let refusal = service.oneshot(Request::get("/").body(()).unwrap()).await.unwrap();
-        assert!(refusal.headers().contains_key(REFUSED) && refusal.headers().contains_key(OFFLINE));
-        assert_eq!(told.0.lock().unwrap()[..], [Outcome::RefusedLeaving]);
-    }
-
-    #[tokio::test]
-    async fn without_a_gate_requests_are_handled_before_the_process_serves() {
-        let layer = GracefulLayer::new(Lifecycle::new(), &tag()).with_gate(false);
-        let service = layer.layer(service_fn(async |_| Ok::<_, Infallible>(Response::new(()))));
-        let answer = service.oneshot(Request::get("/").body(()).unwrap()).await.unwrap();
-        assert_eq!(answer.status(), StatusCode::OK);
-        assert_eq!(layer.first_request().moment(), None);
-    }
-}
+mod tests;

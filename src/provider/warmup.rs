@@ -74,7 +74,7 @@ impl WarmUpLayer {
     }
 
     /// One atomic load once the first request has come.
-    fn notice(&self, path: &str) {
+    pub(super) fn notice(&self, path: &str) {
         if !self.first.moment.initialized()
             && self.lifecycle.phase() != Phase::Starting
             && !self.probes.contains(path)

@@ -15,9 +15,9 @@
 use super::ProbePaths;
 use super::wire::Wire;
 use crate::model::Address;
-use crate::naming::header::{CALLER, CallerTag, OFFLINE};
+use crate::naming::header::{self, CALLER, CallerTag, OFFLINE};
 use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use pin_project_lite::pin_project;
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -304,7 +304,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let mut caller = None;
         if !self.probes.contains(request.uri().path()) {
-            let tag = request.headers().get(CALLER);
+            let tag = header::find(request.headers(), &CALLER);
             let id = tag.and_then(CallerTag::id_in).unwrap_or(UNGOVERNED);
             self.line.called_by(id, tag);
             let by_closing = id == UNGOVERNED && request.version() <= Version::HTTP_11;
@@ -336,7 +336,7 @@ impl<F: Future<Output = Result<Response<B>, E>>, B, E> Future for ResponseFuture
         let this = self.project();
         let response = ready!(this.inner.poll(cx))?;
         if let Some(Asked { line, id, by_closing }) = this.caller {
-            let says = |name| response.headers().contains_key(name);
+            let says = |name: HeaderName| header::find(response.headers(), &name).is_some();
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 line.switched_protocols(*id);
             } else if says(OFFLINE) && (!*by_closing || says(CONNECTION)) {
