@@ -6,6 +6,8 @@ pub(crate) const SUCCESS: i32 = 200;
 pub(crate) const SERVER_ERROR: i32 = 500;
 /// A parameter or a combination of parameters that cannot be right.
 pub(crate) const INVALID_PARAM: i32 = 400;
+/// The caller may not do this; clients log in anew.
+pub(crate) const NO_RIGHT: i32 = 403;
 /// The server is not ready yet; the same request may succeed later.
 pub(crate) const STARTING: i32 = 300;
 /// More requests than the server allows; the same request may succeed later.

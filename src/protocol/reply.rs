@@ -1,7 +1,7 @@
 //! The JSON bodies of the HTTP API, from the model.
 
 use super::entity::{CACHE_MILLIS, WireInstance};
-use crate::model::{Instance, Lease, Namespace, ServiceKey, ServiceName};
+use crate::model::{Instance, Lease, Namespace, ServiceKey, ServiceName, UnixMillis};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -236,19 +236,71 @@ impl Default for Switches {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct LoginAnswer {
-    access_token: &'static str,
+    access_token: String,
     /// Seconds after which clients ask for a new one; they take this to be true.
     #[serde(rename = "tokenTtl")]
-    ttl_s: u32,
+    ttl_s: u64,
     global_admin: bool,
     username: String,
 }
 
 impl LoginAnswer {
-    /// One that everybody gets: it lasts for Nacos' five hours, so that nobody asks often.
-    pub(crate) fn new(access_token: &'static str, username: String) -> Self {
-        Self { access_token, ttl_s: 18_000, global_admin: true, username }
+    /// A token that counts for `ttl`.
+    pub(crate) fn new(access_token: String, ttl: Duration, global_admin: bool, username: String) -> Self {
+        Self { access_token, ttl_s: ttl.as_secs(), global_admin, username }
     }
+}
+
+/// Success of a change of users, in the console's envelope of version 1.
+#[derive(Debug, Serialize)]
+pub(crate) struct Done {
+    code: u16,
+    message: String,
+    data: Option<()>,
+}
+
+impl Done {
+    pub(crate) fn new(message: String) -> Self {
+        Self { code: 200, message, data: None }
+    }
+}
+
+/// A refusal as Spring writes it, which is what clients of version 1 read.
+#[derive(Debug, Serialize)]
+pub(crate) struct Forbidden {
+    timestamp: String,
+    status: u16,
+    error: &'static str,
+    message: String,
+    path: String,
+}
+
+impl Forbidden {
+    pub(crate) fn new(now: UnixMillis, message: String, path: String) -> Self {
+        Self { timestamp: iso_8601(now), status: 403, error: "Forbidden", message, path }
+    }
+}
+
+/// A moment as `2025-11-21T07:43:00.000+00:00`.
+fn iso_8601(moment: UnixMillis) -> String {
+    let (days, of_day) = (moment.as_u64() / 86_400_000, moment.as_u64() % 86_400_000);
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (of_day / 3_600_000, of_day / 60_000 % 60, of_day / 1000 % 60);
+    let ms = of_day % 1000;
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}+00:00")
+}
+
+/// The date `days` after 1970 began. Years are counted from March on, so that leap days come last; 400 of them
+/// have 146 097 days.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468; // From March of year 0 on.
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153; // From March on.
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (era * 400 + year + next, month, day)
 }
 
 /// What the server is.
@@ -311,6 +363,17 @@ mod tests {
 
     fn json(body: impl Serialize) -> String {
         serde_json::to_string(&body).unwrap()
+    }
+
+    #[test]
+    fn a_moment_is_written_as_a_date() {
+        let written = |s: u64| iso_8601(UnixMillis::new(s * 1000 + 7));
+        assert_eq!(written(0), "1970-01-01T00:00:00.007+00:00");
+        assert_eq!(written(951_782_399), "2000-02-28T23:59:59.007+00:00");
+        assert_eq!(written(951_782_400), "2000-02-29T00:00:00.007+00:00");
+        assert_eq!(written(1_735_689_599), "2024-12-31T23:59:59.007+00:00");
+        assert_eq!(written(1_763_711_000), "2025-11-21T07:43:20.007+00:00");
+        assert_eq!(written(4_107_542_400), "2100-03-01T00:00:00.007+00:00");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! A group that could not be stored is undone in the ledger and refused; readers have never seen it. Whether
 //! it is on the disk nobody can know, so what it was to replace is written again before anything else is.
 
+use super::access::UserName;
 use super::catalog::Catalog;
 use super::command::Limits;
 use super::error::Refusal;
@@ -38,6 +39,8 @@ pub(crate) struct Queue {
 #[derive(Debug)]
 pub(crate) struct Waiting {
     write: Write,
+    /// In whose name.
+    actor: Option<UserName>,
     answer: Answer,
 }
 
@@ -45,6 +48,8 @@ pub(crate) struct Waiting {
 #[derive(Debug, Default)]
 pub(crate) struct Group {
     facts: Vec<Fact>,
+    /// Who brought each of them about.
+    actors: Vec<Option<UserName>>,
     /// What undoes the facts, in their order.
     undo: Vec<Fact>,
     answers: Vec<Answer>,
@@ -55,12 +60,16 @@ impl Queue {
     ///
     /// # Errors
     /// When all places are taken.
-    pub(crate) fn join(&mut self, write: Write) -> Result<oneshot::Receiver<Result<(), Refusal>>, Refusal> {
+    pub(crate) fn join(
+        &mut self,
+        write: Write,
+        actor: Option<UserName>,
+    ) -> Result<oneshot::Receiver<Result<(), Refusal>>, Refusal> {
         if self.waiting.len() >= WAITING_MAX {
             return Err(Refusal::Busy { max: WAITING_MAX });
         }
         let (answer, answered) = oneshot::channel();
-        self.waiting.push_back(Waiting { write, answer });
+        self.waiting.push_back(Waiting { write, actor, answer });
         Ok(answered)
     }
 
@@ -85,10 +94,11 @@ impl Group {
         limits: Limits,
     ) -> Self {
         let mut group = Self::default();
-        for Waiting { write, answer } in waiting {
+        for Waiting { write, actor, answer } in waiting {
             match write.decide(Present { ledger, catalog, limits }) {
                 Ok(facts) => {
                     group.undo.extend(facts.iter().map(|fact| ledger.enter(fact.clone())));
+                    group.actors.extend(facts.iter().map(|_| actor.clone()));
                     group.facts.extend(facts);
                     group.answers.push(answer);
                 }
@@ -125,10 +135,10 @@ async fn store(hub: &Hub, storage: &dyn Storage, owed: &mut Vec<Fact>) {
         return;
     }
     owed.clear();
-    let Group { facts, undo, answers } = hub.decide();
+    let Group { facts, actors, undo, answers } = hub.decide();
     match append(hub, storage, &facts).await {
         Ok(()) => {
-            hub.settle(facts);
+            hub.settle_for(facts, actors);
             for answer in answers {
                 let _ = answer.send(Ok(()));
             }

@@ -1,5 +1,6 @@
 //! What the starter of a registry, and what its callers can be told.
 
+use super::access::{Denied, HashError, InvalidUser};
 use super::fact::Kind;
 use super::storage::StorageError;
 use crate::model::{Cluster, InvalidLease, InvalidName, ServiceKey};
@@ -9,6 +10,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why a registry could not start.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +18,7 @@ use std::sync::Arc;
 pub enum Error {
     /// The address goes beyond this machine, and nobody has said that everyone may change everything.
     #[error(
-        "bind: {bind} can be reached from other machines, and the registry has no users: bind to 127.0.0.1, or say --no-auth to let everyone in"
+        "bind: {bind} can be reached from other machines, and the registry has no users: bind to 127.0.0.1; or make a first one, by `graceful registry user add NAME --role admin --data-dir DIR` or by GRACEFUL_REGISTRY_ADMIN_USER and GRACEFUL_REGISTRY_ADMIN_PASSWORD_FILE; or say --no-auth to let everyone in"
     )]
     Open {
         /// The address that was given.
@@ -70,6 +72,27 @@ pub enum Error {
         /// Why it cannot be.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// How long tokens shall count is not accepted.
+    #[error("token-seconds: tokens cannot count for {given:?}: accepted are 1 s to 30 days, whole seconds")]
+    TokenTtl {
+        /// What was given.
+        given: Duration,
+    },
+    /// A user cannot be made or changed like this.
+    #[error(transparent)]
+    User(#[from] InvalidUser),
+    /// The system has no random numbers, or no memory for a password's hash.
+    #[error("what users need cannot be made")]
+    Secret {
+        /// Why it could not be.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl From<HashError> for Error {
+    fn from(error: HashError) -> Self {
+        Self::Secret { source: error.into() }
+    }
 }
 
 /// Why a request was refused. Its text names what is wrong and what is accepted.
@@ -127,6 +150,21 @@ pub(crate) enum Refusal {
     NoSwitches,
     #[error("the registry is shutting down")]
     Closing,
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// Nacos' words, also for a wrong password.
+    #[error("unknown user!")]
+    UnknownUser,
+    #[error("too many failed logins: try again in {} s", wait.as_secs() + 1)]
+    TooManyLogins { wait: Duration },
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    #[error(transparent)]
+    User(#[from] InvalidUser),
+    #[error(
+        "a role means what its name says, and there are no other permissions: give the role read, write or admin, alone or with @NAMESPACE"
+    )]
+    NoPermissions,
 }
 
 impl From<InvalidLease> for Refusal {

@@ -4,6 +4,7 @@
 //! that is never quiet nor a great many of them take more than a little room. Nothing is decided by these
 //! records.
 
+use super::access::UserName;
 use super::command::ConnectionId;
 use super::peer::Peer;
 use super::senders::Sender;
@@ -44,8 +45,8 @@ pub(crate) enum By {
     Connection(ConnectionId, Arc<Peer>),
     /// A request over HTTP, or that none came any more; with the last sender that was heard.
     Http(Option<Sender>),
-    /// Whoever may set what counts more than what instances register.
-    Operator,
+    /// Whoever may set what counts more than what instances register, by name where users are asked for it.
+    Operator(Option<UserName>),
     /// What is on disk: registered by whoever may, and probed.
     Storage,
 }

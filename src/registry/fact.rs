@@ -1,8 +1,10 @@
-//! What outlives the process: persistent instances, what is said of services, and what operators have set.
+//! What outlives the process: persistent instances, what is said of services, what operators have set, and
+//! users.
 //!
 //! A fact speaks of one subject and is whole: a newer one takes the place of the older, so that writing a
 //! fact twice changes nothing, and the facts in the order of their making are the present state.
 
+use super::access::{TokenKey, User, UserName};
 use super::command::{Client, Command};
 use super::health::ClusterRecord;
 use crate::model::{Cluster, Instance, InstanceKey, Metadata, Reason, ServiceKey, Weight};
@@ -18,6 +20,10 @@ pub(crate) enum Fact {
     Service { service: ServiceKey, record: Option<Arc<ServiceRecord>> },
     /// What operators have set on an instance, of either kind, whether it is there or not.
     Overrides { service: ServiceKey, key: InstanceKey, overrides: Option<Overrides> },
+    /// Somebody who may do something.
+    User { name: UserName, user: Option<Arc<User>> },
+    /// What the tokens of users are signed with.
+    Key { key: Option<Arc<TokenKey>> },
 }
 
 /// Whether the instances of a service end with their connection or heartbeats, or are kept until they are
@@ -105,30 +111,26 @@ impl Fact {
             Self::Instance { service, key, .. } => Self::Instance { service, key, instance: None },
             Self::Service { service, .. } => Self::Service { service, record: None },
             Self::Overrides { service, key, .. } => Self::Overrides { service, key, overrides: None },
+            Self::User { name, .. } => Self::User { name, user: None },
+            Self::Key { .. } => Self::Key { key: None },
         }
     }
 
-    pub(crate) fn service(&self) -> &ServiceKey {
+    /// What makes readers of the catalog see it; those of users and keys do not look there.
+    pub(crate) fn into_command(self) -> Option<Command> {
         match self {
-            Self::Instance { service, .. }
-            | Self::Service { service, .. }
-            | Self::Overrides { service, .. } => service,
-        }
-    }
-}
-
-impl From<Fact> for Command {
-    fn from(fact: Fact) -> Self {
-        match fact {
-            Fact::Instance { service, key, instance } => {
+            Self::Instance { service, key, instance } => {
                 let client = Client::Kept(key);
-                match instance {
-                    Some(instance) => Self::Publish { client, service, instances: vec![instance] },
-                    None => Self::Withdraw { client, service, reason: Reason::Deregistered },
-                }
+                Some(match instance {
+                    Some(instance) => Command::Publish { client, service, instances: vec![instance] },
+                    None => Command::Withdraw { client, service, reason: Reason::Deregistered },
+                })
             }
-            Fact::Service { service, record } => Self::Describe { service, record },
-            Fact::Overrides { service, key, overrides } => Self::Override { service, key, overrides },
+            Self::Service { service, record } => Some(Command::Describe { service, record }),
+            Self::Overrides { service, key, overrides } => {
+                Some(Command::Override { service, key, overrides })
+            }
+            Self::User { .. } | Self::Key { .. } => None,
         }
     }
 }

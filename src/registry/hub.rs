@@ -5,6 +5,7 @@
 //! connections' own tasks. Readers take a list that is made once for each revision. What must outlive the
 //! process waits for the clerk first ([`Hub::write`]).
 
+mod accounts;
 mod checks;
 pub(super) mod clients;
 mod durable;
@@ -20,6 +21,7 @@ pub(crate) use explain::{ClientLine, EventLine, Followers, Instances, ServiceLin
 pub(crate) use farewell::Farewell;
 pub(crate) use standing::Unready;
 
+use super::access::{Accounts, UserName};
 use super::catalog::{Catalog, shrink};
 use super::clerk::Queue;
 use super::command::{Change, Client, Command, ConnectionId, Event, Limits};
@@ -40,6 +42,7 @@ use crate::Clock;
 use crate::model::{
     Address, Group, Instance, Liveness, Namespace, Reason, ServiceKey, ServiceName, Snapshot, UnixMillis,
 };
+use arc_swap::ArcSwap;
 use leases::Leased;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -61,6 +64,8 @@ pub(crate) struct Hub {
     /// Who hears of changes over UDP; as `State` has it.
     audience: Arc<Audience>,
     metrics: Arc<Metrics>,
+    /// Users as they are stored, for readers.
+    accounts: ArcSwap<Accounts>,
     /// A lease ends earlier than [`Hub::expire`] thought.
     earlier: Notify,
     /// Somebody waits for the clerk.
@@ -88,6 +93,15 @@ struct State {
     limits: Limits,
     /// Nothing changes any more.
     frozen: bool,
+}
+
+/// Who asked for a change.
+#[derive(Debug)]
+enum Asker {
+    /// Whoever sent a request over HTTP.
+    Sender(Sender),
+    /// A user who may set what counts more than what instances register.
+    Operator(UserName),
 }
 
 /// How much of everything there is.
@@ -120,13 +134,14 @@ impl Hub {
             frozen: false,
         };
         let [earlier, asked, probed_earlier, deserted] = [(); 4].map(|()| Notify::new());
-        let metrics = Arc::new(Metrics::new());
+        let (metrics, accounts) = (Arc::new(Metrics::new()), ArcSwap::default());
         Self {
             state: Mutex::new(state),
             clock,
             limits,
             audience,
             metrics,
+            accounts,
             earlier,
             asked,
             probed_earlier,
@@ -173,7 +188,7 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let (client, instances) = (Client::Heartbeats(instance.address().clone()), vec![instance]);
         self.limits.check(&instances)?;
-        self.execute_for(Command::Publish { client, service, instances }, Some(sender))
+        self.execute_for(Command::Publish { client, service, instances }, Some(Asker::Sender(sender)))
     }
 
     /// As [`Hub::withdraw`] of the instance that heartbeats for `address` keep alive, and notes who asked for it.
@@ -187,7 +202,7 @@ impl Hub {
         sender: Sender,
     ) -> Result<(), Refusal> {
         let (client, reason) = (Client::Heartbeats(address), Reason::Deregistered);
-        self.execute_for(Command::Withdraw { client, service, reason }, Some(sender))
+        self.execute_for(Command::Withdraw { client, service, reason }, Some(Asker::Sender(sender)))
     }
 
     /// Takes a heartbeat for `address` in `service`, and returns the time until the next one is due;
@@ -387,11 +402,11 @@ impl Hub {
         self.execute_for(command, None)
     }
 
-    fn execute_for(&self, command: Command, sender: Option<Sender>) -> Result<(), Refusal> {
+    fn execute_for(&self, command: Command, asker: Option<Asker>) -> Result<(), Refusal> {
         let mut state = self.state();
         let before = state.expiry.next();
         state.admit(&command)?;
-        let events = state.apply(command, sender, self.now(), Instant::now());
+        let events = state.apply(command, asker, self.now(), Instant::now());
         self.finish(state, before, &events);
         Ok(())
     }
@@ -422,11 +437,11 @@ impl State {
         Ok(self.apply(command, None, now, at))
     }
 
-    /// Makes a change that has been admitted, and that `sender` asked for over HTTP.
+    /// Makes a change that has been admitted; `asker` is known where it is no connection.
     fn apply(
         &mut self,
         mut command: Command,
-        sender: Option<Sender>,
+        asker: Option<Asker>,
         now: UnixMillis,
         at: Instant,
     ) -> Vec<Event> {
@@ -435,13 +450,17 @@ impl State {
         {
             *service = shared;
         }
-        let sender = sender.map(|sender| self.agents.share(sender));
-        let (by, changed) = (self.by(&command, sender.as_ref()), changed(&command)); // Before its lease ends.
+        let asker = asker.map(|asker| match asker {
+            Asker::Sender(sender) => Asker::Sender(self.agents.share(sender)),
+            operator @ Asker::Operator(_) => operator,
+        });
+        let (by, changed) = (self.by(&command, asker.as_ref()), changed(&command)); // Before its lease ends.
         let leased = Leased::by(&command);
-        let heard = match (&command, sender) {
-            (Command::Publish { client: Client::Heartbeats(address), service, .. }, Some(sender)) => {
-                Some((service.clone(), address.clone(), sender))
-            }
+        let heard = match (&command, asker) {
+            (
+                Command::Publish { client: Client::Heartbeats(address), service, .. },
+                Some(Asker::Sender(sender)),
+            ) => Some((service.clone(), address.clone(), sender)),
             _ => None,
         };
         let events = self.catalog.apply(command, now);

@@ -4,6 +4,7 @@
 //! the catalog, so nobody is told of what may yet fail; a change that comes next is decided on the ledger, so
 //! it cannot contradict what is under way.
 
+use super::access::Accounts;
 use super::catalog::Subject;
 use super::fact::{Fact, Overrides, ServiceRecord};
 use crate::model::{Address, Instance, InstanceKey, ServiceKey};
@@ -15,6 +16,7 @@ use std::sync::Arc;
 pub(crate) struct Ledger {
     services: HashMap<ServiceKey, Entries>,
     instances: usize,
+    accounts: Accounts,
 }
 
 #[derive(Debug, Default)]
@@ -27,27 +29,44 @@ struct Entries {
 impl Ledger {
     /// Enters a fact, and returns the one that it replaces: entered in its turn, that undoes it.
     pub(crate) fn enter(&mut self, fact: Fact) -> Fact {
-        let service = fact.service().clone();
-        let entries = self.services.entry(service.clone()).or_default();
-        let before = match fact {
+        match fact {
             Fact::Instance { service, key, instance } => {
                 let came = usize::from(instance.is_some());
-                let instance = replace(&mut entries.instances, &key, instance);
+                let entry = |entries: &mut Entries| replace(&mut entries.instances, &key, instance);
+                let instance = self.of(&service, entry);
                 self.instances = self.instances + came - usize::from(instance.is_some());
                 Fact::Instance { service, key, instance }
             }
             Fact::Service { service, record } => {
-                Fact::Service { service, record: std::mem::replace(&mut entries.record, record) }
+                let record = self.of(&service, |entries| std::mem::replace(&mut entries.record, record));
+                Fact::Service { service, record }
             }
             Fact::Overrides { service, key, overrides } => {
-                let overrides = replace(&mut entries.overrides, &key, overrides);
+                let entry = |entries: &mut Entries| replace(&mut entries.overrides, &key, overrides);
+                let overrides = self.of(&service, entry);
                 Fact::Overrides { service, key, overrides }
             }
-        };
+            Fact::User { name, user } => {
+                let user = self.accounts.enter(&name, user);
+                Fact::User { name, user }
+            }
+            Fact::Key { key } => Fact::Key { key: self.accounts.enter_key(key) },
+        }
+    }
+
+    /// Changes the entries of a service, of which none are kept where nothing is said.
+    fn of<T>(&mut self, service: &ServiceKey, change: impl FnOnce(&mut Entries) -> T) -> T {
+        let entries = self.services.entry(service.clone()).or_default();
+        let before = change(entries);
         if entries.record.is_none() && entries.instances.is_empty() && entries.overrides.is_empty() {
-            self.services.remove(&service);
+            self.services.remove(service);
         }
         before
+    }
+
+    /// Users and the key of their tokens.
+    pub(crate) fn accounts(&self) -> &Accounts {
+        &self.accounts
     }
 
     /// A persistent instance as it was registered.
@@ -66,6 +85,8 @@ impl Ledger {
             Fact::Instance { service, key, instance } => self.instance(service, key) == instance.as_ref(),
             Fact::Service { service, record } => self.record(service) == record.as_ref(),
             Fact::Overrides { service, key, overrides } => self.overrides(service, key) == overrides.as_ref(),
+            Fact::User { name, user } => self.accounts.user(name) == user.as_ref(),
+            Fact::Key { key } => self.accounts.key() == key.as_ref(),
         }
     }
 

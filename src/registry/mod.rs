@@ -12,6 +12,7 @@
 //!
 //! [`Registry`] is all of it on two ports, as `graceful registry` runs it.
 
+mod access;
 mod catalog;
 mod clerk;
 mod command;
@@ -41,6 +42,7 @@ mod tls;
 mod udp;
 mod write;
 
+pub use access::{Admin, Grant, InvalidUser, Password, Role, UserName, Users};
 pub use error::Error;
 pub use server::Registry;
 pub use settings::Settings;

@@ -1,5 +1,6 @@
 //! The registry as a whole: two ports over one hub.
 
+use super::access::{Access, prepare};
 use super::data_dir::DataDir;
 use super::error::Error;
 use super::hub::Hub;
@@ -42,6 +43,7 @@ pub struct Registry {
     http_addr: SocketAddr,
     grpc_addr: SocketAddr,
     hub: Arc<Hub>,
+    access: Arc<Access>,
     connections_max: usize,
     metadata_kept_for: Duration,
     empty_services_kept_for: Duration,
@@ -61,10 +63,12 @@ impl Registry {
         settings.check()?;
         let tls = settings.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
         let data_dir = settings.data_dir.as_deref().map(DataDir::lock).transpose()?;
-        let ((http, http_addr), (grpc, grpc_addr)) = listen_both(&settings).await?;
-        let datagrams = datagram_socket(settings.bind).await?;
         let hub = Arc::new(Hub::new(settings.clock.clone(), settings.limits()));
         let storage = open(settings.data_dir.as_deref(), &hub)?;
+        admit_first(&settings, &*storage, &hub).await?;
+        let access = Arc::new(Access::new(hub.clone(), &settings)?);
+        let ((http, http_addr), (grpc, grpc_addr)) = listen_both(&settings).await?;
+        let datagrams = datagram_socket(settings.bind).await?;
         let Settings { connections_max, metadata_kept_for, empty_services_kept_for, closed_within, .. } =
             settings;
         Ok(Self {
@@ -77,6 +81,7 @@ impl Registry {
             http_addr,
             grpc_addr,
             hub,
+            access,
             connections_max,
             storage,
             tls,
@@ -103,7 +108,7 @@ impl Registry {
     /// Dropping this cuts all connections, also while it ends.
     #[expect(clippy::missing_panics_doc, reason = "a TCP connection has an address at its other end")]
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
-        let Self { _data_dir, storage, http, grpc, datagrams, hub, connections_max, tls, .. } = self; // Dropped from the right to the left.
+        let Self { _data_dir, storage, http, grpc, datagrams, hub, access, connections_max, tls, .. } = self; // Dropped from the right to the left.
         let (empty_kept_for, said_kept_for) = (self.empty_services_kept_for, self.metadata_kept_for);
         let (closed_within, deadline) = (self.closed_within, OnceLock::new());
         let (close, closing) = watch::channel(false);
@@ -118,9 +123,9 @@ impl Registry {
             let _ = timeout_at(due(), hub.deserted()).await; // GOAWAY comes after the word to move.
         };
         let bounds = Bounds { connections: connections_max, head_bytes: HEAD_BYTES_MAX };
-        let routes = http::routes(hub.clone());
+        let routes = http::routes(hub.clone(), access.clone());
         let peer = |wire: &Wire| wire.peer().expect("a TCP connection has an address at its other end");
-        let client = |wire: &Arc<Wire>| grpc::Service::new(hub.clone(), peer(wire), closing.clone());
+        let client = |wire: &Arc<Wire>| grpc::Service::new(access.clone(), peer(wire), closing.clone());
         let api = |wire: &Arc<Wire>| {
             http::Measured::new(http::api(routes.clone(), peer(wire).ip()), hub.metrics().clone())
         };
@@ -179,6 +184,16 @@ fn open(data_dir: Option<&Path>, hub: &Hub) -> Result<Box<dyn Storage>, Error> {
     tracing::info!(facts = facts.len(), "data directory read");
     hub.restore(facts);
     Ok(Box::new(storage))
+}
+
+/// Makes what users need and does not exist yet, and refuses to serve other machines without any.
+async fn admit_first(settings: &Settings, storage: &dyn Storage, hub: &Hub) -> Result<(), Error> {
+    let facts = prepare(&hub.accounts(), settings.admin.as_ref()).await?;
+    let path = settings.data_dir.clone().unwrap_or_default();
+    let appended = storage.append(&facts).await;
+    appended.map_err(|source| Error::Stored { path, source: source.into() })?;
+    hub.restore(facts);
+    settings.check_users(!hub.accounts().is_empty())
 }
 
 type Bound = (TcpListener, SocketAddr);

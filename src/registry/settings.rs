@@ -1,16 +1,21 @@
 //! What the starter of a registry may choose, checked once.
 
+use super::access::Admin;
 use super::command::Limits;
 use super::error::Error;
 use super::tls::TlsFiles;
 use crate::Clock;
 use crate::protocol::GRPC_PORT_OFFSET;
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Instances in all, one that several clients publish counted for each: about a gigabyte of them.
 const INSTANCES_MAX: usize = 1_000_000;
+
+/// How long tokens may count: no shorter than clients can ask for new ones, no longer than a month.
+const TOKEN_TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Settings of a registry.
 ///
@@ -21,7 +26,8 @@ const INSTANCES_MAX: usize = 1_000_000;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Address to listen on. Default 127.0.0.1; one beyond this machine needs [`Settings::no_auth`].
+    /// Address to listen on. Default 127.0.0.1; one beyond this machine needs users, or
+    /// [`Settings::no_auth`].
     pub bind: IpAddr,
     /// Port of the HTTP API; 0 takes any. Default 8848.
     pub http_port: u16,
@@ -34,8 +40,13 @@ pub struct Settings {
     /// Certificate and key with which both ports speak TLS, and nothing else. Default: none, and then they do
     /// not. A handshake counts among [`Settings::connections_max`] and takes 10 s at most.
     pub tls: Option<TlsFiles>,
-    /// Lets everyone who reaches the ports read and change everything. Default false.
+    /// Lets everyone who reaches the ports read and change everything. Default false: then everyone must log in
+    /// as soon as there is a user, and nobody has to on an address of this machine until then.
     pub no_auth: bool,
+    /// An administrator to be made if there is no user of the name. Default none.
+    pub admin: Option<Admin>,
+    /// How long a token counts from its login on, in whole seconds from 1 s to 30 days. Default 5 h, as Nacos.
+    pub token_ttl: Duration,
     /// Longest metadata of an instance, keys and values together, in characters. Nacos takes 1024, which
     /// real applications exceed. Default 65 536.
     pub metadata_chars_max: usize,
@@ -63,6 +74,8 @@ impl Default for Settings {
             data_dir: None,
             tls: None,
             no_auth: false,
+            admin: None,
+            token_ttl: Duration::from_secs(5 * 60 * 60),
             metadata_chars_max: 65_536,
             metadata_kept_for: Duration::from_secs(60),
             empty_services_kept_for: Duration::from_secs(60),
@@ -80,10 +93,21 @@ impl Settings {
     /// # Errors
     /// [`Error::Open`] and [`Error::NoGrpcPort`].
     pub fn check(&self) -> Result<(), Error> {
-        if !self.no_auth && !self.bind.to_canonical().is_loopback() {
-            return Err(Error::Open { bind: self.bind });
+        if !TOKEN_TTL.contains(&self.token_ttl) || self.token_ttl.subsec_nanos() > 0 {
+            return Err(Error::TokenTtl { given: self.token_ttl });
         }
         self.grpc_port_for(self.http_port).map(drop)
+    }
+
+    /// Whether other machines can reach the ports.
+    pub(super) fn is_beyond_loopback(&self) -> bool {
+        !self.bind.to_canonical().is_loopback()
+    }
+
+    /// Refuses to serve other machines where nobody has said who may do what.
+    pub(super) fn check_users(&self, has_users: bool) -> Result<(), Error> {
+        let open = !self.no_auth && !has_users && self.is_beyond_loopback();
+        if open { Err(Error::Open { bind: self.bind }) } else { Ok(()) }
     }
 
     /// The gRPC port that goes with this HTTP port.
@@ -102,14 +126,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bind_beyond_this_machine_needs_a_word() {
+    fn a_bind_beyond_this_machine_needs_users_or_a_word() {
         let open = |bind: &str| Settings { bind: bind.parse().unwrap(), ..Settings::default() };
         for local in ["127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1"] {
-            assert!(open(local).check().is_ok(), "{local}");
+            assert!(open(local).check_users(false).is_ok(), "{local}");
         }
         for wide in ["0.0.0.0", "::", "10.0.0.7"] {
-            assert!(matches!(open(wide).check(), Err(Error::Open { .. })), "{wide}");
-            assert!(Settings { no_auth: true, ..open(wide) }.check().is_ok(), "{wide}");
+            assert!(matches!(open(wide).check_users(false), Err(Error::Open { .. })), "{wide}");
+            assert!(open(wide).check_users(true).is_ok(), "{wide}");
+            assert!(Settings { no_auth: true, ..open(wide) }.check_users(false).is_ok(), "{wide}");
+        }
+    }
+
+    #[test]
+    fn a_token_counts_for_whole_seconds_up_to_a_month() {
+        let lasting = |ms| Settings { token_ttl: Duration::from_millis(ms), ..Settings::default() };
+        assert!([1000, 2000, 30 * 24 * 3_600_000].into_iter().all(|ms| lasting(ms).check().is_ok()));
+        for wrong in [0, 999, 1500, 30 * 24 * 3_600_000 + 1000] {
+            assert!(matches!(lasting(wrong).check(), Err(Error::TokenTtl { .. })), "{wrong}");
         }
     }
 

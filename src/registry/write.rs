@@ -2,6 +2,7 @@
 //!
 //! Pure: a change, the ledger and the catalog go in; facts, or a refusal, come out.
 
+use super::access::{Edit as UserEdit, UserName};
 use super::catalog::Catalog;
 use super::command::Limits;
 use super::error::Refusal;
@@ -30,6 +31,8 @@ pub(crate) enum Write {
     Delete { service: ServiceKey },
     /// Changes what is said of a service, which must be there.
     Describe { service: ServiceKey, edit: Edit },
+    /// Changes a user, who has this stamp from then on.
+    User { name: UserName, edit: UserEdit, stamp: u64 },
 }
 
 /// What an operator sets on an instance.
@@ -135,6 +138,10 @@ impl Write {
                 let said = ledger.record(&service).map(|said| ServiceRecord { kind, ..(**said).clone() });
                 let said = said.unwrap_or_else(|| ServiceRecord::new(kind));
                 Ok(vec![present.saying(service, edit.of(said)?)?])
+            }
+            Self::User { name, edit, stamp } => {
+                let user = ledger.accounts().after(&name, edit, stamp)?;
+                Ok(vec![Fact::User { name, user }])
             }
         }
     }

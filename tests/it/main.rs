@@ -13,6 +13,7 @@ mod notice;
 mod observe;
 mod provider;
 mod registry;
+mod registry_access;
 mod registry_diagnosis;
 mod registry_explained;
 mod registry_followed;

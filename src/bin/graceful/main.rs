@@ -4,7 +4,9 @@
 //! something could not be done, 2 for wrong usage, 3 when a second signal cut what was under way.
 
 mod log;
+mod password;
 mod registry;
+mod user;
 
 use clap::{Parser, Subcommand};
 use std::error::Error;
@@ -26,7 +28,7 @@ enum Command {
 }
 
 const AFTER_HELP: &str = "Logs go to stderr; RUST_LOG=debug shows more of them.
-Exit codes: 0 after SIGTERM or SIGINT, 1 could not start, 2 wrong usage, 3 cut by a second signal.";
+Exit codes: 0 done, or ended by SIGTERM or SIGINT; 1 could not be done; 2 wrong usage, 3 cut by a second signal.";
 
 /// Why a subcommand failed, and with which exit code.
 struct Failure {

@@ -1,11 +1,13 @@
 //! A client: its transport, and the session on its stream.
 
 use super::detection::{Detection, Verdict};
+use crate::model::{Namespace, ServiceKey};
 use crate::protocol::Payload;
 use crate::protocol::message::{
     ClientDetectionRequest, ConnectResetRequest, ConnectionSetupRequest, ErrorResponse, Message,
     NotifySubscriberRequest, NotifySubscriberResponse, Response, SetupAckRequest,
 };
+use crate::registry::access::{Access, UserName};
 use crate::registry::command::ConnectionId;
 use crate::registry::hub::Hub;
 use crate::registry::peer::{Destination, Peer};
@@ -13,8 +15,8 @@ use crate::registry::push::{Answer, ON_A_CONNECTION, Subscriber};
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -38,7 +40,9 @@ const UNNUMBERED: &str = "0";
 pub(super) struct Transport {
     id: String,
     peer: SocketAddr,
-    hub: Arc<Hub>,
+    access: Arc<Access>,
+    /// Whose token came last.
+    user: Mutex<Option<UserName>>,
     stage: watch::Sender<Stage>,
     opened_at: Instant,
     /// When the client was last heard, in microseconds after `opened_at`.
@@ -57,10 +61,19 @@ enum Stage {
 }
 
 impl Transport {
-    pub(super) fn new(hub: Arc<Hub>, peer: SocketAddr, closing: watch::Receiver<bool>) -> Self {
-        let id = format!("{}_{}_{}", hub.now(), peer.ip().to_canonical(), peer.port());
+    pub(super) fn new(access: Arc<Access>, peer: SocketAddr, closing: watch::Receiver<bool>) -> Self {
+        let id = format!("{}_{}_{}", access.hub().now(), peer.ip().to_canonical(), peer.port());
         let stage = watch::Sender::new(Stage::Early { streaming: false });
-        Self { id, peer, hub, stage, opened_at: Instant::now(), heard_us: AtomicU64::new(0), closing }
+        Self {
+            id,
+            peer,
+            access,
+            user: Mutex::default(),
+            stage,
+            opened_at: Instant::now(),
+            heard_us: AtomicU64::new(0),
+            closing,
+        }
     }
 
     /// Name of the transport as clients are told it; unique in the life of the process.
@@ -69,7 +82,25 @@ impl Transport {
     }
 
     pub(super) fn hub(&self) -> &Hub {
-        &self.hub
+        self.access.hub()
+    }
+
+    pub(super) fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Notes who uses the transport: its subscriptions are theirs.
+    pub(super) fn note_user(&self, user: &UserName) {
+        let mut noted = self.user.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.as_ref() != Some(user) {
+            *noted = Some(user.clone());
+        }
+    }
+
+    /// Whether lists of a namespace may be sent down the stream.
+    fn may_read(&self, namespace: &Namespace) -> bool {
+        let user = self.user.lock().unwrap_or_else(PoisonError::into_inner);
+        self.access.may_still_read(user.as_ref(), namespace)
     }
 
     /// The connection on this transport, waiting a moment if it is still being set up.
@@ -229,9 +260,9 @@ impl Session {
     /// Makes the transport a connection; a second set-up changes nothing.
     fn set_up(&mut self, setup: &ConnectionSetupRequest) {
         if self.connection.is_none() {
-            let Transport { peer, hub, .. } = &*self.transport;
+            let hub = self.transport.hub();
             let transport = self.transport.id().to_owned();
-            let peer = Peer { transport, ..Peer::new(*peer, setup, hub.now()) };
+            let peer = Peer { transport, ..Peer::new(self.transport.peer, setup, hub.now()) };
             tracing::info!(version = peer.version, app = peer.app, "client came");
             let (id, subscriber) = hub.connect(peer);
             self.connection = Some(Connection { id, subscriber });
@@ -262,7 +293,11 @@ impl Session {
         let Some(subscriber) = self.subscriber() else { return };
         let now = Instant::now();
         let Some(service) = subscriber.pushes().due(now) else { return };
-        let view = self.transport.hub.view(&service);
+        if !self.transport.may_read(&service.namespace) {
+            self.end_subscription(&service);
+            return;
+        }
+        let view = self.transport.hub().view(&service);
         let (revision, hosts) = (view.snapshot.revision(), view.snapshot.instances().len());
         let Some((id, clusters)) = subscriber.pushes().send(&service, (revision, hosts), now) else { return };
         tracing::debug!(service.name = %service, revision, hosts, "list pushed");
@@ -281,6 +316,13 @@ impl Session {
         room.send(Ok(Payload::new(&push)));
     }
 
+    /// For a user who has lost the right to see the service.
+    fn end_subscription(&self, service: &ServiceKey) {
+        let Some(Connection { id, .. }) = self.connection else { return };
+        tracing::info!(service.name = %service, "subscription ended: its user may not read any more");
+        let _ = self.transport.hub().unsubscribe(id, service); // Refused only to those who have gone anyway.
+    }
+
     /// Takes the answer to a push; one that fails is of its own type or a plain error.
     fn answered<R: Response>(&mut self, request_id: impl Fn(&R) -> &str, payload: &Payload) {
         let Ok(response) = payload.read::<R>() else { return };
@@ -292,7 +334,7 @@ impl Session {
             Answer::Acknowledged(revision) => {
                 tracing::debug!(revision, "list acknowledged");
                 if let Some(sent) = sent {
-                    self.transport.hub.metrics().pushes.record(now - sent);
+                    self.transport.hub().metrics().pushes.record(now - sent);
                 }
             }
             Answer::Refused => tracing::debug!(?failure, "list refused"),
@@ -304,7 +346,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if let Some(Connection { id, .. }) = self.connection {
-            self.transport.hub.disconnect(id);
+            self.transport.hub().disconnect(id);
         }
         self.transport.stage.send_replace(Stage::Ended);
     }

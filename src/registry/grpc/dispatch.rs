@@ -1,6 +1,7 @@
 //! A unary request to its handler, by the name of its type.
 
 use super::connection::Transport;
+use super::rights::{Governed, admit, sender};
 use crate::model::{Group, Instance, Namespace};
 use crate::naming::Causes;
 use crate::protocol::entity::{WireInstance, service_key};
@@ -72,7 +73,7 @@ async fn answer_to(transport: &Transport, payload: &Payload) -> Answer {
 }
 
 /// Answers a request that needs a connection.
-async fn handle<R: Request>(
+async fn handle<R: Governed>(
     transport: &Transport,
     payload: &Payload,
     handler: fn(&Hub, ConnectionId, R) -> Result<R::Response, Refusal>,
@@ -82,10 +83,12 @@ async fn handle<R: Request>(
     answer::<R>(&id, handler(transport.hub(), connection, request))
 }
 
-/// Whose request it is, and what it says; or what to answer instead.
-async fn read<R: Request>(transport: &Transport, payload: &Payload) -> Result<(ConnectionId, R), Payload> {
+/// Whose request it is, and what it says; or what to answer instead, also to whoever may not make it.
+async fn read<R: Governed>(transport: &Transport, payload: &Payload) -> Result<(ConnectionId, R), Payload> {
     let connection = transport.connection().await.ok_or_else(unregistered)?;
-    let request = payload.read().map_err(|error| failure(code::UNREADABLE, Causes(&error)))?;
+    let sender = sender(transport, payload).map_err(|denied| refused::<R>("", &denied.into()))?;
+    let request: R = payload.read().map_err(|error| failure(code::UNREADABLE, Causes(&error)))?;
+    admit(&sender, &request).map_err(|refusal| refused::<R>(request.request_id(), &refusal))?;
     Ok((connection, request))
 }
 
@@ -93,13 +96,16 @@ async fn read<R: Request>(transport: &Transport, payload: &Payload) -> Result<(C
 fn answer<R: Request>(id: &str, result: Result<R::Response, Refusal>) -> Answer {
     match result {
         Ok(response) => Ok(Payload::new(&response.succeed(id))),
-        Err(Refusal::Unregistered) => Err(unregistered()),
-        // In the request's own response type: clients try an `ErrorResponse` several times over.
-        Err(refusal) => {
-            let failure = R::Response::default().fail(id, error_code(&refusal), Causes(&refusal));
-            Err(Payload::new(&failure))
-        }
+        Err(refusal) => Err(refused::<R>(id, &refusal)),
     }
+}
+
+/// In the request's own response type: clients try an `ErrorResponse` several times over.
+fn refused<R: Request>(id: &str, refusal: &Refusal) -> Payload {
+    if let Refusal::Unregistered = refusal {
+        return unregistered();
+    }
+    Payload::new(&R::Response::default().fail(id, error_code(refusal), Causes(refusal)))
 }
 
 fn server_check(transport: &Transport) -> ServerCheckResponse {
@@ -261,12 +267,15 @@ fn error_code(refusal: &Refusal) -> i32 {
         | Refusal::Probed { .. }
         | Refusal::OtherKind { .. }
         | Refusal::RequestType { .. }
-        | Refusal::TooMany { .. } => code::INVALID_PARAM,
+        | Refusal::TooMany { .. }
+        | Refusal::User(_) => code::INVALID_PARAM,
+        Refusal::Denied(_) | Refusal::UnknownUser => code::NO_RIGHT,
         Refusal::Unregistered => code::UNREGISTERED,
-        Refusal::Busy { .. } => code::OVER_LIMIT,
+        Refusal::Busy { .. } | Refusal::TooManyLogins { .. } | Refusal::Hash(_) => code::OVER_LIMIT,
         Refusal::NotFound
         | Refusal::NoClient(_)
         | Refusal::NoSwitches
+        | Refusal::NoPermissions
         | Refusal::Storage(_)
         | Refusal::Full { .. }
         | Refusal::Closing => code::SERVER_ERROR,

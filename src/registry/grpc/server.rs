@@ -4,7 +4,7 @@ use super::connection::{Session, Transport};
 use super::dispatch::dispatch;
 use super::unary::{self, Body};
 use crate::protocol::{MESSAGE_BYTES_MAX, Payload};
-use crate::registry::hub::Hub;
+use crate::registry::access::Access;
 use http::{Request, Response};
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -21,8 +21,8 @@ pub(crate) struct Service(Arc<Transport>);
 
 impl Service {
     /// For the transport from `peer`; its stream ends once `closing` is true.
-    pub(crate) fn new(hub: Arc<Hub>, peer: SocketAddr, closing: watch::Receiver<bool>) -> Self {
-        Self(Arc::new(Transport::new(hub, peer, closing)))
+    pub(crate) fn new(access: Arc<Access>, peer: SocketAddr, closing: watch::Receiver<bool>) -> Self {
+        Self(Arc::new(Transport::new(access, peer, closing)))
     }
 }
 

@@ -4,9 +4,10 @@
 use super::Service;
 use crate::Clock;
 use crate::model::{Address, UnixMillis};
-use crate::protocol::Payload;
 use crate::protocol::entity::{ServiceInfo, WireInstance};
 use crate::protocol::message::*;
+use crate::protocol::{Payload, code};
+use crate::registry::access::Access;
 use crate::registry::command::Limits;
 use crate::registry::hub::Hub;
 use crate::registry::{Registry, Settings};
@@ -22,11 +23,15 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
 use tonic_prost::ProstCodec;
 
+mod access;
+
 /// One client on one transport.
 struct Peer<T> {
     grpc: Grpc<T>,
     outbound: mpsc::Sender<Payload>,
     inbound: Option<Streaming<Payload>>,
+    /// What its requests show.
+    token: Option<String>,
 }
 
 impl<T> Peer<T>
@@ -41,7 +46,7 @@ where
         let origin = http::Uri::from_static("http://registry");
         // Longest list that a test looks at, where the default is 4 MiB.
         let grpc = Grpc::with_origin(transport, origin).max_decoding_message_size(16 * 1024 * 1024);
-        Self { grpc, outbound: mpsc::channel(1).0, inbound: None }
+        Self { grpc, outbound: mpsc::channel(1).0, inbound: None, token: None }
     }
 
     /// A client that is set up, as Rust's SDK or an old Java one does it.
@@ -85,7 +90,11 @@ where
 
     /// Asks, and gets the answer of the right type, or code and words of the failure.
     async fn ask<R: Request>(&mut self, request: R) -> Result<R::Response, (i32, String)> {
-        let payload = self.unary(Payload::new(&request)).await;
+        let mut payload = Payload::new(&request);
+        if let (Some(token), Some(metadata)) = (&self.token, &mut payload.metadata) {
+            metadata.headers.insert("accessToken".to_owned(), token.clone());
+        }
+        let payload = self.unary(payload).await;
         if let Ok(error) = payload.read::<ErrorResponse>() {
             return Err((error.error_code, error.message));
         }
@@ -145,7 +154,8 @@ impl Memory {
 
     fn transport(&self) -> Service {
         let peer = SocketAddr::from(([127, 0, 0, 1], 40_000));
-        Service::new(self.hub.clone(), peer, self.close.subscribe())
+        let access = Arc::new(Access::new(self.hub.clone(), &Settings::default()).unwrap());
+        Service::new(access, peer, self.close.subscribe())
     }
 
     /// A client of ours.

@@ -23,12 +23,22 @@ pub(super) struct Parameters(pub(super) Form);
 impl<S: Send + Sync> FromRequest<S> for Parameters {
     type Rejection = Response;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
-        let uri = request.uri().clone();
-        let body = if request.body().is_end_stream() { Bytes::new() } else { body(request, state).await? };
-        let form = Form::parse(uri.query().unwrap_or_default(), &body);
-        form.map(Self).map_err(|error| Refusal::from(error).into_response())
+    async fn from_request(mut request: Request, state: &S) -> Result<Self, Response> {
+        if let Some(Gathered(form)) = request.extensions_mut().remove() {
+            return Ok(Self(form));
+        }
+        let (form, _) = read(request, state).await?;
+        Ok(Self(form))
     }
+}
+
+/// The parameters of a request, and the body that some of them came in.
+pub(super) async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<(Form, Bytes), Response> {
+    let uri = request.uri().clone();
+    let body = if request.body().is_end_stream() { Bytes::new() } else { body(request, state).await? };
+    let form = Form::parse(uri.query().unwrap_or_default(), &body);
+    let form = form.map_err(|error| Refusal::from(error).into_response())?;
+    Ok((form, body))
 }
 
 async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Response> {
@@ -36,6 +46,10 @@ async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Resp
     let body = timeout(BODY_WITHIN, Bytes::from_request(request, state)).await;
     body.map_err(|_| late.into_response())?.map_err(IntoResponse::into_response)
 }
+
+/// Parameters that were read before the handler: an extension of the request.
+#[derive(Clone, Debug)]
+pub(super) struct Gathered(pub(super) Form);
 
 /// Where the requests of a connection come from; an extension of each of them.
 #[derive(Clone, Copy, Debug)]

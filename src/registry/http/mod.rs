@@ -10,6 +10,7 @@ mod cluster;
 mod described;
 mod extract;
 mod graceful;
+mod guard;
 mod instance;
 mod loader;
 mod login;
@@ -21,17 +22,20 @@ mod overrides;
 mod question;
 mod renewal;
 mod respond;
+mod rules;
 mod service;
 mod state;
 mod subscribers;
+mod users;
 mod wrap;
 
 pub(in crate::registry) use extract::Origin;
 pub(super) use measured::Measured;
 pub(super) use openapi::apis;
 
+use super::access::Access;
 use super::hub::Hub;
-use axum::middleware::{AddExtension, map_response};
+use axum::middleware::{AddExtension, from_fn_with_state, map_response};
 use axum::routing::{get, patch, post, put};
 use axum::{Extension, Router};
 use std::net::IpAddr;
@@ -53,10 +57,10 @@ pub(super) fn api(routes: Router, ip: IpAddr) -> Api {
     RequestBodyLimitLayer::new(BODY_BYTES_MAX).layer(Extension(Origin(ip)).layer(routes))
 }
 
-/// The API over `hub`.
-pub(super) fn routes(hub: Arc<Hub>) -> Router {
+/// The API over `hub`, for those who have `access`.
+pub(super) fn routes(hub: Arc<Hub>, access: Arc<Access>) -> Router {
     let wrapped = |routes: Router<Arc<Hub>>| routes.layer(map_response(wrap::wrap));
-    Router::new()
+    let routes = Router::new()
         .merge(beaten())
         .nest("/nacos/v1/ns", v1())
         .nest("/nacos/v2/ns", wrapped(v2()).merge(v2_bare()))
@@ -65,12 +69,17 @@ pub(super) fn routes(hub: Arc<Hub>) -> Router {
         .nest("/nacos/v3/admin/core", wrapped(core().merge(loader::routes())))
         .nest("/nacos/v2/core", wrapped(loader::routes()))
         .nest("/nacos/v1/console", console())
-        .merge(logins())
+        .merge(logins().with_state(access.clone()))
+        .nest("/nacos/v1/auth", users_v1().with_state(access.clone()))
+        .nest("/nacos/v3/auth", users_v3().with_state(access.clone()))
         .nest("/graceful/v1", graceful::routes())
         .merge(probes())
         .fallback(respond::no_such_path)
-        .method_not_allowed_fallback(respond::no_such_method)
-        .with_state(hub)
+        .method_not_allowed_fallback(respond::no_such_method);
+    // The one place over HTTP; where nobody will ever be asked, it does not cost even that.
+    let routes =
+        if access.never_asks() { routes } else { routes.layer(from_fn_with_state(access, guard::guard)) };
+    routes.with_state(hub)
 }
 
 /// What every instance and every consumer asks again and again, in version 1. Under whole paths: a nested
@@ -191,8 +200,37 @@ fn probes() -> Router<Arc<Hub>> {
 }
 
 /// Every path and method by which some client logs in.
-fn logins() -> Router<Arc<Hub>> {
+fn logins() -> Router<Arc<Access>> {
     let paths = ["/nacos/v1/auth/login", "/nacos/v1/auth/users/login", "/nacos/v3/auth/user/login"];
     let log_in = || post(login::log_in).get(login::log_in);
     paths.into_iter().fold(Router::new(), |routes, path| routes.route(path, log_in()))
+}
+
+/// Users, roles and permissions, as the consoles and scripts of Nacos change them.
+fn users_v1() -> Router<Arc<Access>> {
+    let user = post(users::create).delete(users::remove).put(users::set_password);
+    let role = post(users::grant).delete(users::revoke);
+    let permission = post(users::permit).delete(users::permit);
+    Router::new()
+        .route("/users", user.get(users::list))
+        .route("/users/search", get(users::search))
+        .route("/roles", role.get(users::roles))
+        .route("/roles/search", get(users::search_roles))
+        .route("/permissions", permission.get(users::permissions))
+        .layer(map_response(users::done_v1))
+}
+
+fn users_v3() -> Router<Arc<Access>> {
+    let user = post(users::create).delete(users::remove).put(users::set_password);
+    let role = post(users::grant).delete(users::revoke);
+    Router::new()
+        .route("/user", user)
+        .route("/user/list", get(users::list))
+        .route("/user/search", get(users::search))
+        .route("/role", role)
+        .route("/role/list", get(users::roles))
+        .route("/role/search", get(users::search_roles))
+        .route("/permission", post(users::permit).delete(users::permit))
+        .route("/permission/list", get(users::permissions))
+        .layer(map_response(wrap::wrap))
 }

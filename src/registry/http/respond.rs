@@ -57,13 +57,16 @@ fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::Probed { .. }
         | Refusal::OtherKind { .. }
         | Refusal::RequestType { .. }
-        | Refusal::TooMany { .. } => StatusCode::BAD_REQUEST,
+        | Refusal::TooMany { .. }
+        | Refusal::User(_) => StatusCode::BAD_REQUEST,
+        Refusal::Denied(_) | Refusal::UnknownUser => StatusCode::FORBIDDEN,
+        Refusal::TooManyLogins { .. } => StatusCode::TOO_MANY_REQUESTS,
         Refusal::NotFound | Refusal::NoClient(_) => StatusCode::NOT_FOUND,
         Refusal::Unregistered => StatusCode::CONFLICT, // Only connections can be, and HTTP has none.
         Refusal::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
-        Refusal::NoSwitches => StatusCode::NOT_IMPLEMENTED,
+        Refusal::NoSwitches | Refusal::NoPermissions => StatusCode::NOT_IMPLEMENTED,
         Refusal::Storage(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        Refusal::Busy { .. } | Refusal::Closing => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::Busy { .. } | Refusal::Hash(_) | Refusal::Closing => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

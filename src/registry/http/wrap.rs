@@ -68,11 +68,16 @@ impl Fault {
             Refusal::NotEmpty(_) => Self::new(21_009, "service delete failure"),
             Refusal::Probed { .. } => Self::new(21_011, "health check still running"),
             Refusal::Storage(_) => Self::new(10_002, "data access error"),
-            Refusal::NoSwitches => Self::new(40_001, "API function disabled."),
+            Refusal::NoSwitches | Refusal::NoPermissions => Self::new(40_001, "API function disabled."),
+            Refusal::Denied(_) | Refusal::UnknownUser | Refusal::TooManyLogins { .. } => {
+                Self::new(10_001, "access denied")
+            }
+            Refusal::User(_) => Self::new(20_002, "parameter validate error"),
             Refusal::OtherKind { .. }
             | Refusal::Unregistered
             | Refusal::Full { .. }
             | Refusal::Busy { .. }
+            | Refusal::Hash(_)
             | Refusal::Closing => Self::new(30_000, "server error"),
         }
     }

@@ -1,10 +1,10 @@
 //! What the hub does with changes that must outlive the process: it queues them for the clerk, and makes
 //! them when they are stored.
 
-use super::{Event, Hub};
+use super::{Asker, Event, Hub};
 use crate::naming::Causes;
+use crate::registry::access::{UserName, actor};
 use crate::registry::clerk::{Group, Queue, Waiting};
-use crate::registry::command::Command;
 use crate::registry::error::Refusal;
 use crate::registry::fact::Fact;
 use crate::registry::write::Write;
@@ -35,7 +35,7 @@ impl Hub {
             if state.frozen {
                 return Err(Refusal::Closing);
             }
-            state.queue.join(write)?
+            state.queue.join(write, actor())?
         };
         self.asked.notify_one();
         answered.await.unwrap_or(Err(Refusal::Closing))
@@ -68,10 +68,13 @@ impl Hub {
     pub(crate) fn restore(&self, facts: Vec<Fact>) {
         let mut state = self.state();
         let (now, at) = (self.now(), Instant::now());
+        self.show_accounts(&state, &facts);
         for fact in facts {
             state.ledger.enter(fact.clone());
             state.probe(&fact, at);
-            state.apply(fact.into(), None, now, at);
+            if let Some(command) = fact.into_command() {
+                state.apply(command, None, now, at);
+            }
         }
     }
 
@@ -102,16 +105,25 @@ impl Hub {
         Group::decide(state.queue.take(), &mut state.ledger, &state.catalog, state.limits)
     }
 
-    /// Shows readers what is stored, also while the registry ends.
+    /// As [`Hub::settle_for`], for nobody in particular.
+    #[cfg(test)]
     pub(crate) fn settle(&self, facts: Vec<Fact>) {
+        let actors = vec![None; facts.len()];
+        self.settle_for(facts, actors);
+    }
+
+    /// Shows readers what is stored, also while the registry ends; each fact with the user who brought it about.
+    pub(crate) fn settle_for(&self, facts: Vec<Fact>, actors: Vec<Option<UserName>>) {
         let (mut state, now) = (self.state(), Instant::now());
         let before = state.expiry.next();
         let at = self.now();
-        let make = |fact: Fact| {
+        self.show_accounts(&state, &facts);
+        let make = |(fact, actor): (Fact, Option<UserName>)| {
             state.probe(&fact, now);
-            state.apply(Command::from(fact), None, at, now)
+            let command = fact.into_command();
+            command.map_or_else(Vec::new, |command| state.apply(command, actor.map(Asker::Operator), at, now))
         };
-        let events: Vec<Event> = facts.into_iter().flat_map(make).collect();
+        let events: Vec<Event> = facts.into_iter().zip(actors).flat_map(make).collect();
         self.finish(state, before, &events);
         self.probed_earlier.notify_one();
     }

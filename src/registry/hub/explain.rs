@@ -1,14 +1,14 @@
 //! Why it is still here, or no more: who publishes, who follows, what has happened. The read side of the
 //! registry over HTTP is made of these.
 
-use super::{Change, Client, Command, ConnectionId, Event, Hub, State};
+use super::{Asker, Change, Client, Command, ConnectionId, Event, Hub, State};
 use crate::model::{Instance, InstanceKey, Namespace, ServiceKey, UnixMillis};
 use crate::registry::error::Refusal;
 use crate::registry::events::{By, Recorded, What};
 use crate::registry::peer::Peer;
 use crate::registry::push::Subscriber;
 use crate::registry::query::Page;
-use crate::registry::senders::{Heard, Sender};
+use crate::registry::senders::Heard;
 use crate::registry::udp::Ear;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -165,8 +165,14 @@ pub(crate) struct EventLine {
 #[serde(tag = "kind", rename_all = "kebab-case")]
 enum Source {
     Connection(PeerLine),
-    Http { ip: Option<String>, agent: Option<String> },
-    Operator,
+    Http {
+        ip: Option<String>,
+        agent: Option<String>,
+    },
+    Operator {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
+    },
     Storage,
 }
 
@@ -310,7 +316,12 @@ impl State {
     }
 
     /// Who brings a change about.
-    pub(super) fn by(&self, command: &Command, sender: Option<&Sender>) -> By {
+    pub(super) fn by(&self, command: &Command, asker: Option<&Asker>) -> By {
+        let (sender, operator) = match asker {
+            Some(Asker::Sender(sender)) => (Some(sender), None),
+            Some(Asker::Operator(user)) => (None, Some(user)),
+            None => (None, None),
+        };
         let of_client = |client: &Client, service: &ServiceKey| match client {
             Client::Connection(id) => self.by_connection(*id),
             Client::Heartbeats(address) => {
@@ -324,7 +335,7 @@ impl State {
             | Command::Withdraw { client, service, .. }
             | Command::SetHealth { client, service, .. } => of_client(client, service),
             Command::Forget { connection } => self.by_connection(*connection),
-            Command::Describe { .. } | Command::Override { .. } => By::Operator,
+            Command::Describe { .. } | Command::Override { .. } => By::Operator(operator.cloned()),
         }
     }
 
@@ -442,7 +453,7 @@ impl EventLine {
                 ip: sender.as_ref().map(|sender| sender.ip.to_string()),
                 agent: sender.as_ref().map(|sender| sender.agent.to_string()),
             },
-            By::Operator => Source::Operator,
+            By::Operator(user) => Source::Operator { user: user.as_ref().map(ToString::to_string) },
             By::Storage => Source::Storage,
         };
         let InstanceKey { address, cluster } = &event.instance;

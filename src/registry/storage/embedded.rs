@@ -43,6 +43,7 @@ impl Embedded {
         let directory = directory.to_owned();
         Self::new(move || {
             let database = builder().create(directory.join(FILE)).map_err(redb::Error::from)?;
+            hide(&directory.join(FILE))?;
             // The file's name is durable too only when the directory is.
             std::fs::File::open(&directory)?.sync_all()?;
             Ok(database)
@@ -103,6 +104,15 @@ impl fmt::Debug for Embedded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Embedded").finish_non_exhaustive()
     }
+}
+
+/// Lets nobody but its owner read the file: it holds hashes of passwords, and the key of the tokens.
+fn hide(file: &Path) -> std::io::Result<()> {
+    #[cfg(unix)]
+    std::fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    #[cfg(not(unix))]
+    let _ = file; // There it has the rights of its directory.
+    Ok(())
 }
 
 fn builder() -> redb::Builder {

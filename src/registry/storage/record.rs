@@ -1,10 +1,11 @@
 //! Facts as entries of a database: a subject, and what is said of it, both JSON.
 //!
-//! Their shape is the format of the data directory. A field may be added with a default; anything else is a
-//! new format.
+//! Their shape is the format of the data directory. A field may be added with a default, and a kind of subject,
+//! which an older version refuses by its name; anything else is a new format.
 
 use super::StorageError;
 use crate::model::{Address, Cluster, Instance, InstanceKey, Metadata, ServiceKey, Weight};
+use crate::registry::access::{PasswordHash, TokenKey, User, UserName};
 use crate::registry::fact::{Fact, Kind, Overrides, Selector, ServiceRecord};
 use crate::registry::health::{ClusterRecord, Probe};
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,25 @@ enum Subject {
     Instance(OfInstance),
     Service(OfService),
     Overrides(OfInstance),
+    User(OfUser),
+    Key,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OfUser {
+    name: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct UserValue {
+    password: String,
+    grants: Vec<String>,
+    stamp: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeyValue {
+    bytes: [u8; 32],
 }
 
 #[derive(Serialize, Deserialize)]
@@ -101,6 +121,14 @@ pub(super) fn write(fact: &Fact) -> Result<(String, Option<String>), serde_json:
             let value = overrides.as_ref().map(|set| serde_json::to_string(&OverridesValue::new(set)));
             (Subject::Overrides(OfInstance::new(service, key)), value)
         }
+        Fact::User { name, user } => {
+            let value = user.as_ref().map(|user| serde_json::to_string(&UserValue::new(user)));
+            (Subject::User(OfUser { name: name.to_string() }), value)
+        }
+        Fact::Key { key } => {
+            let value = key.as_ref().map(|key| serde_json::to_string(&KeyValue { bytes: *key.bytes() }));
+            (Subject::Key, value)
+        }
     };
     Ok((serde_json::to_string(&subject)?, value.transpose()?))
 }
@@ -132,6 +160,17 @@ pub(super) fn read(key: &str, value: &str) -> Result<Fact, StorageError> {
                 let overrides = Some(value.into_model()?);
                 Some(Fact::Overrides { service, key, overrides })
             })
+        }
+        Subject::User(OfUser { name }) => {
+            let value: UserValue = serde_json::from_str(value).map_err(not_understood)?;
+            UserName::new(&name).ok().and_then(|name| {
+                let user = Some(Arc::new(value.into_model(&name)?));
+                Some(Fact::User { name, user })
+            })
+        }
+        Subject::Key => {
+            let KeyValue { bytes } = serde_json::from_str(value).map_err(not_understood)?;
+            Some(Fact::Key { key: Some(Arc::new(TokenKey::from_bytes(bytes))) })
         }
     };
     fact.ok_or_else(|| StorageError::Rule { entry: key.to_owned() })
@@ -245,6 +284,19 @@ impl OverridesValue {
     }
 }
 
+impl UserValue {
+    fn new(User { password, grants, stamp, .. }: &User) -> Self {
+        let grants = grants.iter().map(ToString::to_string).collect();
+        Self { password: password.kept().to_owned(), grants, stamp: *stamp }
+    }
+
+    fn into_model(self, name: &UserName) -> Option<User> {
+        let Self { password, grants, stamp } = self;
+        let grants = grants.iter().map(|grant| grant.parse().ok()).collect::<Option<_>>()?;
+        Some(User { name: name.clone(), password: PasswordHash::from_kept(&password)?, grants, stamp })
+    }
+}
+
 fn words(metadata: &Metadata) -> BTreeMap<String, String> {
     metadata.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
@@ -262,7 +314,7 @@ mod tests {
         instance.with_metadata(Metadata::from_iter([("zone", "a\"b")]))
     }
 
-    fn facts() -> [Fact; 3] {
+    fn facts() -> [Fact; 5] {
         let metadata = Metadata::from_iter([("graceful.warmup", "60")]);
         let selector = Selector::Label { expression: "CONSUMER.label.A = PROVIDER.label.A".to_owned() };
         let probe = Probe::Http { path: "/ping".to_owned(), headers: Vec::new(), expected: 200 };
@@ -282,7 +334,13 @@ mod tests {
             Fact::Instance { service: service(), key: key.clone(), instance: Some(instance()) },
             Fact::Service { service: service(), record: Some(Arc::new(record)) },
             Fact::Overrides { service: service(), key, overrides: Some(overrides) },
+            Fact::User { name: "ann".parse().unwrap(), user: Some(Arc::new(ann())) },
+            Fact::Key { key: Some(Arc::new(TokenKey::from_bytes([7; 32]))) },
         ]
+    }
+
+    fn ann() -> User {
+        User::with_grants("ann", &["admin", "write@dev"])
     }
 
     #[test]
@@ -304,6 +362,11 @@ mod tests {
             value.unwrap(),
             r#"{"weight":1.0,"healthy":true,"enabled":true,"metadata":{"zone":"a\"b"}}"#
         );
+        let (key, value) = write(&facts()[3]).unwrap();
+        assert_eq!(key, r#"{"kind":"user","name":"ann"}"#);
+        let (hash, rest) = (PasswordHash::nobodys(), r#""grants":["write@dev","admin"],"stamp":1}"#);
+        assert_eq!(value.unwrap(), format!(r#"{{"password":"{}",{rest}"#, hash.kept()));
+        assert_eq!(write(&facts()[4]).unwrap().0, r#"{"kind":"key"}"#);
         let gone = Fact::Service { service: service(), record: None };
         let (key, value) = write(&gone).unwrap();
         assert_eq!(key, r#"{"kind":"service","namespace":"public","group":"shop","service":"orders"}"#);
@@ -315,7 +378,7 @@ mod tests {
         let (key, value) = write(&facts()[0]).unwrap();
         let value = value.unwrap();
         let said = |key: &str, value: &str| read(key, value).unwrap_err().to_string();
-        assert!(said(r#"{"kind":"user"}"#, "{}").ends_with(r#"does not understand: {"kind":"user"}"#));
+        assert!(said(r#"{"kind":"queue"}"#, "{}").ends_with(r#"does not understand: {"kind":"queue"}"#));
         assert!(said(&key, "{").contains("does not understand"));
         assert!(said(&key.replace("orders", "@"), &value).contains("breaks a rule"));
         assert!(said(&key, &value.replace("1.0", "-1.0")).contains("breaks a rule"));

@@ -5,10 +5,10 @@ mod options;
 mod place;
 mod sources;
 
-use super::{Failure, log};
+use super::{Failure, log, password, user};
 use clap::builder::ArgAction;
 use clap::error::Error as ClapError;
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use options::{ALL, Chosen, Setting};
 use sources::{Effective, Mistake, Said};
 use std::collections::BTreeMap;
@@ -19,14 +19,33 @@ use std::pin::pin;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
-use tower_graceful::registry::{Error, Registry, Settings};
+use tower_graceful::registry::{Admin, Error, Registry, Settings};
+
+/// Variable with the password of the first administrator; no flag, for everyone on the machine can read those.
+const ADMIN_PASSWORD: &str = "GRACEFUL_REGISTRY_ADMIN_PASSWORD";
 
 /// Runs the registry in the foreground until SIGTERM or SIGINT.
 ///
 /// It speaks Nacos' protocols: clients of Nacos register, discover and subscribe with it unchanged. Once it
 /// is ready it prints one line with its addresses to stdout.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Arguments {
+    #[command(subcommand)]
+    aside: Option<Aside>,
+
+    #[command(flatten)]
+    run: Run,
+}
+
+/// What is done instead of running it.
+#[derive(Subcommand)]
+enum Aside {
+    User(user::Arguments),
+}
+
+#[derive(Args)]
+struct Run {
     /// TOML file of settings, whose keys are the flags below without their dashes; a variable of the
     /// environment counts more, and a flag most.
     #[arg(long, value_name = "FILE", env = "GRACEFUL_REGISTRY_CONFIG", hide_env_values = true)]
@@ -98,6 +117,13 @@ impl fmt::Display for Mistakes {
 impl std::error::Error for Mistakes {}
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
+    match arguments.aside {
+        Some(Aside::User(arguments)) => user::run(arguments),
+        None => start(arguments.run),
+    }
+}
+
+fn start(arguments: Run) -> Result<(), Failure> {
     let check_only = arguments.check_config;
     let effective = effective(arguments)?;
     let settings = effective.chosen.settings().map_err(wrong)?;
@@ -105,12 +131,25 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         settings.check().map_err(refused)?;
         return io::stdout().write_all(effective.shown(ALL).as_bytes()).map_err(could_not);
     }
+    let settings = Settings { admin: first_admin(&effective.chosen)?, ..settings };
     log::to_stderr(effective.chosen.log_format, "info");
     let runtime = runtime::Builder::new_multi_thread().enable_all().build().map_err(could_not)?;
     runtime.block_on(serve(settings))
 }
 
-fn effective(arguments: Arguments) -> Result<Effective, Failure> {
+fn first_admin(chosen: &Chosen) -> Result<Option<Admin>, Failure> {
+    let Some(name) = chosen.admin_user.clone() else { return Ok(None) };
+    let password = match &chosen.admin_password_file {
+        Some(file) => password::from_file(file)?,
+        None => password::from_environment(ADMIN_PASSWORD)?.ok_or_else(|| {
+            let needed = "`admin-password-file`, or the variable GRACEFUL_REGISTRY_ADMIN_PASSWORD";
+            wrong(Mistake::Incomplete { by: "`admin-user`", needed })
+        })?,
+    };
+    Ok(Some(Admin { name, password }))
+}
+
+fn effective(arguments: Run) -> Result<Effective, Failure> {
     // One that is not UTF-8 is none of ours.
     let environment = std::env::vars_os();
     let environment =
@@ -182,12 +221,15 @@ impl Signals {
 }
 
 /// A setting that can never work is wrong usage; one that the machine does not allow may work tomorrow.
-fn refused(error: Error) -> Failure {
-    let wrong = matches!(error, Error::Open { .. } | Error::NoGrpcPort { .. });
+pub(super) fn refused(error: Error) -> Failure {
+    let wrong = matches!(
+        error,
+        Error::Open { .. } | Error::NoGrpcPort { .. } | Error::TokenTtl { .. } | Error::User(_)
+    );
     let code = if wrong { Failure::WRONG_USAGE } else { Failure::COULD_NOT };
     Failure { code, error: error.into() }
 }
 
-fn could_not(error: io::Error) -> Failure {
+pub(super) fn could_not(error: io::Error) -> Failure {
     Failure { code: Failure::COULD_NOT, error: error.into() }
 }

@@ -5,13 +5,15 @@ use super::place::Place;
 use super::sources::Mistake;
 use crate::log;
 use std::path::PathBuf;
-use tower_graceful::registry::{Settings, TlsFiles};
+use tower_graceful::registry::{Settings, TlsFiles, UserName};
 
 /// What was chosen.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chosen {
-    /// All but `tls`, which takes two files to be.
+    /// All but `tls` and `admin`, each of which takes two settings to be.
     pub(super) settings: Settings,
+    pub(super) admin_user: Option<UserName>,
+    pub(super) admin_password_file: Option<PathBuf>,
     pub(super) tls_cert: Option<PathBuf>,
     pub(super) tls_key: Option<PathBuf>,
     pub(super) tls_client_ca: Option<PathBuf>,
@@ -51,6 +53,8 @@ const fn setting(name: &'static str, place: Place, about: &'static str) -> Setti
 
 /// The longest time that something may be kept: a year.
 const KEPT_SECONDS_MAX: u64 = 31_536_000;
+/// A month; a token that lasts for longer is a password.
+const TOKEN_SECONDS_MAX: u64 = 30 * 24 * 60 * 60;
 /// More connections than any kernel gives one process.
 const CONNECTIONS_MAX: usize = 1_000_000;
 /// No platform waits longer between its two signals.
@@ -63,7 +67,7 @@ pub(super) static ALL: &[Setting] = &[
     setting(
         "bind",
         Place::Ip(|chosen| &mut chosen.settings.bind),
-        "Address to listen on; one that other machines can reach needs `no-auth`.",
+        "Address to listen on; one that other machines can reach needs users, or `no-auth`.",
     ),
     setting(
         "http-port",
@@ -94,6 +98,21 @@ pub(super) static ALL: &[Setting] = &[
         "tls-client-ca",
         Place::PathIfAny(|chosen| &mut chosen.tls_client_ca),
         "PEM file with the roots by which clients must have a certificate, on both ports (HTTP probes too). Not set: no client is asked.",
+    ),
+    setting(
+        "admin-user",
+        Place::UserIfAny(|chosen| &mut chosen.admin_user),
+        "First administrator, made if there is no user of the name. Its password is read from `admin-password-file`, or from the variable `GRACEFUL_REGISTRY_ADMIN_PASSWORD`.",
+    ),
+    setting(
+        "admin-password-file",
+        Place::PathIfAny(|chosen| &mut chosen.admin_password_file),
+        "File with the password of the first administrator, in its first line.",
+    ),
+    setting(
+        "token-seconds",
+        Place::Seconds(1..=TOKEN_SECONDS_MAX, |chosen| &mut chosen.settings.token_ttl),
+        "How long the token of a login counts.",
     ),
     setting(
         "no-auth",

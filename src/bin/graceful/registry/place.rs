@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+use tower_graceful::registry::UserName;
 
 /// Where a value goes, by what it is.
 pub(super) enum Place {
@@ -22,6 +23,7 @@ pub(super) enum Place {
     PortIfAny(At<Option<u16>>),
     Ip(At<IpAddr>),
     PathIfAny(At<Option<PathBuf>>),
+    UserIfAny(At<Option<UserName>>),
     LogFormat(At<log::Format>),
 }
 
@@ -40,6 +42,7 @@ impl Place {
             Self::PortIfAny(at) => put(at(chosen), text.parse().ok().map(Some)),
             Self::Ip(at) => put(at(chosen), text.parse().ok()),
             Self::PathIfAny(at) => put(at(chosen), (!text.is_empty()).then(|| Some(text.into()))),
+            Self::UserIfAny(at) => put(at(chosen), text.parse().ok().map(Some)),
             Self::LogFormat(at) => put(at(chosen), log::Format::named(text)),
         }
     }
@@ -54,6 +57,7 @@ impl Place {
             Self::PortIfAny(at) => at(chosen).map(|port| port.to_string()),
             Self::Ip(at) => Some(quoted(at(chosen).to_string())),
             Self::PathIfAny(at) => at(chosen).as_ref().map(|path| quoted(path.display().to_string())),
+            Self::UserIfAny(at) => at(chosen).as_ref().map(|name| quoted(name.to_string())),
             Self::LogFormat(at) => Some(quoted(at(chosen).as_str())),
         }
     }
@@ -67,6 +71,7 @@ impl Place {
             Self::Port(_) | Self::PortIfAny(_) => from_to(&(0..=u16::MAX)),
             Self::Ip(_) => "an IP address".to_owned(),
             Self::PathIfAny(_) => "a path".to_owned(),
+            Self::UserIfAny(_) => "1 to 64 of A-Z a-z 0-9 _ - . @".to_owned(),
             Self::LogFormat(_) => log::Format::ALL.map(log::Format::as_str).join(" or "),
         }
     }
@@ -80,6 +85,7 @@ impl Place {
             Self::Port(_) | Self::PortIfAny(_) => Some("PORT"),
             Self::Ip(_) => Some("IP"),
             Self::PathIfAny(_) => Some("PATH"),
+            Self::UserIfAny(_) => Some("NAME"),
             Self::LogFormat(_) => Some("FORMAT"),
         }
     }

@@ -3,8 +3,8 @@
 use super::parameters::{
     ADDRESS, BATCH, BEAT, CHECKER, CLIENT_ID, CLUSTER, CLUSTER_NAMES, CLUSTER_SET, CLUSTERS, CONNECTION_ID,
     ENABLED_ONLY, ENTRY, EPHEMERAL, EXPRESSION, GROUP, Group, HEALTH, HEALTHY_ONLY, HEART_BEAT, KEY,
-    LOG_LEVEL, LOGIN, NAMESPACE, NEW_EPHEMERAL, OF_ADDRESS, ONLY_STATUS, OVERRIDES, PAGE, PAGE_ASKED,
-    REGISTRATION, SAID, SEARCH, SERVICE, STAYING,
+    LOG_LEVEL, LOGIN, NAMESPACE, NEW_EPHEMERAL, NEW_PASSWORD, NEW_USER, OF_ADDRESS, OF_ROLE, OF_USER,
+    ONLY_STATUS, OVERRIDES, PAGE, PAGE_ASKED, REGISTRATION, ROLE, SAID, SEARCH, SERVICE, STAYING, USER,
 };
 use http::Method;
 
@@ -34,6 +34,7 @@ const CORE: Base = enveloped("/nacos/v3/admin/core");
 const CONSOLE: Base = bare("/nacos/v1/console");
 const AUTH_V1: Base = bare("/nacos/v1/auth");
 const AUTH_V3: Base = bare("/nacos/v3/auth");
+const USERS_V3: Base = enveloped("/nacos/v3/auth");
 const OURS: Base = bare("/graceful/v1");
 
 /// What one method of a path does.
@@ -130,6 +131,19 @@ const LOG_IN_ABOUT: &str = "Gives a token.";
 const TOKEN: Gives =
     Like(r#"{"accessToken":"everyone","tokenTtl":18000,"globalAdmin":true,"username":"ann"}"#);
 const LOG_IN: &[Operation] = &[post(LOG_IN_ABOUT, &[LOGIN], TOKEN), get(LOG_IN_ABOUT, &[LOGIN], TOKEN)];
+const ADD_USER: &str = "Makes a user who may do nothing yet.";
+const REMOVE_USER: &str = "Removes a user, whose tokens then count no more.";
+const SET_PASSWORD: &str = "Gives a user another password; the tokens of the old one count no more.";
+const GRANT: &str = "Gives a user a role.";
+const REVOKE: &str = "Takes a role from a user.";
+const SAID_DONE: Gives = Like(r#"{"code":200,"data":"create user ok!"}"#);
+const LIST_USERS: Operation = get("The users.", &[OF_USER, PAGE_ASKED], Shape("Page"));
+const FIND_USERS: Operation = get("Names of users that contain one.", &[OF_USER], Like(r#"["ann"]"#));
+const LIST_ROLES: Operation = get("Who has which role.", &[OF_USER, PAGE_ASKED], Shape("Page"));
+const FIND_ROLES: Operation = get("Roles whose names contain one.", &[OF_ROLE], Like(r#"["write@dev"]"#));
+const LIST_PERMISSIONS: Operation = get("What each role means.", &[OF_ROLE, PAGE_ASKED], Shape("Page"));
+const PERMIT: Operation = post("Refused with 501: a role is what its name says.", &[], Done);
+const FORBID: Operation = delete("Refused with 501: a role is what its name says.", &[], Done);
 const ALIVE: &str = "Answers while the process runs.";
 const READY: &str = "Answers 200 while the registry takes changes, else 503.";
 const DETAIL: &[Group] = &[SERVICE, ADDRESS, CLUSTER];
@@ -397,6 +411,48 @@ pub(super) static LINES: &[Line] = &[
     (&[AUTH_V1], "/login", LOG_IN),
     (&[AUTH_V1], "/users/login", LOG_IN),
     (&[AUTH_V3], "/user/login", LOG_IN),
+    // Users.
+    (
+        &[AUTH_V1],
+        "/users",
+        &[
+            post(ADD_USER, &[NEW_USER], SAID_DONE),
+            delete(REMOVE_USER, &[USER], SAID_DONE),
+            put(SET_PASSWORD, &[USER, NEW_PASSWORD], SAID_DONE),
+            LIST_USERS,
+        ],
+    ),
+    (
+        &[USERS_V3],
+        "/user",
+        &[
+            post(ADD_USER, &[NEW_USER], Text("create user ok!")),
+            delete(REMOVE_USER, &[USER], Text("delete user ok!")),
+            put(SET_PASSWORD, &[USER, NEW_PASSWORD], Text("update user ok!")),
+        ],
+    ),
+    (&[USERS_V3], "/user/list", &[LIST_USERS]),
+    (&[AUTH_V1], "/users/search", &[FIND_USERS]),
+    (&[USERS_V3], "/user/search", &[FIND_USERS]),
+    (
+        &[AUTH_V1],
+        "/roles",
+        &[post(GRANT, &[USER, ROLE], SAID_DONE), delete(REVOKE, &[USER, ROLE], SAID_DONE), LIST_ROLES],
+    ),
+    (
+        &[USERS_V3],
+        "/role",
+        &[
+            post(GRANT, &[USER, ROLE], Text("add role ok!")),
+            delete(REVOKE, &[USER, ROLE], Text("delete role ok!")),
+        ],
+    ),
+    (&[USERS_V3], "/role/list", &[LIST_ROLES]),
+    (&[AUTH_V1], "/roles/search", &[FIND_ROLES]),
+    (&[USERS_V3], "/role/search", &[FIND_ROLES]),
+    (&[AUTH_V1], "/permissions", &[PERMIT, FORBID, LIST_PERMISSIONS]),
+    (&[USERS_V3], "/permission", &[PERMIT, FORBID]),
+    (&[USERS_V3], "/permission/list", &[LIST_PERMISSIONS]),
     // Of this crate alone.
     (&[ROOT], "/livez", &[get(ALIVE, &[], Text("alive"))]),
     (&[ROOT], "/readyz", &[get(READY, &[], Text("ready"))]),

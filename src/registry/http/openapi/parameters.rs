@@ -71,6 +71,16 @@ pub(super) const STAYING: Group = &[
 ];
 pub(super) const LOG_LEVEL: Group =
     &[must("logName", Text, "Which part of the log."), must("logLevel", Text, "From which level on.")];
+pub(super) const USER: Group = &[must("username", Text, "Name of the user: 1 to 64 of A-Z a-z 0-9 _ - . @.")];
+pub(super) const NEW_USER: Group = &[
+    must("username", Text, "Name of the user: 1 to 64 of A-Z a-z 0-9 _ - . @."),
+    must("password", Text, "The password."),
+];
+pub(super) const NEW_PASSWORD: Group = &[must("newPassword", Text, "The password from here on.")];
+pub(super) const ROLE: Group =
+    &[must("role", Text, "`read`, `write` or `admin`, in one namespace with `@NAMESPACE` behind it.")];
+pub(super) const OF_USER: Group = &[may("username", Text, "Only this user.")];
+pub(super) const OF_ROLE: Group = &[may("role", Text, "Only this role.")];
 pub(super) const HEALTHY_ONLY: Group = &[may("healthyOnly", Flag, "Leaves out who is unhealthy.")];
 pub(super) const ENABLED_ONLY: Group = &[may("enabledOnly", Flag, "Leaves out who takes no traffic.")];
 pub(super) const EPHEMERAL: Group =

@@ -3,9 +3,11 @@
 use super::*;
 use crate::Clock;
 use crate::model::UnixMillis;
+use crate::registry::access::Access;
 use crate::registry::command::Limits;
 use crate::registry::http::routes;
 use crate::registry::hub::Hub;
+use crate::registry::settings::Settings;
 use crate::registry::storage::Memory;
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -18,6 +20,12 @@ use tower::ServiceExt as _;
 fn hub() -> Arc<Hub> {
     let limits = Limits { metadata_chars_max: 100, instances_max: 100 };
     Arc::new(Hub::new(Clock::manual(UnixMillis::new(1_000)).0, limits))
+}
+
+/// The API for everyone.
+fn router(hub: &Arc<Hub>) -> Router {
+    let settings = Settings { no_auth: true, ..Settings::default() };
+    routes(hub.clone(), Arc::new(Access::new(hub.clone(), &settings).unwrap()))
 }
 
 async fn ask(router: &Router, method: &str, uri: &str) -> (StatusCode, String, String) {
@@ -38,7 +46,7 @@ fn paths(router: &Router) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn every_route_is_described_and_every_description_is_of_a_route() {
-    let router = routes(hub());
+    let router = router(&hub());
     let mut there = BTreeSet::new();
     for path in paths(&router) {
         // Asked with a method that nothing has, the router says which there are.
@@ -69,7 +77,7 @@ const VALUES: &str = "serviceName=orders&ip=10.0.0.7&port=80&pageNo=1&pageSize=1
 #[tokio::test]
 async fn what_is_answered_is_what_is_described() {
     let hub = hub();
-    let router = routes(hub.clone());
+    let router = router(&hub);
     let story = async {
         for (base, path, operation) in operations::all() {
             // Whatever an earlier operation has taken off is there again.

@@ -50,6 +50,19 @@ impl Drop for Directory {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn nobody_but_its_owner_reads_the_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = Directory::new("private");
+    let mode = || std::fs::metadata(directory.0.join(FILE)).unwrap().permissions().mode() & 0o777;
+    drop(Embedded::open(&directory.0).unwrap());
+    assert_eq!(mode(), 0o600);
+    std::fs::set_permissions(directory.0.join(FILE), PermissionsExt::from_mode(0o644)).unwrap();
+    drop(Embedded::open(&directory.0).unwrap());
+    assert_eq!(mode(), 0o600, "also one that was made before");
+}
+
 #[tokio::test]
 async fn facts_are_there_again_and_the_newest_of_each_counts() {
     let directory = Directory::new("again");

@@ -1,0 +1,178 @@
+//! What both wires ask: who is this, and may they?
+
+use super::decide::{Action, Denied, Place, Principal};
+use super::known::Known;
+use super::lockout::Lockout;
+use super::password::{HashError, Hashing, Password, PasswordHash, random};
+use super::token::Claims;
+use super::user::{Edit, User, UserName};
+use crate::model::Namespace;
+use crate::registry::error::Refusal;
+use crate::registry::hub::Hub;
+use crate::registry::settings::Settings;
+use crate::registry::write::Write;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Knows users by their tokens and passwords.
+#[derive(Debug)]
+pub(crate) struct Access {
+    hub: Arc<Hub>,
+    no_auth: bool,
+    beyond_loopback: bool,
+    token_ttl: Duration,
+    hashing: Hashing,
+    lockout: Mutex<Lockout>,
+    known: Mutex<Known>,
+}
+
+/// What a login gives.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) token: String,
+    /// How long the token counts.
+    pub(crate) ttl: Duration,
+    /// Whether its user may do everything.
+    pub(crate) admin: bool,
+}
+
+impl Access {
+    /// For the users of `hub`.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub(crate) fn new(hub: Arc<Hub>, settings: &Settings) -> Result<Self, HashError> {
+        Ok(Self {
+            hub,
+            no_auth: settings.no_auth,
+            beyond_loopback: settings.is_beyond_loopback(),
+            token_ttl: settings.token_ttl,
+            hashing: Hashing::default(),
+            lockout: Mutex::default(),
+            known: Mutex::new(Known::new()?),
+        })
+    }
+
+    /// Whether nobody will ever be asked who they are.
+    pub(crate) fn never_asks(&self) -> bool {
+        self.no_auth
+    }
+
+    /// Whether whoever asks for something must be known.
+    pub(crate) fn asks(&self) -> bool {
+        !self.no_auth && (self.beyond_loopback || !self.hub.accounts().is_empty())
+    }
+
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// Who shows this token.
+    ///
+    /// # Errors
+    /// When there is none, or it does not count.
+    pub(crate) fn by_token(&self, token: Option<&str>) -> Result<Principal, Denied> {
+        if !self.asks() {
+            return Ok(Principal::Anyone);
+        }
+        let accounts = self.hub.accounts();
+        let key = accounts.key().ok_or(Denied::BadToken)?;
+        let claims = key.read(token.ok_or(Denied::NoToken)?, self.hub.now())?;
+        let user = UserName::new(&claims.sub).ok().and_then(|name| accounts.user(&name));
+        let user = user.filter(|user| user.stamp == claims.stamp).ok_or(Denied::BadToken)?;
+        Ok(Principal::User(user.clone()))
+    }
+
+    /// Whose name and password these are. That there is no such user takes as long to find out, and is the
+    /// same answer, as that the password is another one.
+    ///
+    /// # Errors
+    /// When they are nobody's, or too many attempts came before.
+    pub(crate) async fn by_password(
+        &self,
+        name: &str,
+        password: &str,
+        source: IpAddr,
+    ) -> Result<Arc<User>, Refusal> {
+        let parsed = UserName::new(name).ok();
+        let user = parsed.as_ref().and_then(|name| self.hub.accounts().user(name).cloned());
+        let proof = parsed.as_ref().map(|name| self.known().proof(name, password));
+        if let (Some(user), Some(proof)) = (&user, proof)
+            && self.known().holds(proof, user.stamp, Instant::now())
+        {
+            return Ok(user.clone());
+        }
+        let begun = self.lockout().begin(parsed.as_ref(), source, Instant::now());
+        begun.map_err(|wait| Refusal::TooManyLogins { wait })?;
+        let hash = user.as_ref().map(|user| &user.password);
+        let right = self.hashing.is_of(hash, password.to_owned()).await;
+        let right = right.inspect_err(|_| self.lockout().came_to_nothing(parsed.as_ref(), source))?;
+        let (Some(user), Some(proof), true) = (user, proof, right) else {
+            let name: String = name.chars().take(64).collect();
+            tracing::warn!(user.name = ?name, %source, "login failed");
+            return Err(Refusal::UnknownUser);
+        };
+        self.lockout().succeeded(&user.name, source);
+        self.known().prove(proof, user.stamp, Instant::now());
+        Ok(user)
+    }
+
+    /// Gives a token for a name and a password.
+    ///
+    /// # Errors
+    /// Those of [`Access::by_password`].
+    pub(crate) async fn log_in(
+        &self,
+        name: &str,
+        password: &str,
+        source: IpAddr,
+    ) -> Result<Session, Refusal> {
+        let user = self.by_password(name, password, source).await?;
+        let accounts = self.hub.accounts();
+        let key = accounts.key().ok_or(Refusal::UnknownUser)?;
+        let claims = Claims::new(&user.name, user.stamp, self.hub.now(), self.token_ttl);
+        tracing::debug!(user.name = %user.name, %source, "logged in");
+        Ok(Session { token: key.sign(&claims), ttl: self.token_ttl, admin: user.is_admin() })
+    }
+
+    /// Whether somebody who has subscribed may still be sent the lists of a namespace: a subscription outlives
+    /// the token that it was made with, but not the right.
+    pub(crate) fn may_still_read(&self, user: Option<&UserName>, namespace: &Namespace) -> bool {
+        let has_right = |name: &UserName| {
+            let accounts = self.hub.accounts();
+            accounts.user(name).is_some_and(|user| user.may(Action::Read, Place::Namespace(namespace)))
+        };
+        !self.asks() || user.is_some_and(has_right)
+    }
+
+    /// What is to be kept of a new password.
+    ///
+    /// # Errors
+    /// When it is too short or too long, or too many wait.
+    pub(crate) async fn hash(&self, password: &str) -> Result<PasswordHash, Refusal> {
+        Ok(self.hashing.hash(Password::new(password)?).await?)
+    }
+
+    /// Changes a user; it is stored by the time this returns, and every token of the user is dead.
+    ///
+    /// # Errors
+    /// When nobody is asked who they are, so that it may be anyone who wants this; when the change contradicts
+    /// who is there, or cannot be stored.
+    pub(crate) async fn edit(&self, name: UserName, edit: Edit) -> Result<(), Refusal> {
+        if !self.asks() {
+            return Err(Denied::NobodyAsks.into());
+        }
+        let stamp = u64::from_le_bytes(random()?);
+        self.hub.write(Write::User { name, edit, stamp }).await
+    }
+
+    fn lockout(&self) -> MutexGuard<'_, Lockout> {
+        self.lockout.lock().unwrap_or_else(PoisonError::into_inner) // Counts, whatever happened.
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

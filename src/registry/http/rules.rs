@@ -1,0 +1,158 @@
+//! What each route asks of its caller, in one table.
+//!
+//! A route that has no line here is for administrators only, and a test finds it.
+
+use crate::registry::access::Action::{self, Operate, Read, Write};
+use http::Method;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+/// What a caller must be or have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Nothing.
+    Nothing,
+    /// To be a user.
+    BeKnown,
+    /// To be the user that `username` names, or one who may do everything.
+    BeNamed,
+    /// A right in the namespace that `namespaceId` names.
+    In(Action),
+    /// A right in the namespace that `key` begins with.
+    InKey(Action),
+    /// A right in all namespaces.
+    Everywhere(Action),
+}
+
+use Need::{BeKnown, BeNamed, Everywhere, In, InKey, Nothing};
+
+const GET: Method = Method::GET;
+const POST: Method = Method::POST;
+const PUT: Method = Method::PUT;
+const PATCH: Method = Method::PATCH;
+const DELETE: Method = Method::DELETE;
+
+const V1: &str = "/nacos/v1/ns";
+const V2: &str = "/nacos/v2/ns";
+const CLIENT: &str = "/nacos/v3/client/ns";
+const ADMIN: &str = "/nacos/v3/admin/ns";
+const CORE_V2: &str = "/nacos/v2/core";
+const CORE: &str = "/nacos/v3/admin/core";
+const CONSOLE: &str = "/nacos/v1/console";
+const USERS_V1: &str = "/nacos/v1/auth";
+const USERS_V3: &str = "/nacos/v3/auth";
+const ROOT: &str = "";
+const OURS: &str = "/graceful/v1";
+
+/// Where a route begins, how it goes on, and what its methods need.
+type Rule = (&'static [&'static str], &'static str, &'static [(Method, Need)]);
+
+const RULES: &[Rule] = &[
+    // Instances, as applications register and find them.
+    (&[V1, V2, CLIENT, ADMIN], "/instance", &[(POST, In(Write)), (DELETE, In(Write))]),
+    (&[V1, V2, ADMIN], "/instance", &[(GET, In(Read))]),
+    (&[V1, V2], "/instance/beat", &[(PUT, In(Write))]),
+    (&[V1, V2, CLIENT, ADMIN], "/instance/list", &[(GET, In(Read))]),
+    (&[V1], "/instance/statuses", &[(GET, InKey(Read))]),
+    // What operators set on them.
+    (&[V1, V2, ADMIN], "/instance", &[(PUT, In(Operate))]),
+    (&[V1, V2], "/instance", &[(PATCH, In(Operate))]),
+    (&[ADMIN], "/instance/partial", &[(PUT, In(Operate))]),
+    (&[V1, V2, ADMIN], "/instance/metadata/batch", &[(PUT, In(Operate)), (DELETE, In(Operate))]),
+    (&[V1, V2], "/health", &[(PUT, In(Operate))]),
+    (&[V1, V2, ADMIN], "/health/instance", &[(PUT, In(Operate))]),
+    // Services.
+    (&[V1, V2, ADMIN], "/service", &[(GET, In(Read))]),
+    (&[V1, V2, ADMIN], "/service/list", &[(GET, In(Read))]),
+    (&[V1], "/service/names", &[(GET, Everywhere(Read))]),
+    (&[V1], "/catalog/service", &[(GET, In(Read))]),
+    (&[V1], "/catalog/services", &[(GET, In(Read))]),
+    (&[V1, V2], "/catalog/instances", &[(GET, In(Read))]),
+    (&[V1, V2, ADMIN], "/service", &[(POST, In(Operate)), (PUT, In(Operate)), (DELETE, In(Operate))]),
+    (&[V1, ADMIN], "/cluster", &[(PUT, In(Operate))]),
+    // Clients, and who follows a service.
+    (&[V1, V2, ADMIN], "/service/subscribers", &[(GET, In(Read))]),
+    (&[V2, ADMIN], "/client/service/publisher/list", &[(GET, In(Read))]),
+    (&[V2, ADMIN], "/client/service/subscriber/list", &[(GET, In(Read))]),
+    (&[V2, ADMIN], "/client", &[(GET, Everywhere(Read))]),
+    (&[V2, ADMIN], "/client/list", &[(GET, Everywhere(Read))]),
+    (&[V2, ADMIN], "/client/publish/list", &[(GET, Everywhere(Read))]),
+    (&[V2, ADMIN], "/client/subscribe/list", &[(GET, Everywhere(Read))]),
+    (&[V2, ADMIN], "/client/distro", &[(GET, BeKnown)]),
+    (&[CORE_V2, CORE], "/loader/current", &[(GET, Everywhere(Read))]),
+    (&[CORE_V2, CORE], "/loader/cluster", &[(GET, Everywhere(Read))]),
+    (&[CORE_V2, CORE], "/loader/reloadCurrent", &[(POST, Everywhere(Operate))]),
+    (&[CORE_V2, CORE], "/loader/reloadClient", &[(POST, Everywhere(Operate))]),
+    (&[CORE_V2, CORE], "/loader/smartReloadCluster", &[(POST, Everywhere(Operate))]),
+    (&[V1, V2], "/operator/log", &[(PUT, Everywhere(Operate))]),
+    (&[V1, V2, ADMIN], "/ops/log", &[(PUT, Everywhere(Operate))]),
+    // The registry itself. Of these, clients ask for the metrics to see whether it lives.
+    (&[V1, ADMIN], "/service/selector/types", &[(GET, BeKnown)]),
+    (&[V1, ADMIN], "/health/checkers", &[(GET, BeKnown)]),
+    (&[V1], "/health/server", &[(GET, BeKnown)]),
+    (&[V1, V2], "/operator/metrics", &[(GET, BeKnown)]),
+    (&[V1, V2, ADMIN], "/ops/metrics", &[(GET, BeKnown)]),
+    (&[V1, V2], "/operator/switches", &[(GET, BeKnown), (PUT, Everywhere(Operate))]),
+    (&[V1, V2, ADMIN], "/ops/switches", &[(GET, BeKnown), (PUT, Everywhere(Operate))]),
+    (&[CORE], "/state", &[(GET, BeKnown)]),
+    (&[CORE], "/namespace/list", &[(GET, Everywhere(Read))]),
+    (&[CONSOLE], "/server/state", &[(GET, BeKnown)]),
+    (&[CONSOLE], "/namespaces", &[(GET, Everywhere(Read))]),
+    // Probes. What the metrics say of namespaces is how many there are of everything.
+    (&[ROOT], "/livez", &[(GET, Nothing)]),
+    (&[ROOT], "/readyz", &[(GET, Nothing)]),
+    (&[ROOT], "/version", &[(GET, BeKnown)]),
+    (&[ROOT], "/metrics", &[(GET, Everywhere(Read))]),
+    (&[OURS], "/openapi.json", &[(GET, BeKnown)]),
+    (&[CORE], "/state/liveness", &[(GET, Nothing)]),
+    (&[CORE], "/state/readiness", &[(GET, Nothing)]),
+    (&[CONSOLE], "/health/liveness", &[(GET, Nothing)]),
+    (&[CONSOLE], "/health/readiness", &[(GET, Nothing)]),
+    // Logins.
+    (&[USERS_V1], "/login", &[(GET, Nothing), (POST, Nothing)]),
+    (&[USERS_V1], "/users/login", &[(GET, Nothing), (POST, Nothing)]),
+    (&[USERS_V3], "/user/login", &[(GET, Nothing), (POST, Nothing)]),
+    // Users.
+    (&[USERS_V1], "/users", &[(POST, Everywhere(Operate)), (DELETE, Everywhere(Operate)), (PUT, BeNamed)]),
+    (&[USERS_V3], "/user", &[(POST, Everywhere(Operate)), (DELETE, Everywhere(Operate)), (PUT, BeNamed)]),
+    (&[USERS_V1], "/users", &[(GET, Everywhere(Operate))]),
+    (&[USERS_V1], "/users/search", &[(GET, Everywhere(Operate))]),
+    (&[USERS_V3], "/user/list", &[(GET, Everywhere(Operate))]),
+    (&[USERS_V3], "/user/search", &[(GET, Everywhere(Operate))]),
+    (&[USERS_V1], "/roles", &[(POST, Everywhere(Operate)), (DELETE, Everywhere(Operate))]),
+    (&[USERS_V3], "/role", &[(POST, Everywhere(Operate)), (DELETE, Everywhere(Operate))]),
+    (&[USERS_V1], "/roles", &[(GET, Everywhere(Operate))]),
+    (&[USERS_V1], "/roles/search", &[(GET, Everywhere(Operate))]),
+    (&[USERS_V3], "/role/list", &[(GET, Everywhere(Operate))]),
+    (&[USERS_V3], "/role/search", &[(GET, Everywhere(Operate))]),
+    (&[USERS_V1], "/permissions", &[(POST, Everywhere(Operate)), (DELETE, Everywhere(Operate))]),
+    (&[USERS_V3], "/permission", &[(POST, Everywhere(Operate)), (DELETE, Everywhere(Operate))]),
+    (&[USERS_V1], "/permissions", &[(GET, Everywhere(Operate))]),
+    (&[USERS_V3], "/permission/list", &[(GET, Everywhere(Operate))]),
+    // Why it is still here.
+    (&[OURS], "/services", &[(GET, In(Read))]),
+    (&[OURS], "/instances", &[(GET, In(Read))]),
+    (&[OURS], "/subscribers", &[(GET, In(Read))]),
+    (&[OURS], "/events", &[(GET, In(Read))]),
+    (&[OURS], "/clients", &[(GET, Everywhere(Read))]),
+];
+
+static BY_PATH: LazyLock<HashMap<String, Vec<(Method, Need)>>> = LazyLock::new(|| {
+    let mut by_path = HashMap::<_, Vec<_>>::new();
+    for (bases, path, needs) in RULES {
+        for base in *bases {
+            by_path.entry(format!("{base}{path}")).or_default().extend_from_slice(needs);
+        }
+    }
+    by_path
+});
+
+/// What a request for a route needs; whatever is not in the table is for those who may do everything.
+pub(super) fn need(method: &Method, route: &str) -> Need {
+    let method = if *method == Method::HEAD { &Method::GET } else { method };
+    let of_route = BY_PATH.get(route).into_iter().flatten();
+    of_route.clone().find(|(own, _)| own == method).map_or(Everywhere(Operate), |(_, need)| *need)
+}
+
+#[cfg(test)]
+mod tests;
