@@ -91,11 +91,13 @@ impl Settings {
     /// begins with it.
     ///
     /// # Errors
-    /// [`Error::Open`] and [`Error::NoGrpcPort`].
+    /// [`Error::Open`], [`Error::NoGrpcPort`] and [`Error::TokenTtl`].
     pub fn check(&self) -> Result<(), Error> {
         if !TOKEN_TTL.contains(&self.token_ttl) || self.token_ttl.subsec_nanos() > 0 {
             return Err(Error::TokenTtl { given: self.token_ttl });
         }
+        // Only a data directory can hold users of whom these settings know nothing.
+        self.check_users(self.admin.is_some() || self.data_dir.is_some())?;
         self.grpc_port_for(self.http_port).map(drop)
     }
 

@@ -405,5 +405,5 @@ fn the_program_wants_a_password_for_its_first_administrator() {
     let mut program = Command::new(env!("CARGO_BIN_EXE_graceful"));
     let output = program.args(["registry", "--http-port", "0", "--admin-user", "ops"]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.code() == Some(2) && said.contains("--admin-password-file"), "{said}");
+    assert!(output.status.code() == Some(2) && said.contains("admin-password-file"), "{said}");
 }
