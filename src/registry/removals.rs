@@ -20,30 +20,34 @@ const MAX: usize = 100_000;
 /// The removals of all services.
 #[derive(Debug, Default)]
 pub(super) struct Removals {
-    /// Those of each service, the newest last.
-    services: HashMap<ServiceKey, VecDeque<(UnixMillis, Removal)>>,
-    /// What is to be forgotten, in this order.
-    agenda: VecDeque<(UnixMillis, ServiceKey)>,
+    /// All of them, to be forgotten in this order: one piece of memory, which goes back to the system whole.
+    all: VecDeque<(UnixMillis, ServiceKey, Removal)>,
+    /// How many were forgotten before the first of them.
+    forgotten: usize,
+    /// Those of each service by their number, the newest last; never empty.
+    services: HashMap<ServiceKey, VecDeque<usize>>,
 }
 
 impl Removals {
     /// Writes down that an instance of `service` has gone.
     pub(super) fn record(&mut self, service: &ServiceKey, removal: Removal, now: UnixMillis) {
-        let removals = self.services.entry(service.clone()).or_default();
-        if removals.len() == OF_SERVICE_MAX {
-            removals.pop_front();
+        let number = self.forgotten + self.all.len();
+        self.all.push_back((now, service.clone(), removal));
+        let of_service = self.services.entry(service.clone()).or_default();
+        if of_service.len() == OF_SERVICE_MAX {
+            of_service.pop_front();
         }
-        removals.push_back((now, removal));
-        self.agenda.push_back((now, service.clone()));
+        of_service.push_back(number);
         self.forget(now);
     }
 
     /// The removals from `list`, for as long as they are told: the newest of each instance, and none of one
     /// that is listed again.
     pub(super) fn from(&self, list: &Snapshot, now: UnixMillis) -> Vec<Removal> {
-        let removals = self.services.get(list.service()).into_iter().flatten().rev();
         let mut seen = HashSet::new();
-        let told = removals
+        let told = self
+            .of(list.service())
+            .rev()
             .take_while(|(at, _)| now.since(*at) < TOLD_FOR)
             .map(|(_, removal)| removal)
             .filter(|removal| seen.insert((&removal.address, removal.epoch)) && !lists(list, removal));
@@ -52,32 +56,40 @@ impl Removals {
 
     /// When the first of the removals from a service that are told at `now` is told no more.
     pub(super) fn until(&self, service: &ServiceKey, now: UnixMillis) -> Option<UnixMillis> {
-        let mut told = self.services.get(service)?.iter().map(|(at, _)| *at + TOLD_FOR);
-        told.find(|until| *until > now)
+        self.of(service).map(|(at, _)| at + TOLD_FOR).find(|until| *until > now)
     }
 
     /// Gives back the memory of what is told no more.
     pub(super) fn tidy(&mut self, now: UnixMillis) {
         self.forget(now);
         shrink(&mut self.services);
-        if self.agenda.len() < self.agenda.capacity() / 4 {
-            self.agenda.shrink_to(self.agenda.len() * 2);
+        if self.all.len() < self.all.capacity() / 4 {
+            self.all.shrink_to(self.all.len() * 2);
         }
+    }
+
+    /// The removals from a service, the newest last.
+    fn of(&self, service: &ServiceKey) -> impl DoubleEndedIterator<Item = (UnixMillis, &Removal)> {
+        let numbers = self.services.get(service).into_iter().flatten();
+        let removals = numbers.filter_map(|number| self.all.get(number - self.forgotten));
+        removals.map(|(at, _, removal)| (*at, removal))
     }
 
     /// Forgets what is told no more, and the oldest where there are too many.
     fn forget(&mut self, now: UnixMillis) {
-        while let Some((at, _)) = self.agenda.front()
-            && (now.since(*at) >= TOLD_FOR || self.agenda.len() > MAX)
-            && let Some((at, service)) = self.agenda.pop_front()
+        while let Some((at, ..)) = self.all.front()
+            && (now.since(*at) >= TOLD_FOR || self.all.len() > MAX)
+            && let Some((_, service, _)) = self.all.pop_front()
         {
-            let Some(removals) = self.services.get_mut(&service) else { continue };
-            while removals.front().is_some_and(|(oldest, _)| *oldest <= at) {
-                removals.pop_front();
+            if let Some(of_service) = self.services.get_mut(&service) {
+                if of_service.front() == Some(&self.forgotten) {
+                    of_service.pop_front();
+                }
+                if of_service.is_empty() {
+                    self.services.remove(&service);
+                }
             }
-            if removals.is_empty() {
-                self.services.remove(&service);
-            }
+            self.forgotten += 1;
         }
     }
 }
@@ -136,7 +148,7 @@ mod tests {
             removals.record(&service, removal(1, Reason::Expired), START);
         }
         removals.tidy(START + TOLD_FOR);
-        assert_eq!((removals.services.capacity(), removals.agenda.capacity()), (0, 0));
+        assert_eq!((removals.services.capacity(), removals.all.capacity()), (0, 0));
     }
 
     #[test]
@@ -164,9 +176,9 @@ mod tests {
             let service = format!("s{n}").parse().unwrap();
             removals.record(&service, removal(1, Reason::Expired), START + Duration::from_millis(1));
         }
-        assert_eq!((removals.agenda.len(), removals.services.len()), (MAX, MAX));
+        assert_eq!((removals.all.len(), removals.services.len()), (MAX, MAX));
         removals.record(&orders(), removal(1, Reason::Expired), START + TOLD_FOR * 2);
-        assert_eq!((removals.agenda.len(), removals.services.len()), (1, 1), "what is old takes no room");
+        assert_eq!((removals.all.len(), removals.services.len()), (1, 1), "what is old takes no room");
     }
 
     #[test]
