@@ -3,6 +3,7 @@
 //! Each subcommand is a file of its own: arguments in, library out. Exit codes: 0 after a signal, 1 when
 //! something could not be done, 2 for wrong usage, 3 when a second signal cut what was under way.
 
+mod allocator;
 mod log;
 mod password;
 mod registry;

@@ -5,7 +5,7 @@ mod options;
 mod place;
 mod sources;
 
-use super::{Failure, log, password, user};
+use super::{Failure, allocator, log, password, user};
 use clap::builder::ArgAction;
 use clap::error::Error as ClapError;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand};
@@ -133,8 +133,14 @@ fn start(arguments: Run) -> Result<(), Failure> {
     }
     let settings = Settings { admin: first_admin(&effective.chosen)?, ..settings };
     log::to_stderr(effective.chosen.log_format, "info");
-    let runtime = runtime::Builder::new_multi_thread().enable_all().build().map_err(could_not)?;
-    runtime.block_on(serve(settings))
+    let mut runtime = runtime::Builder::new_multi_thread();
+    runtime.enable_all().thread_keep_alive(allocator::THREAD_KEPT_FOR);
+    runtime.build().map_err(could_not)?.block_on(async {
+        tokio::select! {
+            done = serve(settings) => done,
+            never = allocator::give_back() => match never {},
+        }
+    })
 }
 
 fn first_admin(chosen: &Chosen) -> Result<Option<Admin>, Failure> {
