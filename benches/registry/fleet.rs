@@ -66,6 +66,15 @@ impl Member {
         request
     }
 
+    /// A `BatchInstanceRequest` for all of these, who are of one service.
+    pub(crate) fn batch(members: &[Self]) -> Value {
+        let mut request = members.first().map_or_else(|| json!({}), |member| member.question());
+        let instance = |member: &Self| member.registration(json!({}))["instance"].take();
+        request["type"] = "batchRegisterInstance".into();
+        request["instances"] = members.iter().map(instance).collect();
+        request
+    }
+
     /// The registration after so many changes. They are told by the weight: of a connection that registers
     /// again r-nacos takes no other metadata.
     pub(crate) fn changed(self, change: usize) -> Value {

@@ -17,7 +17,10 @@
 //! - `storm`: pushes in a second to one of `n` subscribers at 1000 changes a second; `storm-stale`: age of
 //!   the oldest change that some subscriber did not know; `storm-memory`: growth; `storm-changes`: made.
 //! - `memory-idle`, `memory-each` for one of 100 000 instances, `memory-after` they left.
+//! - `crowd-each` of 100 000 instances over gRPC and of 1000 subscribers; `crowd-half` and `crowd-most`: until a
+//!   half and 99 of a hundred of them know of a change; `crowd-rest`: CPU time of a second without one.
 
+mod crowd;
 mod fleet;
 mod grpc;
 mod http;
@@ -51,7 +54,7 @@ type Found = (&'static str, (usize, usize), f64, &'static str);
 type Run = fn(&Subject) -> Result<Vec<Found>, BoxError>;
 
 /// By the names that can be asked for, each with its rounds.
-const SCENARIOS: [(&str, usize, Run); 8] = [
+const SCENARIOS: [(&str, usize, Run); 9] = [
     ("register", ROUNDS, |subject| Ok(found(rates::spread(subject)?))),
     ("register-one", ROUNDS, |subject| Ok(found(rates::one_service(subject)?))),
     ("list", ROUNDS, |subject| Ok(found(rates::reads(subject)?))),
@@ -60,6 +63,7 @@ const SCENARIOS: [(&str, usize, Run); 8] = [
     ("lost", 1, lost),
     ("storm", 1, storm),
     ("memory", 1, memory),
+    ("crowd", 1, crowd),
 ];
 
 fn main() -> Result<(), BoxError> {
@@ -166,5 +170,17 @@ fn memory(subject: &Subject) -> Result<Vec<Found>, BoxError> {
         ("memory-idle", (0, 1), memory.idle / (1024.0 * 1024.0), "MiB"),
         ("memory-each", n, memory.per_instance, "bytes"),
         ("memory-after", n, memory.after / (1024.0 * 1024.0), "MiB"),
+    ])
+}
+
+fn crowd(subject: &Subject) -> Result<Vec<Found>, BoxError> {
+    let crowd = crowd::crowd(subject)?;
+    let (instances, n) = ((crowd::INSTANCES, 1), (crowd::SUBSCRIBERS, 1));
+    Ok(vec![
+        ("crowd-each", instances, crowd.per_instance, "bytes"),
+        ("crowd-each", n, crowd.per_subscriber, "bytes"),
+        ("crowd-half", n, crowd.half_ms, "ms"),
+        ("crowd-most", n, crowd.most_ms, "ms"),
+        ("crowd-rest", n, crowd.rest_ms, "ms/s"),
     ])
 }

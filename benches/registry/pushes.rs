@@ -16,9 +16,9 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tower_graceful::BoxError;
 
 /// Repetitions of what is measured once at a time; the median counts.
-const TIMES: usize = 7;
+pub(crate) const TIMES: usize = 7;
 /// Quiet before each: longer than every fixed delay.
-const QUIET: Duration = Duration::from_millis(1_200);
+pub(crate) const QUIET: Duration = Duration::from_millis(1_200);
 /// How long everyone may take to know.
 const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 /// Subscribers that wait for the end of a connection.
@@ -31,13 +31,13 @@ const STORM_EVERY: Duration = Duration::from_millis(1);
 const STORM_FOR: Duration = Duration::from_secs(10);
 
 /// One list that one subscriber has got.
-struct Heard {
-    who: usize,
+pub(crate) struct Heard {
+    pub(crate) who: usize,
     service: String,
     hosts: usize,
     /// The newest change that is in it.
-    change: usize,
-    at: Moment,
+    pub(crate) change: usize,
+    pub(crate) at: Moment,
 }
 
 #[derive(Deserialize)]
@@ -60,7 +60,7 @@ struct Host {
 }
 
 /// Subscribers, who tell what they hear.
-struct Audience {
+pub(crate) struct Audience {
     clients: Vec<Client>,
     heard: UnboundedReceiver<Heard>,
     listening: JoinSet<Result<(), BoxError>>,
@@ -182,7 +182,11 @@ pub(crate) fn storm(subject: &Subject, subscribers: usize) -> Result<Storm, BoxE
 
 impl Audience {
     /// So many subscribers, each of them to the first so many services.
-    async fn gather(registry: &Registry, subscribers: usize, services: usize) -> Result<Self, BoxError> {
+    pub(crate) async fn gather(
+        registry: &Registry,
+        subscribers: usize,
+        services: usize,
+    ) -> Result<Self, BoxError> {
         let (tell, heard) = unbounded_channel();
         let (mut audience, mut opening) =
             (Self { clients: Vec::new(), heard, listening: JoinSet::new() }, JoinSet::new());
@@ -207,7 +211,7 @@ impl Audience {
         Ok(())
     }
 
-    async fn next(&mut self) -> Result<Heard, BoxError> {
+    pub(crate) async fn next(&mut self) -> Result<Heard, BoxError> {
         let heard = async {
             tokio::select! {
                 biased;
@@ -248,7 +252,11 @@ async fn subscribe(address: SocketAddr, services: usize) -> Result<(Client, Push
 }
 
 /// Acknowledges every list, and tells what is in it.
-async fn listen(who: usize, mut pushes: Pushes, tell: UnboundedSender<Heard>) -> Result<(), BoxError> {
+pub(crate) async fn listen(
+    who: usize,
+    mut pushes: Pushes,
+    tell: UnboundedSender<Heard>,
+) -> Result<(), BoxError> {
     while let Some((kind, text)) = pushes.next().await? {
         let at = Moment::now();
         match kind.as_str() {
@@ -272,6 +280,6 @@ async fn listen(who: usize, mut pushes: Pushes, tell: UnboundedSender<Heard>) ->
     Ok(())
 }
 
-fn runtime() -> std::io::Result<Runtime> {
+pub(crate) fn runtime() -> std::io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(2).enable_all().build()
 }
