@@ -78,8 +78,7 @@ impl Client {
         let transport = tokio::spawn(connection).abort_handle();
         let (sender, receiver) = unbounded_channel::<Bytes>();
         let frames = UnboundedReceiverStream::new(receiver).map(|bytes| Ok(Frame::data(bytes)));
-        let setup = json!({"clientVersion": "bench", "labels": {"source": "sdk", "module": "naming"}});
-        sender.send(message("ConnectionSetupRequest", &setup)?)?;
+        sender.send(setup()?)?;
         let request = request("/BiRequestStream/requestBiStream", StreamBody::new(frames).boxed())?;
         // The answer's head may come with the first message only, which is a push.
         let body = requests.send_request(request).await?.into_body();
@@ -142,8 +141,14 @@ fn request(path: &str, body: Body) -> Result<Request<Body>, http::Error> {
     request.header("content-type", "application/grpc").header("te", "trailers").body(body)
 }
 
+/// The message that makes a connection of a transport.
+pub(crate) fn setup() -> Result<Bytes, serde_json::Error> {
+    let words = json!({"clientVersion": "bench", "labels": {"source": "sdk", "module": "naming"}});
+    message("ConnectionSetupRequest", &words)
+}
+
 /// The envelope around `body`, with the five bytes that gRPC puts before it.
-fn message(kind: &str, body: &Value) -> Result<Bytes, serde_json::Error> {
+pub(crate) fn message(kind: &str, body: &Value) -> Result<Bytes, serde_json::Error> {
     let metadata = Some(Metadata { kind: kind.to_owned() });
     let payload = Payload { metadata, body: Some(Any { value: serde_json::to_vec(body)?.into() }) };
     let mut message = BytesMut::new();

@@ -21,10 +21,9 @@ impl Connection {
         Ok(Self { stream, buffer: vec![0; ANSWER_BYTES_MAX] })
     }
 
-    /// Sends a request without a body, and returns the body of the answer, whose status must be 200.
-    pub(crate) async fn ask(&mut self, method: &str, path: &str) -> io::Result<&[u8]> {
-        let head = format!("{method} {path} HTTP/1.1\r\nhost: registry\r\ncontent-length: 0\r\n\r\n");
-        self.stream.write_all(head.as_bytes()).await?;
+    /// Sends a request, and returns the body of the answer, whose status must be 200.
+    pub(crate) async fn ask(&mut self, request: &str) -> io::Result<&[u8]> {
+        self.stream.write_all(request.as_bytes()).await?;
         let (mut filled, mut body) = (0, None);
         loop {
             let read = self.stream.read(&mut self.buffer[filled..]).await?;
@@ -40,6 +39,11 @@ impl Connection {
             }
         }
     }
+}
+
+/// A request without a body.
+pub(crate) fn request(method: &str, path: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nhost: registry\r\ncontent-length: 0\r\n\r\n")
 }
 
 /// Where the body stands; nothing while the head has not come whole.

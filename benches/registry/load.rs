@@ -20,14 +20,18 @@ pub(crate) fn runtime() -> std::io::Result<Runtime> {
 }
 
 /// Opens a connection for each number below [`CONNECTIONS`] and gives it to `work` with those of `jobs` whose
-/// turn it is; returns the time from the first request to the last answer.
-pub(crate) fn drive<C: 'static>(
+/// turn it is; returns the time from the first request to the last answer, and what `look` sees then.
+///
+/// The connections are open until it has looked: one that ends makes work, which is not what is measured.
+pub(crate) fn drive<C: 'static, T>(
     jobs: usize,
     open: impl AsyncFn(usize) -> Result<C, BoxError> + Clone + Send + Sync + 'static,
     work: impl AsyncFn(&mut C, usize) -> Result<(), BoxError> + Clone + Send + Sync + 'static,
-) -> Result<Duration, BoxError> {
+    look: impl FnOnce() -> T,
+) -> Result<(Duration, T), BoxError> {
     let ready = Barrier::new(THREADS);
-    let run = |thread: usize| -> Result<(Moment, Moment), BoxError> {
+    let [answered, looked] = [(); 2].map(|()| Barrier::new(THREADS + 1));
+    let run = |thread: usize| -> Result<_, BoxError> {
         let (runtime, local) = (runtime()?, LocalSet::new());
         let mine = (0..CONNECTIONS).filter(|number| number % THREADS == thread);
         let opened = local.block_on(&runtime, async {
@@ -46,24 +50,34 @@ pub(crate) fn drive<C: 'static>(
                 for job in (number..jobs).step_by(CONNECTIONS) {
                     work(&mut connection, job).await?;
                 }
-                Ok::<_, BoxError>(())
+                Ok::<_, BoxError>(connection)
             })
         });
         let all: Vec<_> = all.collect();
-        local.block_on(&runtime, async {
+        let open = local.block_on(&runtime, async {
+            let mut open = Vec::new();
             for one in all {
-                one.await??;
+                open.push(one.await??);
             }
-            Ok::<_, BoxError>(())
-        })?;
-        Ok((started, Moment::now()))
+            Ok::<_, BoxError>(open)
+        });
+        Ok(((started, Moment::now()), open?, runtime))
     };
-    let times = std::thread::scope(|scope| {
-        let running: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || run(thread))).collect();
+    let (times, seen) = std::thread::scope(|scope| {
+        let thread = |thread: usize| {
+            let ran = run(thread);
+            answered.wait();
+            looked.wait();
+            ran.map(|(times, ..)| times)
+        };
+        let running: Vec<_> = (0..THREADS).map(|number| scope.spawn(move || thread(number))).collect();
+        answered.wait();
+        let seen = look();
+        looked.wait();
         let joined = running.into_iter().map(|thread| thread.join().expect("a thread ends with a result"));
-        joined.collect::<Result<Vec<_>, BoxError>>()
+        Ok::<_, BoxError>((joined.collect::<Result<Vec<_>, BoxError>>()?, seen))
     })?;
     let first = times.iter().map(|(started, _)| *started).min();
     let last = times.iter().map(|(_, ended)| *ended).max();
-    Ok(first.zip(last).map(|(first, last)| last - first).unwrap_or_default())
+    Ok((first.zip(last).map(|(first, last)| last - first).unwrap_or_default(), seen))
 }

@@ -31,6 +31,7 @@ mod pushes;
 mod rates;
 #[path = "../report/mod.rs"]
 mod report;
+mod unary;
 
 use grpc::End;
 use load::CONNECTIONS;

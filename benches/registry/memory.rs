@@ -1,7 +1,7 @@
 //! How much memory a registry occupies: idle, for each instance, and after they have left.
 
 use crate::fleet::{Member, SPREAD, WHOLE_LIST};
-use crate::http::Connection;
+use crate::http::{Connection, request};
 use crate::load::{Moment, drive};
 use crate::process::Subject;
 use crate::rates::{expect_ok, register};
@@ -30,13 +30,13 @@ pub(crate) fn memory(subject: &Subject) -> Result<Memory, BoxError> {
     let open = async move |_| Ok(Connection::open(address).await?);
     let idle = registry.memory_bytes()?;
     let member = |job| Member { service: job % (SPREAD / WHOLE_LIST), index: job / (SPREAD / WHOLE_LIST) };
-    drive(INSTANCES, open, async move |connection: &mut Connection, job| {
-        register(connection, member(job)).await
-    })?;
+    let arrive = async move |connection: &mut Connection, job| register(connection, member(job)).await;
+    drive(INSTANCES, open, arrive, || ())?;
     let full = registry.memory_bytes()?;
-    drive(INSTANCES, open, async move |connection: &mut Connection, job| {
-        expect_ok(connection.ask("DELETE", &member(job).deregister_path()).await?)
-    })?;
+    let leave = async move |connection: &mut Connection, job| {
+        expect_ok(connection.ask(&request("DELETE", &member(job).deregister_path())).await?)
+    };
+    drive(INSTANCES, open, leave, || ())?;
     let left_at = Moment::now();
     let mut after = registry.memory_bytes()?;
     while left_at.elapsed() < GIVEN_BACK_WITHIN {

@@ -1,10 +1,11 @@
 //! How many requests of one kind a registry answers in a second, and how much CPU time one of them takes it.
 
 use crate::fleet::{Member, SPREAD, WHOLE_LIST};
-use crate::grpc::{Client, End, Pushes};
-use crate::http::Connection;
+use crate::grpc::message;
+use crate::http::{Connection, request};
 use crate::load::{CONNECTIONS, drive, runtime};
 use crate::process::{Registry, Subject};
+use crate::unary::Client;
 use bytes::Bytes;
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -31,22 +32,19 @@ pub(crate) fn spread(subject: &Subject) -> Result<Vec<Rate>, BoxError> {
     let registry = subject.start()?;
     let address = registry.http();
     let open = async move |_| Ok(Connection::open(address).await?);
-    let register = measure(&registry, "register", SPREAD, || {
-        drive(SPREAD, open, async |connection: &mut Connection, job| {
-            register(connection, spread_member(job)).await
-        })
-    })?;
+    let registrations = all(SPREAD, |job| request("POST", &spread_member(job).register_path()));
+    let register =
+        measure(&registry, "register", SPREAD, open, async move |connection: &mut Connection, job| {
+            expect_ok(connection.ask(&registrations[job]).await?)
+        })?;
     runtime()?.block_on(expect_hosts(address, spread_member(7), WHOLE_LIST))?;
-    let full = measure(&registry, "beat-full", SPREAD, || {
-        drive(SPREAD, open, async |connection: &mut Connection, job| {
-            beat(connection, &spread_member(job).full_beat()).await
+    let beaten = |case, path: fn(Member) -> String| {
+        let beats = all(SPREAD, |job| request("PUT", &path(spread_member(job))));
+        measure(&registry, case, SPREAD, open, async move |connection: &mut Connection, job| {
+            expect_renewed(connection.ask(&beats[job]).await?)
         })
-    })?;
-    let light = measure(&registry, "beat-light", SPREAD, || {
-        drive(SPREAD, open, async |connection: &mut Connection, job| {
-            beat(connection, &spread_member(job).light_beat()).await
-        })
-    })?;
+    };
+    let (full, light) = (beaten("beat-full", Member::full_beat)?, beaten("beat-light", Member::light_beat)?);
     Ok(vec![register, full, light])
 }
 
@@ -56,11 +54,11 @@ pub(crate) fn one_service(subject: &Subject) -> Result<Vec<Rate>, BoxError> {
     let address = registry.http();
     let open = async move |_| Ok(Connection::open(address).await?);
     let member = |job| Member { service: 0, index: job };
-    let register = measure(&registry, "register-one", OF_ONE, || {
-        drive(OF_ONE, open, async move |connection: &mut Connection, job| {
-            register(connection, member(job)).await
-        })
-    })?;
+    let registrations = all(OF_ONE, |job| request("POST", &member(job).register_path()));
+    let register =
+        measure(&registry, "register-one", OF_ONE, open, async move |connection: &mut Connection, job| {
+            expect_ok(connection.ask(&registrations[job]).await?)
+        })?;
     runtime()?.block_on(expect_hosts(address, member(0), OF_ONE))?;
     Ok(vec![register])
 }
@@ -77,28 +75,19 @@ pub(crate) fn reads(subject: &Subject) -> Result<Vec<Rate>, BoxError> {
         }
         Ok::<_, BoxError>(())
     };
-    let expected = Arc::<OnceLock<Expected>>::default();
+    let (member, expected) = (Member { service: 0, index: 0 }, Arc::<OnceLock<Expected>>::default());
     runtime()?.block_on(register_all())?;
     let open = async move |_| Ok(Connection::open(http).await?);
-    let list = measure(&registry, "list", READS, || {
-        let expected = expected.clone();
-        drive(READS, open, async move |connection: &mut Connection, _| {
-            let path = Member { service: 0, index: 0 }.list_path();
-            check(connection.ask("GET", &path).await?, &expected)
-        })
+    let question: Arc<str> = request("GET", &member.list_path()).into();
+    let list = measure(&registry, "list", READS, open, async move |connection: &mut Connection, _| {
+        check(connection.ask(&question).await?, &expected)
     })?;
     let expected = Arc::<OnceLock<Expected>>::default();
     runtime()?.block_on(register_all())?;
-    let query = measure(&registry, "grpc-query", READS, || {
-        drive(
-            READS,
-            async move |_| Client::open(grpc, End::Fin).await,
-            async move |(client, _): &mut (Client, Pushes), _| {
-                let question = Member { service: 0, index: 0 }.question();
-                let answer: Bytes = client.ask("ServiceQueryRequest", &question).await?;
-                check(&answer, &expected)
-            },
-        )
+    let question = message("ServiceQueryRequest", &member.question())?;
+    let open = async move |_| Client::open(grpc).await;
+    let query = measure(&registry, "grpc-query", READS, open, async move |client: &mut Client, _| {
+        check(client.ask(&question).await?, &expected)
     })?;
     Ok(vec![list, query])
 }
@@ -107,22 +96,28 @@ pub(crate) fn reads(subject: &Subject) -> Result<Vec<Rate>, BoxError> {
 pub(crate) fn grpc_register(subject: &Subject) -> Result<Vec<Rate>, BoxError> {
     let registry = subject.start()?;
     let grpc = registry.grpc();
-    let open = async move |_| Client::open(grpc, End::Fin).await;
     let requests = CONNECTIONS * SERVICES_EACH;
-    let registered = measure(&registry, "grpc-register", requests, || {
-        drive(requests, open, async move |(client, _): &mut (Client, Pushes), job| {
-            let member = Member { service: job / CONNECTIONS, index: job % CONNECTIONS };
-            client.ask("InstanceRequest", &member.registration()).await?;
-            // The connection's last one is looked for.
-            if requests - job > CONNECTIONS { Ok(()) } else { expect_listed(client, member).await }
-        })
-    })?;
+    let member = |job: usize| Member { service: job / CONNECTIONS, index: job % CONNECTIONS };
+    let registrations = (0..requests).map(|job| message("InstanceRequest", &member(job).registration()));
+    let registrations: Arc<[Bytes]> = registrations.collect::<Result<_, _>>()?;
+    let open = async move |_| Client::open(grpc).await;
+    let register = async move |client: &mut Client, job: usize| {
+        client.ask(&registrations[job]).await?;
+        // The connection's last one is looked for.
+        if requests - job > CONNECTIONS { Ok(()) } else { expect_listed(client, member(job)).await }
+    };
+    let registered = measure(&registry, "grpc-register", requests, open, register)?;
     Ok(vec![registered])
 }
 
+/// What is asked, written before anything is timed.
+fn all(jobs: usize, write: impl Fn(usize) -> String) -> Arc<[String]> {
+    (0..jobs).map(write).collect()
+}
+
 async fn expect_listed(client: &mut Client, member: Member) -> Result<(), BoxError> {
-    let answer = client.ask("ServiceQueryRequest", &member.question()).await?;
-    let answer: Value = serde_json::from_slice(&answer)?;
+    let answer = client.ask(&message("ServiceQueryRequest", &member.question())?).await?;
+    let answer: Value = serde_json::from_slice(answer)?;
     let hosts = answer["serviceInfo"]["hosts"].as_array().map(Vec::as_slice).unwrap_or_default();
     let listed = hosts.iter().any(|host| host["ip"] == *member.ip());
     if listed { Ok(()) } else { Err(format!("{member:?} is not listed").into()) }
@@ -132,34 +127,36 @@ fn spread_member(job: usize) -> Member {
     Member { service: job % (SPREAD / WHOLE_LIST), index: job / (SPREAD / WHOLE_LIST) }
 }
 
-fn measure(
+fn measure<C: 'static>(
     registry: &Registry,
     case: &'static str,
     requests: usize,
-    run: impl FnOnce() -> Result<std::time::Duration, BoxError>,
+    open: impl AsyncFn(usize) -> Result<C, BoxError> + Clone + Send + Sync + 'static,
+    work: impl AsyncFn(&mut C, usize) -> Result<(), BoxError> + Clone + Send + Sync + 'static,
 ) -> Result<Rate, BoxError> {
     let before = registry.cpu_us()?;
-    let took = run()?;
-    let cpu_us = (registry.cpu_us()? - before) / requests as f64;
+    let (took, after) = drive(requests, open, work, || registry.cpu_us())?;
+    let cpu_us = (after? - before) / requests as f64;
     Ok(Rate { case, requests, per_second: requests as f64 / took.as_secs_f64(), cpu_us })
 }
 
 pub(crate) async fn register(connection: &mut Connection, member: Member) -> Result<(), BoxError> {
-    expect_ok(connection.ask("POST", &member.register_path()).await?)
+    expect_ok(connection.ask(&request("POST", &member.register_path())).await?)
 }
 
 pub(crate) fn expect_ok(answer: &[u8]) -> Result<(), BoxError> {
     if answer == b"ok" { Ok(()) } else { Err(format!("not ok: {}", String::from_utf8_lossy(answer)).into()) }
 }
 
-async fn beat(connection: &mut Connection, path: &str) -> Result<(), BoxError> {
-    let answer: Value = serde_json::from_slice(connection.ask("PUT", path).await?)?;
-    if answer["code"] == 10_200 { Ok(()) } else { Err(format!("no heartbeat: {answer}").into()) }
+fn expect_renewed(answer: &[u8]) -> Result<(), BoxError> {
+    let code = br#""code":10200"#;
+    let renewed = answer.windows(code.len()).any(|bytes| bytes == code);
+    if renewed { Ok(()) } else { Err(format!("no heartbeat: {}", String::from_utf8_lossy(answer)).into()) }
 }
 
 async fn expect_hosts(address: SocketAddr, member: Member, hosts: usize) -> Result<(), BoxError> {
     let mut connection = Connection::open(address).await?;
-    let list: Value = serde_json::from_slice(connection.ask("GET", &member.list_path()).await?)?;
+    let list: Value = serde_json::from_slice(connection.ask(&request("GET", &member.list_path())).await?)?;
     let listed = list["hosts"].as_array().map_or(0, Vec::len);
     if listed == hosts { Ok(()) } else { Err(format!("{listed} hosts are listed instead of {hosts}").into()) }
 }
