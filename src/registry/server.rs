@@ -8,7 +8,7 @@ use super::settings::Settings;
 use super::storage::{Embedded, Memory, Storage, StorageError};
 use super::tls::{self, Tls};
 use super::{clerk, grpc, http, udp};
-use crate::provider::serve::server::{self, Accepted, Bounds, Wire};
+use crate::provider::serve::server::{self, Accepted, Bounds, Handling, Wire};
 use std::future::pending;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -122,7 +122,8 @@ impl Registry {
             closed().await;
             let _ = timeout_at(due(), hub.deserted()).await; // GOAWAY comes after the word to move.
         };
-        let bounds = Bounds { connections: connections_max, head_bytes: HEAD_BYTES_MAX };
+        let handling = Handling::AtOnce; // Nearly all requests take microseconds, and wait for nothing.
+        let bounds = Bounds { connections: connections_max, head_bytes: HEAD_BYTES_MAX, handling };
         let routes = http::routes(hub.clone(), access.clone());
         let peer = |wire: &Wire| wire.peer().expect("a TCP connection has an address at its other end");
         let client = |wire: &Arc<Wire>| grpc::Service::new(access.clone(), peer(wire), closing.clone());

@@ -1,12 +1,12 @@
 //! One connection, from its first byte to its last.
 
+use super::handling::Handling;
 use super::listen::Listen;
 use super::wire::{Accepted, Tapped, Wire};
 use crate::naming::BoxError;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulConnection;
 use std::convert::Infallible;
@@ -43,7 +43,7 @@ const HEAD_REST_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Connection<L: Listen, F, S> {
     pub(super) io: Accepted<L>,
     pub(super) handshake: F,
-    pub(super) http: auto::Builder<TokioExecutor>,
+    pub(super) http: auto::Builder<Handling>,
     pub(super) service: S,
     pub(super) wire: Arc<Wire>,
     /// Goes with the stream, into an upgrade too.

@@ -9,6 +9,7 @@ mod advertise;
 mod app;
 mod connection;
 mod error;
+mod handling;
 mod hooks;
 mod leave;
 mod listen;

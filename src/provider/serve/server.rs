@@ -6,13 +6,14 @@
 //! queue is emptied before the port closes, and what then does not end by itself is aborted and counted.
 
 use super::connection::{Connection, HEAD_TIMEOUT};
+pub(crate) use super::handling::Handling;
 use super::listen::Listen;
 pub(crate) use super::wire::{Accepted, Wire};
 use crate::naming::BoxError;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto;
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -56,13 +57,15 @@ pub(crate) struct Bounds {
     pub(crate) connections: usize,
     /// Bytes of the head of a request.
     pub(crate) head_bytes: u32,
+    /// Who works on the requests of an HTTP/2 connection.
+    pub(crate) handling: Handling,
 }
 
 impl Default for Bounds {
     /// As many connections as the system lets a process have, and heads of 64 KiB: more than any proxy
     /// passes on.
     fn default() -> Self {
-        Self { connections: usize::MAX, head_bytes: 64 * 1024 }
+        Self { connections: usize::MAX, head_bytes: 64 * 1024, handling: Handling::Apart }
     }
 }
 
@@ -132,8 +135,8 @@ pub(super) fn no_handshake<L: Listen>(io: Accepted<L>) -> Ready<io::Result<Accep
     ready(Ok(io))
 }
 
-fn http(bounds: Bounds) -> auto::Builder<TokioExecutor> {
-    let mut http = auto::Builder::new(TokioExecutor::new());
+fn http(bounds: Bounds) -> auto::Builder<Handling> {
+    let mut http = auto::Builder::new(bounds.handling);
     http.http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
