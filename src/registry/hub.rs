@@ -12,6 +12,7 @@ mod durable;
 mod explain;
 mod farewell;
 mod leases;
+mod lines;
 mod listen;
 mod reads;
 mod standing;
@@ -24,7 +25,7 @@ pub(crate) use standing::Unready;
 use super::access::{Accounts, UserName};
 use super::catalog::{Catalog, shrink};
 use super::clerk::Queue;
-use super::command::{Change, Client, Command, ConnectionId, Event, Limits};
+use super::command::{Client, Command, ConnectionId, Event, Limits};
 use super::error::Refusal;
 use super::events::Events;
 use super::expiry::{Expiry, LeaseKey};
@@ -44,6 +45,7 @@ use crate::model::{
 };
 use arc_swap::ArcSwap;
 use leases::Leased;
+use lines::Lines;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -74,6 +76,7 @@ pub(crate) struct Hub {
     probed_earlier: Notify,
     /// The last connection has ended.
     deserted: Notify,
+    lines: Lines,
 }
 
 #[derive(Debug)]
@@ -146,6 +149,7 @@ impl Hub {
             asked,
             probed_earlier,
             deserted,
+            lines: Lines::default(),
         }
     }
 
@@ -421,7 +425,9 @@ impl Hub {
         }
         for event in events {
             self.metrics.happened(event, self.now());
-            report(event);
+        }
+        if !events.is_empty() {
+            self.lines.tell(events, self.now());
         }
     }
 
@@ -540,15 +546,6 @@ impl State {
                 self.followers.remove(service);
             }
         }
-    }
-}
-
-fn report(event: &Event) {
-    let Event { service, instance, change } = event;
-    match change {
-        Change::Came => tracing::info!(service.name = %service, ?instance, "instance came"),
-        Change::Changed => tracing::debug!(service.name = %service, ?instance, "instance changed"),
-        Change::Went(reason) => tracing::info!(service.name = %service, ?instance, %reason, "instance went"),
     }
 }
 

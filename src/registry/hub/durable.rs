@@ -46,6 +46,7 @@ impl Hub {
     pub(crate) async fn clean(&self, empty_kept_for: Duration, said_kept_for: Duration) {
         loop {
             sleep(CLEANED_EVERY).await;
+            self.lines.catch_up(self.now());
             let leftovers: Vec<Fact> = {
                 let (mut state, now) = (self.state(), self.now());
                 state.tidy(now);

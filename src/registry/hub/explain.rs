@@ -1,8 +1,9 @@
 //! Why it is still here, or no more: who publishes, who follows, what has happened. The read side of the
 //! registry over HTTP is made of these.
 
-use super::{Asker, Change, Client, Command, ConnectionId, Event, Hub, State};
+use super::{Asker, Client, Command, ConnectionId, Event, Hub, State};
 use crate::model::{Instance, InstanceKey, Namespace, ServiceKey, UnixMillis};
+use crate::registry::command::Change;
 use crate::registry::error::Refusal;
 use crate::registry::events::{By, Recorded, What};
 use crate::registry::peer::Peer;
