@@ -24,6 +24,8 @@ pub(crate) struct Form {
     parameters: Vec<(Range<usize>, Range<usize>)>,
 }
 
+/// Parameters of one request that there is room for at first: as many as any client registers with.
+const USUAL: usize = 16;
 /// Parameters of one request: more than any API has.
 const PARAMETERS_MAX: usize = 256;
 /// Highest weight that the HTTP API takes; Nacos' bound.
@@ -101,7 +103,8 @@ impl Form {
     /// When there are too many, or their percent-encoding does not give UTF-8.
     pub(crate) fn parse(query: &str, body: &[u8]) -> Result<Self, InvalidForm> {
         let pairs = [query.as_bytes(), body].into_iter().flat_map(|part| part.split(|&byte| byte == b'&'));
-        let mut form = Self { text: String::with_capacity(query.len() + body.len()), ..Self::default() };
+        let (text, parameters) = (String::with_capacity(query.len() + body.len()), Vec::with_capacity(USUAL));
+        let mut form = Self { text, parameters };
         for pair in pairs.filter(|pair| !pair.is_empty()) {
             let split = pair.iter().position(|&byte| byte == b'=').unwrap_or(pair.len());
             let (name, value) = (&pair[..split], pair.get(split + 1..).unwrap_or_default());
@@ -329,7 +332,9 @@ mod tests {
         assert_eq!(form.text("b"), Some("\u{4f60} x"));
         assert_eq!((form.text("c"), form.text("flag"), form.text("x")), (None, None, None));
         assert_eq!((form.text("d"), form.text("e")), (Some("100%%"), Some("=")));
-        assert!(Form::parse("a=%ff", b"").is_err());
+        for bad in ["a=%ff", "a%e4=%bd%a0"] {
+            assert!(Form::parse(bad, b"").is_err(), "{bad} is no UTF-8, or not in each of its parts");
+        }
         assert!(Form::parse(&"a&".repeat(257), b"").is_err());
     }
 
