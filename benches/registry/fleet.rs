@@ -69,7 +69,7 @@ impl Member {
     /// A `BatchInstanceRequest` for all of these, who are of one service.
     pub(crate) fn batch(members: &[Self]) -> Value {
         let mut request = members.first().map_or_else(|| json!({}), |member| member.question());
-        let instance = |member: &Self| member.registration(json!({}))["instance"].take();
+        let instance = |member: &Self| member.registration()["instance"].take();
         request["type"] = "batchRegisterInstance".into();
         request["instances"] = members.iter().map(instance).collect();
         request
