@@ -11,6 +11,7 @@ pub(super) mod clients;
 mod durable;
 mod explain;
 mod farewell;
+mod kept;
 mod leases;
 mod lines;
 mod listen;
@@ -20,6 +21,7 @@ mod standing;
 use explain::changed;
 pub(crate) use explain::{ClientLine, EventLine, Followers, Instances, ServiceLine};
 pub(crate) use farewell::Farewell;
+pub(crate) use kept::KeptService;
 pub(crate) use standing::Unready;
 
 use super::access::{Accounts, UserName};

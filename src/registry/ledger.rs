@@ -8,7 +8,7 @@ use super::access::Accounts;
 use super::catalog::Subject;
 use super::fact::{Fact, Overrides, ServiceRecord};
 use crate::model::{Address, Instance, InstanceKey, ServiceKey};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// The newest fact about each subject.
@@ -109,6 +109,27 @@ impl Ledger {
     pub(crate) fn kept_at(&self, address: &Address) -> impl Iterator<Item = &InstanceKey> {
         let all = self.services.values().flat_map(|entries| entries.instances.keys());
         all.filter(move |key| key.address == *address)
+    }
+
+    /// The services of which something is kept, sorted: as many as `most` after one.
+    pub(crate) fn services_after(&self, after: Option<&ServiceKey>, most: usize) -> Vec<ServiceKey> {
+        let mut next = BTreeSet::new();
+        for service in self.services.keys().filter(|service| after.is_none_or(|after| *service > after)) {
+            next.insert(service);
+            if next.len() > most {
+                next.pop_last();
+            }
+        }
+        next.into_iter().cloned().collect()
+    }
+
+    /// The persistent instances of a service as they were registered, and what operators have set in it.
+    pub(crate) fn kept_in(&self, service: &ServiceKey) -> (Vec<Instance>, Vec<(InstanceKey, Overrides)>) {
+        let Some(Entries { instances, overrides, .. }) = self.services.get(service) else {
+            return Default::default();
+        };
+        let overrides = overrides.iter().map(|(key, set)| (key.clone(), set.clone()));
+        (instances.values().cloned().collect(), overrides.collect())
     }
 
     /// Whether a service has persistent instances.

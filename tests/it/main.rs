@@ -23,6 +23,7 @@ mod registry_program;
 mod registry_push;
 mod registry_services;
 mod registry_tls;
+mod registry_transfer;
 mod registry_versions;
 mod release_matrix;
 mod shop;

@@ -3,12 +3,15 @@
 //! It gives pages back when it is called after they have been free for a while, and a registry that everyone has
 //! left calls nothing. It does look at the end of a thread, though; so a short one runs now and then.
 
+#[cfg(not(test))]
 use mimalloc::MiMalloc;
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
+// Tests have one that counts.
+#[cfg(not(test))]
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

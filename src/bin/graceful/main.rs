@@ -1,12 +1,16 @@
-//! `graceful`: runs the registry.
+//! `graceful`: runs the registry, and carries what one keeps to another.
 //!
-//! Each subcommand is a file of its own: arguments in, library out. Exit codes: 0 after a signal, 1 when
+//! Each subcommand is a file of its own: arguments in, library out. Exit codes: 0 when done or after a signal, 1 when
 //! something could not be done, 2 for wrong usage, 3 when a second signal cut what was under way.
 
 mod allocator;
+mod export;
+mod import;
 mod log;
 mod password;
 mod registry;
+mod remote;
+mod transfer;
 mod user;
 
 use clap::{Parser, Subcommand};
@@ -15,7 +19,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use tower_graceful::naming::Causes;
 
-/// Graceful start and shutdown for microservices: the registry.
+/// Graceful start and shutdown for microservices: the registry, and its tools.
 #[derive(Parser)]
 #[command(name = "graceful", version, arg_required_else_help = true, after_help = AFTER_HELP)]
 struct Graceful {
@@ -26,10 +30,12 @@ struct Graceful {
 #[derive(Subcommand)]
 enum Command {
     Registry(registry::Arguments),
+    Export(export::Arguments),
+    Import(import::Arguments),
 }
 
 const AFTER_HELP: &str = "Logs go to stderr; RUST_LOG=debug shows more of them.
-Exit codes: 0 done, or ended by SIGTERM or SIGINT; 1 could not be done; 2 wrong usage, 3 cut by a second signal.";
+Exit codes: 0 done, or stopped by SIGTERM or SIGINT; 1 could not be done; 2 wrong usage; 3 cut by a second signal.";
 
 /// Why a subcommand failed, and with which exit code.
 struct Failure {
@@ -42,12 +48,22 @@ impl Failure {
     const WRONG_USAGE: u8 = 2;
     /// What was under way was cut.
     const CUT: u8 = 3;
+
+    fn could_not(error: impl Into<Box<dyn Error>>) -> Self {
+        Self { code: Self::COULD_NOT, error: error.into() }
+    }
+
+    fn wrong_usage(error: impl Into<Box<dyn Error>>) -> Self {
+        Self { code: Self::WRONG_USAGE, error: error.into() }
+    }
 }
 
 fn main() -> ExitCode {
     let Graceful { command } = Graceful::parse();
     let done = match command {
         Command::Registry(arguments) => registry::run(arguments),
+        Command::Export(arguments) => export::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

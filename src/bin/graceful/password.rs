@@ -29,14 +29,13 @@ pub(super) fn from_environment(variable: &str) -> Result<Option<Password>, Failu
 
 /// What a person types, twice and unseen, or the first line of a pipe.
 pub(super) fn from_stdin() -> Result<Password, Failure> {
-    let could_not = super::registry::could_not;
     if !io::stdin().is_terminal() {
-        return checked(&first_line(io::stdin().lock()).map_err(could_not)?);
+        return checked(&first_line(io::stdin().lock()).map_err(Failure::could_not)?);
     }
-    let unseen = Unseen::begin().map_err(could_not)?;
+    let unseen = Unseen::begin().map_err(Failure::could_not)?;
     let [first, second] = [ask("Password: "), ask("Once more: ")];
     drop(unseen);
-    let (first, second) = (first.map_err(could_not)?, second.map_err(could_not)?);
+    let (first, second) = (first.map_err(Failure::could_not)?, second.map_err(Failure::could_not)?);
     if first != second {
         let error = "the two passwords are not the same";
         return Err(Failure { code: Failure::WRONG_USAGE, error: error.into() });

@@ -1,6 +1,6 @@
 //! `graceful registry user`: users of a registry that does not run.
 
-use super::registry::{could_not, refused};
+use super::registry::refused;
 use super::{Failure, password};
 use clap::{Args, Subcommand};
 use std::io::{self, Write};
@@ -95,7 +95,7 @@ impl PasswordFrom {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let runtime = runtime::Builder::new_current_thread().build().map_err(could_not)?;
+    let runtime = runtime::Builder::new_current_thread().build().map_err(Failure::could_not)?;
     runtime.block_on(change(arguments.command))
 }
 
@@ -113,7 +113,7 @@ async fn change(command: Command) -> Result<(), Failure> {
         Command::Grant { name, role, place } => open(place)?.grant(&name, role).await,
         Command::Revoke { name, role, place } => open(place)?.revoke(&name, role).await,
         Command::Remove { name, place } => open(place)?.remove(&name).await,
-        Command::List { place } => return list(&open(place)?).map_err(could_not),
+        Command::List { place } => return list(&open(place)?).map_err(Failure::could_not),
     };
     done.map_err(refused)
 }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Port that a cluster is probed at, as Nacos shows it where each instance's own is.
 const PORT_SHOWN: u16 = 80;
 
-type Words = BTreeMap<String, String>;
+pub(super) type Words = BTreeMap<String, String>;
 
 /// A service in version 1.
 #[derive(Serialize)]
@@ -123,7 +123,7 @@ pub(super) struct Summary {
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
-enum WireSelector {
+pub(super) enum WireSelector {
     #[serde(rename_all = "camelCase")]
     None { context_type: &'static str },
     #[serde(rename_all = "camelCase")]
@@ -132,7 +132,7 @@ enum WireSelector {
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "UPPERCASE", rename_all_fields = "camelCase")]
-enum Checker {
+pub(super) enum Checker {
     None,
     Tcp,
     Http { path: String, headers: String, expected_response_code: u16 },
@@ -256,7 +256,7 @@ impl Summary {
 }
 
 impl WireSelector {
-    fn new(selector: &Selector) -> Self {
+    pub(super) fn new(selector: &Selector) -> Self {
         match selector {
             Selector::None => Self::None { context_type: "NONE" },
             Selector::Label { expression } => {
@@ -267,7 +267,7 @@ impl WireSelector {
 }
 
 impl Checker {
-    fn new(probe: &Probe) -> Self {
+    pub(super) fn new(probe: &Probe) -> Self {
         match probe {
             Probe::None => Self::None,
             Probe::Tcp => Self::Tcp,
@@ -291,7 +291,7 @@ fn clusters(described: &Described) -> BTreeMap<Cluster, ClusterRecord> {
     of_instances.chain(said).collect()
 }
 
-fn words(metadata: &Metadata) -> Words {
+pub(super) fn words(metadata: &Metadata) -> Words {
     metadata.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 

@@ -2,6 +2,7 @@
 //! answer of each kind.
 
 use super::extract::Parameters;
+use super::kept::kept;
 use super::openapi::openapi;
 use super::respond::Json;
 use crate::model::Address;
@@ -41,6 +42,7 @@ struct Events {
 pub(super) fn routes() -> Router<Arc<Hub>> {
     Router::new()
         .route("/openapi.json", get(openapi))
+        .route("/kept", get(kept))
         .route("/services", get(services))
         .route("/instances", get(instances))
         .route("/subscribers", get(subscribers))

@@ -12,6 +12,7 @@ mod extract;
 mod graceful;
 mod guard;
 mod instance;
+mod kept;
 mod loader;
 mod login;
 mod lookup;

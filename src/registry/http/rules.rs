@@ -135,6 +135,7 @@ const RULES: &[Rule] = &[
     (&[OURS], "/subscribers", &[(GET, In(Read))]),
     (&[OURS], "/events", &[(GET, In(Read))]),
     (&[OURS], "/clients", &[(GET, Everywhere(Read))]),
+    (&[OURS], "/kept", &[(GET, Everywhere(Read))]),
 ];
 
 static BY_PATH: LazyLock<HashMap<String, Vec<(Method, Need)>>> = LazyLock::new(|| {

@@ -126,16 +126,16 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
 fn start(arguments: Run) -> Result<(), Failure> {
     let check_only = arguments.check_config;
     let effective = effective(arguments)?;
-    let settings = effective.chosen.settings().map_err(wrong)?;
+    let settings = effective.chosen.settings().map_err(Failure::wrong_usage)?;
     if check_only {
         settings.check().map_err(refused)?;
-        return io::stdout().write_all(effective.shown(ALL).as_bytes()).map_err(could_not);
+        return io::stdout().write_all(effective.shown(ALL).as_bytes()).map_err(Failure::could_not);
     }
     let settings = Settings { admin: first_admin(&effective.chosen)?, ..settings };
     log::to_stderr(effective.chosen.log_format, "info");
     let mut runtime = runtime::Builder::new_multi_thread();
     runtime.enable_all().thread_keep_alive(allocator::THREAD_KEPT_FOR);
-    runtime.build().map_err(could_not)?.block_on(async {
+    runtime.build().map_err(Failure::could_not)?.block_on(async {
         tokio::select! {
             done = serve(settings) => done,
             never = allocator::give_back() => match never {},
@@ -149,7 +149,7 @@ fn first_admin(chosen: &Chosen) -> Result<Option<Admin>, Failure> {
         Some(file) => password::from_file(file)?,
         None => password::from_environment(ADMIN_PASSWORD)?.ok_or_else(|| {
             let needed = "`admin-password-file`, or the variable GRACEFUL_REGISTRY_ADMIN_PASSWORD";
-            wrong(Mistake::Incomplete { by: "`admin-user`", needed })
+            Failure::wrong_usage(Mistake::Incomplete { by: "`admin-user`", needed })
         })?,
     };
     Ok(Some(Admin { name, password }))
@@ -164,26 +164,19 @@ fn effective(arguments: Run) -> Result<Effective, Failure> {
     let file = arguments.config.map(read).transpose()?;
     let flags = arguments.flags.0.into_iter().map(|(name, text)| (name.to_owned(), text)).collect();
     let effective = Effective::new(ALL, &Said { file, environment, flags });
-    effective.map_err(|mistakes| Failure { code: Failure::WRONG_USAGE, error: Mistakes(mistakes).into() })
-}
-
-fn wrong(mistake: Mistake) -> Failure {
-    Failure { code: Failure::WRONG_USAGE, error: mistake.into() }
+    effective.map_err(|mistakes| Failure::wrong_usage(Mistakes(mistakes)))
 }
 
 fn read(file: PathBuf) -> Result<(PathBuf, String), Failure> {
     match std::fs::read_to_string(&file) {
         Ok(text) => Ok((file, text)),
-        Err(error) => {
-            let error = format!("config: cannot read {}: {error}", file.display());
-            Err(Failure { code: Failure::WRONG_USAGE, error: error.into() })
-        }
+        Err(error) => Err(Failure::wrong_usage(format!("config: cannot read {}: {error}", file.display()))),
     }
 }
 
 async fn serve(settings: Settings) -> Result<(), Failure> {
     // Before anything slow: a signal during the start counts too.
-    let mut signals = Signals::install().map_err(could_not)?;
+    let mut signals = Signals::install().map_err(Failure::could_not)?;
     let over = if settings.tls.is_some() { ", over TLS" } else { "" };
     let registry = Registry::bind(settings).await.map_err(refused)?;
     let (http, grpc) = (registry.http_addr(), registry.grpc_addr());
@@ -234,8 +227,4 @@ pub(super) fn refused(error: Error) -> Failure {
     );
     let code = if wrong { Failure::WRONG_USAGE } else { Failure::COULD_NOT };
     Failure { code, error: error.into() }
-}
-
-pub(super) fn could_not(error: io::Error) -> Failure {
-    Failure { code: Failure::COULD_NOT, error: error.into() }
 }

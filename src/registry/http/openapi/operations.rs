@@ -1,10 +1,11 @@
 //! Every operation of the HTTP API: where it is, what it does, what it takes and what it gives.
 
 use super::parameters::{
-    ADDRESS, BATCH, BEAT, CHECKER, CLIENT_ID, CLUSTER, CLUSTER_NAMES, CLUSTER_SET, CLUSTERS, CONNECTION_ID,
-    ENABLED_ONLY, ENTRY, EPHEMERAL, EXPRESSION, GROUP, Group, HEALTH, HEALTHY_ONLY, HEART_BEAT, KEY,
-    LOG_LEVEL, LOGIN, NAMESPACE, NEW_EPHEMERAL, NEW_PASSWORD, NEW_USER, OF_ADDRESS, OF_ROLE, OF_USER,
-    ONLY_STATUS, OVERRIDES, PAGE, PAGE_ASKED, REGISTRATION, ROLE, SAID, SEARCH, SERVICE, STAYING, USER,
+    ADDRESS, AFTER, BATCH, BEAT, CHECKER, CLIENT_ID, CLUSTER, CLUSTER_NAMES, CLUSTER_SET, CLUSTERS,
+    CONNECTION_ID, ENABLED_ONLY, ENTRY, EPHEMERAL, EXPRESSION, GROUP, Group, HEALTH, HEALTHY_ONLY,
+    HEART_BEAT, KEY, LOG_LEVEL, LOGIN, NAMESPACE, NEW_EPHEMERAL, NEW_PASSWORD, NEW_USER, OF_ADDRESS, OF_ROLE,
+    OF_USER, ONLY_STATUS, OVERRIDES, PAGE, PAGE_ASKED, REGISTRATION, ROLE, SAID, SEARCH, SERVICE, STAYING,
+    USER,
 };
 use http::Method;
 
@@ -471,6 +472,11 @@ pub(super) static LINES: &[Line] = &[
         &[get("Numbers of everything, as Prometheus' text.", &[], Text("registry_connections 3"))],
     ),
     (&[OURS], "/openapi.json", &[get("This description.", &[], Like(r#"{"openapi":"3.1.0"}"#))]),
+    (
+        &[OURS],
+        "/kept",
+        &[get("What outlives the registry, by services.", &[AFTER], Like(r#"{"services":[]}"#))],
+    ),
     (
         &[OURS],
         "/services",

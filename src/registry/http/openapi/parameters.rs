@@ -153,6 +153,10 @@ pub(super) const PAGE_ASKED: Group = &[
     must("pageNo", Count, "Page, from 1 on."),
     must("pageSize", Count, "Entries on a page, 10 000 at most."),
 ];
+pub(super) const AFTER: Group = &[
+    may("after", Text, "`next` of the answer before, for the services after those."),
+    may("pageSize", Count, "Services in the answer, 100 at most."),
+];
 pub(super) const SEARCH: Group = &[
     may("serviceNameParam", Text, "Part of the name."),
     may("groupNameParam", Text, "Part of the group."),

@@ -1,0 +1,60 @@
+//! What subcommands have in common that ask a registry over the network.
+
+use super::Failure;
+use super::transfer::{Server, Trouble};
+use clap::Args;
+use std::error::Error;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use tokio::runtime;
+
+/// Where a registry is that nobody has moved.
+pub(super) const DEFAULT: &str = "http://127.0.0.1:8848";
+/// Bytes of a file with a password.
+const PASSWORD_BYTES_MAX: u64 = 4096;
+
+/// Who asks. A password in the arguments would be seen by everyone on the machine.
+#[derive(Args)]
+pub(super) struct Login {
+    /// Name of a user of the registry; the password is in --password-file, or in the variable
+    /// `GRACEFUL_REGISTRY_PASSWORD`.
+    #[arg(long, value_name = "NAME", env = "GRACEFUL_REGISTRY_USER")]
+    user: Option<String>,
+
+    /// File with the password.
+    #[arg(long, value_name = "FILE", env = "GRACEFUL_REGISTRY_PASSWORD_FILE")]
+    password_file: Option<PathBuf>,
+}
+
+impl Login {
+    /// Logs in, if there is a user.
+    ///
+    /// # Errors
+    /// When there is no password, or the wrong one.
+    pub(super) async fn enter(&self, server: &mut Server) -> Result<(), Box<dyn Error>> {
+        let Some(user) = &self.user else { return Ok(()) };
+        let password = self.password()?;
+        let done: Result<(), Trouble> = server.log_in(user, &password).await;
+        Ok(done?)
+    }
+
+    fn password(&self) -> Result<String, Box<dyn Error>> {
+        let Some(path) = &self.password_file else {
+            let password = std::env::var("GRACEFUL_REGISTRY_PASSWORD");
+            return password.map_err(|_| {
+                "user: there is no password: give --password-file or GRACEFUL_REGISTRY_PASSWORD".into()
+            });
+        };
+        let mut text = String::new();
+        let read = std::fs::File::open(path)
+            .and_then(|file| file.take(PASSWORD_BYTES_MAX).read_to_string(&mut text));
+        read.map_err(|error| format!("password-file: cannot read {}: {error}", path.display()))?;
+        Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+    }
+}
+
+/// Runs `work` to its end.
+pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime: io::Result<_> = runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime.map_err(Failure::could_not)?.block_on(work))
+}

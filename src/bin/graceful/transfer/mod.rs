@@ -1,0 +1,16 @@
+//! What a registry keeps, carried to another one: read as a [`Document`] from a registry of ours or a foreign
+//! one, and brought about elsewhere by a plan of what is missing there.
+
+mod document;
+mod foreign;
+mod ours;
+mod plan;
+mod report;
+mod server;
+
+pub(crate) use document::Document;
+pub(crate) use foreign::read as read_foreign;
+pub(crate) use ours::{carry_out, present, read as read_ours};
+pub(crate) use plan::Plan;
+pub(crate) use report::Report;
+pub(crate) use server::{Server, Trouble};
