@@ -9,6 +9,7 @@ use super::storage::{Embedded, Memory, Storage, StorageError};
 use super::tls::{self, Tls};
 use super::{clerk, grpc, http, udp};
 use crate::provider::serve::server::{self, Accepted, Bounds, Handling, Wire};
+use crate::provider::serve::systemd;
 use std::future::pending;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -48,6 +49,7 @@ pub struct Registry {
     metadata_kept_for: Duration,
     empty_services_kept_for: Duration,
     closed_within: Duration,
+    tell_systemd: bool,
     storage: Box<dyn Storage>,
     tls: Option<Arc<Tls>>,
     /// Held until the end.
@@ -69,10 +71,10 @@ impl Registry {
         let access = Arc::new(Access::new(hub.clone(), &settings)?);
         let ((http, http_addr), (grpc, grpc_addr)) = listen_both(&settings).await?;
         let datagrams = datagram_socket(settings.bind).await?;
-        let Settings { connections_max, metadata_kept_for, empty_services_kept_for, closed_within, .. } =
-            settings;
+        let Settings { connections_max, metadata_kept_for, empty_services_kept_for, .. } = settings;
         Ok(Self {
-            closed_within,
+            closed_within: settings.closed_within,
+            tell_systemd: settings.tell_systemd,
             metadata_kept_for,
             empty_services_kept_for,
             http,
@@ -111,6 +113,12 @@ impl Registry {
         let Self { _data_dir, storage, http, grpc, datagrams, hub, access, connections_max, tls, .. } = self; // Dropped from the right to the left.
         let (empty_kept_for, said_kept_for) = (self.empty_services_kept_for, self.metadata_kept_for);
         let (closed_within, deadline) = (self.closed_within, OnceLock::new());
+        let tell = |state: &str| {
+            if self.tell_systemd {
+                systemd::tell(state);
+            }
+        };
+        tell("READY=1\nSTATUS=Serving");
         let (close, closing) = watch::channel(false);
         let closed = || {
             let mut closing = closing.clone();
@@ -161,6 +169,8 @@ impl Registry {
             }
             hub.freeze();
             due(); // Counts from here.
+            let left = (closed_within + systemd::STOP_MARGIN).as_micros();
+            tell(&format!("STOPPING=1\nSTATUS=Clients are told to move\nEXTEND_TIMEOUT_USEC={left}"));
             close.send_replace(true);
         };
         let (http_cut, grpc_cut, (), ()) =

@@ -61,6 +61,9 @@ pub struct Settings {
     /// How long everything that is under way when the registry is told to end may take, before it is cut.
     /// Default 5 s.
     pub closed_within: Duration,
+    /// Tells systemd, where it asks to be told (`Type=notify`), when the registry is ready and when it ends.
+    /// Default false: a process may have more in it than a registry.
+    pub tell_systemd: bool,
     /// The wall clock, for tests. Default the system's.
     pub clock: Clock,
 }
@@ -81,6 +84,7 @@ impl Default for Settings {
             empty_services_kept_for: Duration::from_secs(60),
             connections_max: 10_000,
             closed_within: Duration::from_secs(5),
+            tell_systemd: false,
             clock: Clock::system(),
         }
     }

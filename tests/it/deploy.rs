@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// How long the recipes let `/offline` take, in seconds.
 const OFFLINE_WAIT: u64 = 30;
@@ -54,4 +55,38 @@ fn every_recipe_gives_the_process_more_time_than_it_takes() {
     for recipe in [&manifest, &unit, &read("stop.sh")] {
         assert!(recipe.contains(&format!("/offline?wait={OFFLINE_WAIT}s")));
     }
+}
+
+/// What a recipe sets of the registry, by its variables.
+fn variables(text: &str) -> Vec<(String, String)> {
+    let words = text.split_whitespace().filter_map(|word| {
+        let at = word.find("GRACEFUL_REGISTRY_")?;
+        let (name, value) = word[at..].split_once('=')?;
+        Some((name.to_owned(), value.to_owned()))
+    });
+    words.filter(|(_, value)| value != "value").collect()
+}
+
+#[test]
+fn the_recipes_of_the_registry_say_what_it_understands_and_give_it_time() {
+    let read = |name| std::fs::read_to_string(recipe(name)).unwrap();
+    let (unit, image) = (read("registry.service"), read("Dockerfile"));
+    for recipe in [&unit, &image] {
+        let variables = variables(recipe);
+        assert!(variables.len() >= 2, "{variables:?}");
+        let mut program = Command::new(env!("CARGO_BIN_EXE_graceful"));
+        let outcome = program.args(["registry", "--check-config"]).envs(variables).output().unwrap();
+        assert!(outcome.status.success(), "{}", String::from_utf8_lossy(&outcome.stderr));
+        let shown = String::from_utf8(outcome.stdout).unwrap();
+        assert!(shown.contains("log-format = \"json\"") && shown.contains("data-dir = \"/"), "{shown}");
+    }
+    let takes = tower_graceful::registry::Settings::default().closed_within;
+    assert!(unit.contains("TimeoutStopSec=30") && takes < Duration::from_secs(20));
+    assert!(image.contains(r#"CMD ["/usr/local/bin/graceful", "health"]"#));
+    // 2.0 of 10 is what systemd calls OK; the higher, the more the process could do.
+    check(
+        "systemd-analyze",
+        &["security", "--offline=true", "--threshold=20", "--no-pager"],
+        "registry.service",
+    );
 }

@@ -5,6 +5,7 @@ use super::registry_kept::Directory;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -61,8 +62,12 @@ struct Process {
 
 impl Process {
     fn start(arguments: &[&str]) -> Self {
+        Self::start_with(arguments, &[])
+    }
+
+    fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut program = Command::new(env!("CARGO_BIN_EXE_graceful"));
-        program.args(["registry", "--http-port", "0"]).args(arguments);
+        program.args(["registry", "--http-port", "0"]).args(arguments).envs(environment.iter().copied());
         let mut child = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut ready = String::new();
@@ -135,6 +140,43 @@ fn a_request_under_way_is_answered_after_the_signal() {
     request.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("hosts"), "{answer}");
     assert_eq!(process.end().0, Some(0));
+}
+
+#[test]
+fn systemd_is_told_when_the_registry_is_ready_and_when_it_ends() {
+    let directory = Directory::new("notify");
+    let path = directory.0.join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    let told = || {
+        let mut state = [0; 256];
+        let length = socket.recv(&mut state).unwrap();
+        String::from_utf8(state[..length].to_vec()).unwrap()
+    };
+    let process =
+        Process::start_with(&["--shutdown-seconds", "7"], &[("NOTIFY_SOCKET", path.to_str().unwrap())]);
+    assert_eq!(told(), "READY=1\nSTATUS=Serving");
+    process.signal("-TERM");
+    let stopping = "STOPPING=1\nSTATUS=Clients are told to move\nEXTEND_TIMEOUT_USEC=12000000";
+    assert_eq!(told(), stopping);
+    assert_eq!(process.end().0, Some(0));
+}
+
+#[test]
+fn health_is_an_exit_code() {
+    let process = Process::start(&[]);
+    let health = |address: &str| {
+        let asked =
+            Command::new(env!("CARGO_BIN_EXE_graceful")).args(["health", "--address", address]).output();
+        asked.unwrap().status.code()
+    };
+    assert_eq!(health(&process.http.to_string()), Some(0));
+    assert_eq!(health("127.0.0.1:1"), Some(1));
+    let request = begin_request(&process); // So that the registry does not end.
+    process.signal("-TERM");
+    until_closed(&process);
+    assert_eq!(health(&process.http.to_string()), Some(1));
+    drop(request);
 }
 
 #[tokio::test]

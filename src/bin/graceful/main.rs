@@ -5,6 +5,7 @@
 
 mod allocator;
 mod export;
+mod health;
 mod import;
 mod log;
 mod password;
@@ -32,6 +33,7 @@ enum Command {
     Registry(registry::Arguments),
     Export(export::Arguments),
     Import(import::Arguments),
+    Health(health::Arguments),
 }
 
 const AFTER_HELP: &str = "Logs go to stderr; RUST_LOG=debug shows more of them.
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Command::Registry(arguments) => registry::run(arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
+        Command::Health(arguments) => health::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -29,7 +29,7 @@ mod run;
 pub(crate) mod server;
 mod settings;
 mod signal;
-mod systemd;
+pub(crate) mod systemd;
 mod told;
 mod wire;
 

@@ -9,7 +9,7 @@
 
 use super::process::Process;
 use crate::model::Phase;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::future::pending;
 use std::io;
 use std::time::Duration;
@@ -20,20 +20,27 @@ const START_EXTENSION: Duration = Duration::from_secs(60);
 /// How often: well before what was asked for is over.
 const START_EXTENDED_EVERY: Duration = Duration::from_secs(20);
 /// What systemd is to wait beyond the deadline: the process must have the last word, and its exit code.
-const STOP_MARGIN: Duration = Duration::from_secs(5);
+pub(crate) const STOP_MARGIN: Duration = Duration::from_secs(5);
 
 /// Tells the socket that the environment names, if it does, until the process has been told to stop. Never
 /// resolves.
 pub(super) async fn keep_informed(process: &Process) {
-    if let Some(socket) = std::env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty()) {
-        keep_telling(process, |state| {
-            if let Err(error) = send(&socket, &state) {
-                tracing::warn!(%error, ?socket, "systemd could not be told: {state:?}");
-            }
-        })
-        .await;
+    if socket().is_some() {
+        keep_telling(process, |state| tell(&state)).await;
     }
     pending::<()>().await;
+}
+
+/// Tells the socket that the environment names, if it does.
+pub(crate) fn tell(state: &str) {
+    let Some(socket) = socket() else { return };
+    if let Err(error) = send(&socket, state) {
+        tracing::warn!(%error, ?socket, "systemd could not be told: {state:?}");
+    }
+}
+
+fn socket() -> Option<OsString> {
+    std::env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty())
 }
 
 async fn keep_telling(process: &Process, tell: impl Fn(String)) {

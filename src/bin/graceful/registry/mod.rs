@@ -178,7 +178,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     // Before anything slow: a signal during the start counts too.
     let mut signals = Signals::install().map_err(Failure::could_not)?;
     let over = if settings.tls.is_some() { ", over TLS" } else { "" };
-    let registry = Registry::bind(settings).await.map_err(refused)?;
+    let registry = Registry::bind(Settings { tell_systemd: true, ..settings }).await.map_err(refused)?;
     let (http, grpc) = (registry.http_addr(), registry.grpc_addr());
     // Nobody need listen to it: a closed stdout is no reason to stop.
     let _ = writeln!(io::stdout(), "registry ready: http {http}, grpc {grpc}{over}");

@@ -123,6 +123,14 @@ impl Server {
         self.ask(Method::GET, path, parameters).await?.success()?.json()
     }
 
+    /// Asks whether something answers with success.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub(crate) async fn check(&self, path: &str) -> Result<(), Trouble> {
+        self.ask(Method::GET, path, &[]).await?.success().map(drop)
+    }
+
     /// Asks for a change.
     ///
     /// # Errors

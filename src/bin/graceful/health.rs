@@ -1,0 +1,20 @@
+//! `graceful health`: whether a registry is ready, for images in which there is no `curl`.
+
+use super::transfer::Server;
+use super::{Failure, log, remote};
+use clap::Args;
+use std::error::Error;
+
+/// Asks a registry whether it takes changes: exit code 0 if it does, else 1 and the reason.
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// The registry to ask.
+    #[arg(long, value_name = "ADDRESS", default_value = remote::DEFAULT)]
+    address: String,
+}
+
+pub(super) fn run(Arguments { address }: &Arguments) -> Result<(), Failure> {
+    log::to_stderr(log::Format::Text, "warn");
+    let asked = async { Ok::<_, Box<dyn Error>>(Server::new(address)?.check("/readyz").await?) };
+    remote::block_on(asked)?.map_err(Failure::could_not)
+}
