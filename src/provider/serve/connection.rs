@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulConnection;
 use std::convert::Infallible;
-use std::future::{pending, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -22,10 +22,6 @@ use tokio::time;
 use tower::ServiceExt as _;
 use tower_service::Service;
 
-/// How long a request head may take to arrive: an end to connections that send a byte now and then. Hyper
-/// counts the time between two requests in, so it is also how long an idle connection is kept: longer than
-/// clients keep theirs (90 s in hyper and Go), because a request that crosses our closing is lost.
-pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(95);
 /// How long a handshake may take: a few round trips around the world, and a loaded machine.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long a handshake may go on once connections are told to end: it is a round trip or two from its end,
@@ -94,7 +90,6 @@ async fn speak(
         biased;
         result = connection.as_mut() => return log_end(wire, result),
         () = told(&mut end) => {}
-        () = mute(wire) => return tracing::debug!(peer = ?wire.peer(), "no request came: connection closed"),
     }
     wire.peek_from_now_on();
     for (limit, is_over) in
@@ -121,32 +116,8 @@ async fn told(end: &mut Option<oneshot::Receiver<Infallible>>) {
     }
 }
 
-/// Resolves when the connection has been open for [`HEAD_TIMEOUT`] without saying anything. Hyper's own
-/// timeout begins once the protocol is known.
-async fn mute(wire: &Wire) {
-    time::sleep(HEAD_TIMEOUT).await;
-    if !wire.is_mute() {
-        pending::<()>().await;
-    }
-}
-
 fn log_end(wire: &Wire, result: Result<(), BoxError>) {
     if let Err(error) = result {
         tracing::debug!(peer = ?wire.peer(), error, "connection broke");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_that_says_nothing_is_closed_and_one_that_spoke_is_not() {
-        let silent = Wire::new(None);
-        let start = time::Instant::now();
-        mute(&silent).await;
-        assert_eq!(start.elapsed(), HEAD_TIMEOUT);
-        silent.call();
-        assert!(time::timeout(HEAD_TIMEOUT * 2, mute(&silent)).await.is_err());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`run`] is the whole of it as one function: it binds, serves behind the gate, lets the application
 //! [`prepare`] (calling [`oneself`], for instance), has [`register`] put the instance on the list, waits until asked to go, is a lame duck ([`leave`]) until every recent caller has
-//! been [`told`] (some by a notice of their own, with the feature `notice`), and lets [`server`] end the connections of each of its [`listeners`]. [`ports`] are the two
+//! been [`told`] (some by a notice of their own, with the feature `notice`), and lets [`server`] end the connections of each of its [`listeners`]; whoever makes it wait for the [heads] of requests is cut. [`ports`] are the two
 //! beside the application's, [`manage`] what they answer, [`settings`] what a provider can be told.
 
 mod advertise;
@@ -10,6 +10,7 @@ mod app;
 mod connection;
 mod error;
 mod handling;
+mod heads;
 mod hooks;
 mod leave;
 mod listen;

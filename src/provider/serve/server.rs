@@ -5,7 +5,8 @@
 //! nobody has fetched. So: every connection reads what has arrived before it is told to end, the kernel's
 //! queue is emptied before the port closes, and what then does not end by itself is aborted and counted.
 
-use super::connection::{Connection, HEAD_TIMEOUT};
+use super::connection::Connection;
+use super::heads::{Awaited, HEAD_TIMEOUT, LOOK_EVERY, Waits};
 pub(crate) use super::handling::Handling;
 use super::listen::Listen;
 pub(crate) use super::wire::{Accepted, Wire};
@@ -25,8 +26,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{self, JoinError, JoinSet};
-use tokio::time;
+use tokio::task::{self, AbortHandle, JoinError, JoinSet};
+use tokio::time::{self, Instant, Interval, interval};
 use tower_service::Service;
 
 /// First wait after the system refused to accept (descriptors or memory used up), doubled up to
@@ -116,9 +117,9 @@ where
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     let http = http(bounds);
-    let mut connect = move |io: L::Io, peer, Place { open, end }: Place| {
-        let wire = Arc::new(Wire::new(peer));
-        let (service, http, handshake) = (make(&wire), http.clone(), handshake.clone());
+    let mut connect = move |io: L::Io, Place { wire, open, end }: Place| {
+        let (service, mut http, handshake) = (make(&wire), http.clone(), handshake.clone());
+        http.http1().timer(Waits::new(wire.clone())).header_read_timeout(HEAD_TIMEOUT);
         let io = Accepted::new(io, wire.clone());
         Connection { io, handshake, http, service, wire, open }.run(end)
     };
@@ -137,10 +138,7 @@ pub(super) fn no_handshake<L: Listen>(io: Accepted<L>) -> Ready<io::Result<Accep
 
 fn http(bounds: Bounds) -> auto::Builder<Handling> {
     let mut http = auto::Builder::new(bounds.handling);
-    http.http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(usize::try_from(bounds.head_bytes).unwrap_or(usize::MAX));
+    http.http1().max_buf_size(usize::try_from(bounds.head_bytes).unwrap_or(usize::MAX));
     http.http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_AFTER)
@@ -153,15 +151,25 @@ fn http(bounds: Bounds) -> auto::Builder<Handling> {
 struct Connections {
     most: usize,
     tasks: JoinSet<()>,
-    /// One for each task; dropping it tells the connection to end.
-    stay: HashMap<task::Id, oneshot::Sender<Infallible>>,
+    each: HashMap<task::Id, Known>,
+    /// When to look who keeps us waiting.
+    looks: Interval,
     /// A copy lives in every connection, upgraded ones included: when the last is gone, so are they.
     open: mpsc::Sender<Infallible>,
     all_closed: mpsc::Receiver<Infallible>,
 }
 
+/// What a port knows of one connection.
+struct Known {
+    /// Dropping it tells the connection to end.
+    stay: Option<oneshot::Sender<Infallible>>,
+    awaited: Awaited,
+    task: AbortHandle,
+}
+
 /// What a connection holds of its port.
 struct Place {
+    wire: Arc<Wire>,
     open: mpsc::Sender<Infallible>,
     /// Resolves when the connection is to end.
     end: oneshot::Receiver<Infallible>,
@@ -170,7 +178,14 @@ struct Place {
 impl Connections {
     fn new(most: usize) -> Self {
         let (open, all_closed) = mpsc::channel(1);
-        Self { most, tasks: JoinSet::new(), stay: HashMap::new(), open, all_closed }
+        Self {
+            most,
+            tasks: JoinSet::new(),
+            each: HashMap::new(),
+            looks: interval(LOOK_EVERY),
+            open,
+            all_closed,
+        }
     }
 
     async fn accept_until<L, C, R>(
@@ -180,7 +195,7 @@ impl Connections {
         connect: &mut C,
     ) where
         L: Listen,
-        C: FnMut(L::Io, Option<SocketAddr>, Place) -> R,
+        C: FnMut(L::Io, Place) -> R,
         R: Future<Output = ()> + Send + 'static,
     {
         let (mut drain, mut pause) = (pin!(drain), ACCEPT_PAUSE);
@@ -189,9 +204,8 @@ impl Connections {
                 biased;
                 () = &mut drain => return,
                 Some(ended) = self.tasks.join_next_with_id() => self.forget(ended),
-                (io, peer) = accept(listener, &mut pause) => {
-                    self.start(peer, |place| connect(io, peer, place));
-                }
+                now = self.looks.tick() => cut_overdue(&mut self.each, now),
+                (io, peer) = accept(listener, &mut pause) => self.start(peer, |place| connect(io, place)),
             }
         }
     }
@@ -204,9 +218,10 @@ impl Connections {
             tracing::warn!(?peer, connections = self.tasks.len(), "connection refused: there are too many");
             return;
         }
-        let (stay, end) = oneshot::channel();
-        let id = self.tasks.spawn(connect(Place { open: self.open.clone(), end })).id();
-        self.stay.insert(id, stay);
+        let (wire, (stay, end)) = (Arc::new(Wire::new(peer)), oneshot::channel());
+        let awaited = Awaited::new(wire.clone());
+        let task = self.tasks.spawn(connect(Place { wire, open: self.open.clone(), end }));
+        self.each.insert(task.id(), Known { stay: Some(stay), awaited, task });
     }
 
     fn forget(&mut self, ended: Result<(task::Id, ()), JoinError>) {
@@ -219,24 +234,24 @@ impl Connections {
                 error.id()
             }
         };
-        self.stay.remove(&id);
+        self.each.remove(&id);
     }
 
     fn tell_all_to_end(&mut self) {
-        self.stay.clear();
+        self.each.values_mut().for_each(|known| known.stay = None);
     }
 
     /// Serves what the listener has waiting, and closes the port.
     async fn accept_rest<L, C, R>(&mut self, mut listener: L, connect: &mut C)
     where
         L: Listen,
-        C: FnMut(L::Io, Option<SocketAddr>, Place) -> R,
+        C: FnMut(L::Io, Place) -> R,
         R: Future<Output = ()> + Send + 'static,
     {
         for _ in 0..ACCEPT_LAST_MAX {
             match listener.accept_waiting().await {
                 None => return,
-                Some(Ok((io, peer))) => self.start(peer, |place| connect(io, peer, place)),
+                Some(Ok((io, peer))) => self.start(peer, |place| connect(io, place)),
                 Some(Err(error)) if concerns_one_connection(&error) => {}
                 Some(Err(error)) => {
                     return tracing::warn!(%error, "the port closed with connections in its queue");
@@ -246,7 +261,7 @@ impl Connections {
     }
 
     async fn end(mut self, abort: impl Future<Output = ()>) -> usize {
-        let Self { tasks, open, all_closed, .. } = &mut self;
+        let Self { tasks, each, looks, open, all_closed, .. } = &mut self;
         let mut abort = pin!(abort);
         let open = std::mem::replace(open, mpsc::channel(1).0).downgrade();
         let ended = async {
@@ -257,10 +272,16 @@ impl Connections {
             }
             all_closed.recv().await;
         };
+        let looking = async {
+            loop {
+                cut_overdue(each, looks.tick().await);
+            }
+        };
         tokio::select! {
             biased;
             () = ended => return 0,
             () = &mut abort => {}
+            () = looking => {}
         }
         let cut = open.upgrade().map_or(0, |open| open.strong_count() - 1);
         self.tasks.abort_all();
@@ -268,6 +289,16 @@ impl Connections {
         let aborted = async { while self.tasks.join_next().await.is_some() {} };
         let _ = time::timeout(ABORTED_WITHIN, aborted).await;
         cut
+    }
+}
+
+/// Ends the connections that have kept us waiting for the head of a request for too long.
+fn cut_overdue(each: &mut HashMap<task::Id, Known>, now: Instant) {
+    for Known { awaited, task, .. } in each.values_mut() {
+        if !task.is_finished() && awaited.is_overdue(now) {
+            tracing::debug!(peer = ?awaited.peer(), "no request came: connection closed");
+            task.abort();
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::{fmt, io};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -28,7 +28,9 @@ pub(crate) struct Wire {
     peer: Option<SocketAddr>,
     bytes_read: AtomicU64,
     flushes: AtomicU64,
-    called: AtomicBool,
+    /// Waits for the head of a request so far, and their ends: odd while one is waited for. Only the task that
+    /// serves the connection writes it.
+    waits: AtomicU32,
     /// Whether it speaks HTTP/2, by its first bytes.
     http2: AtomicBool,
     /// Whether something of an HTTP/1 request was read after the last answer, and its handler was not called.
@@ -46,7 +48,7 @@ impl Wire {
             peer,
             bytes_read: AtomicU64::new(0),
             flushes: AtomicU64::new(0),
-            called: AtomicBool::new(false),
+            waits: AtomicU32::new(1), // For the first one from the beginning.
             http2: AtomicBool::new(false),
             mid_head: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -81,13 +83,34 @@ impl Wire {
         self.closed.store(true, Ordering::Release);
     }
 
+    /// Notes that the head of the next request is waited for.
+    pub(super) fn await_head(&self) {
+        self.count_wait(true);
+    }
+
     /// Notes that a whole request head has come.
     pub(super) fn call(&self) {
-        set(&self.called, true);
+        self.count_wait(false);
         set(&self.mid_head, false);
     }
 
-    fn read(&self, bytes: &[u8]) {
+    fn count_wait(&self, waits: bool) {
+        let count = self.waits.load(Ordering::Relaxed);
+        if is_odd(count) != waits {
+            self.waits.store(count.wrapping_add(1), Ordering::Relaxed);
+        }
+    }
+
+    /// Which head is waited for, if one is; the number is another for the next one. Over HTTP/2 only the preface
+    /// is, because a connection without requests is asked whether it is there.
+    pub(super) fn awaited_head(&self) -> Option<u32> {
+        let speaks_http2 =
+            self.http2.load(Ordering::Relaxed) && self.bytes_read.load(Ordering::Relaxed) >= PREFACE_BYTES;
+        Some(self.waits.load(Ordering::Relaxed)).filter(|count| is_odd(*count) && !speaks_http2)
+    }
+
+    /// Notes what was read.
+    pub(super) fn read(&self, bytes: &[u8]) {
         if self.bytes_read.fetch_add(bytes.len() as u64, Ordering::Relaxed) == 0 {
             set(&self.http2, bytes.starts_with(PREFACE_BEGINS));
         }
@@ -105,11 +128,6 @@ impl Wire {
         !self.mid_head.load(Ordering::Relaxed)
     }
 
-    /// Whether the other end has not even said which protocol it speaks.
-    pub(super) fn is_mute(&self) -> bool {
-        !self.called.load(Ordering::Relaxed) && self.bytes_read.load(Ordering::Relaxed) < PREFACE_BYTES
-    }
-
     /// From here on reads look for bytes that the runtime has not noticed yet: its readiness is stale until
     /// the next turn of its driver.
     pub(super) fn peek_from_now_on(&self) {
@@ -120,6 +138,10 @@ impl Wire {
     pub(super) fn has_read_all(&self) -> bool {
         self.bytes_read.load(Ordering::Relaxed) > 0 && !self.unread.load(Ordering::Relaxed)
     }
+}
+
+fn is_odd(count: u32) -> bool {
+    count % 2 == 1
 }
 
 /// Reads first: the notes are shared by the threads that serve one HTTP/2 connection.

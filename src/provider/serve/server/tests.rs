@@ -252,26 +252,68 @@ async fn a_connection_in_the_queue_of_a_unix_socket_is_served() {
     std::fs::remove_dir_all(&directory).unwrap();
 }
 
-#[tokio::test]
-async fn a_connection_that_a_listener_of_another_kind_has_waiting_is_served() {
-    struct Inside(mpsc::Receiver<tokio::io::DuplexStream>);
+/// Connections from within the process.
+struct Inside(mpsc::Receiver<tokio::io::DuplexStream>);
 
-    impl Listen for Inside {
-        type Io = tokio::io::DuplexStream;
+impl Listen for Inside {
+    type Io = tokio::io::DuplexStream;
 
-        async fn accept(&mut self) -> io::Result<(Self::Io, Option<SocketAddr>)> {
-            task::yield_now().await; // Not at once, as from a system that has to be asked.
-            match self.0.recv().await {
-                Some(stream) => Ok((stream, None)),
-                None => std::future::pending().await,
-            }
-        }
-
-        fn local_addr(&self) -> io::Result<Option<SocketAddr>> {
-            Ok(None)
+    async fn accept(&mut self) -> io::Result<(Self::Io, Option<SocketAddr>)> {
+        task::yield_now().await; // Not at once, as from a system that has to be asked.
+        match self.0.recv().await {
+            Some(stream) => Ok((stream, None)),
+            None => std::future::pending().await,
         }
     }
 
+    fn local_addr(&self) -> io::Result<Option<SocketAddr>> {
+        Ok(None)
+    }
+}
+
+/// How long it takes until the server ends this connection.
+async fn open_for(connection: &mut tokio::io::DuplexStream) -> Duration {
+    let (start, mut rest) = (Instant::now(), Vec::new());
+    connection.read_to_end(&mut rest).await.unwrap();
+    start.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_keeps_the_server_waiting_for_a_head_is_cut_and_who_waits_for_an_answer_is_not() {
+    let (connect, connections) = mpsc::channel(3);
+    let service = service_fn(async |request: Request<Incoming>| {
+        if request.uri().path() == "/slow" {
+            time::sleep(HEAD_TIMEOUT * 3).await;
+        }
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("ok")))
+    });
+    let (drain, never) = (Arc::new(SetOnce::new()), std::future::pending());
+    let draining = drain.clone();
+    let server = tokio::spawn(async move {
+        serve(Inside(connections), Bounds::default(), |_| service, set(&draining), never).await
+    });
+    let open = async |bytes: &[u8]| {
+        let (mut near, far) = tokio::io::duplex(1024);
+        near.write_all(bytes).await.unwrap();
+        connect.send(far).await.unwrap();
+        near
+    };
+    let late = HEAD_TIMEOUT..=HEAD_TIMEOUT + LOOK_EVERY * 2;
+    for bytes in [&b""[..], b"GET / HTTP/1.1\r\nhost: ", b"GET / HTTP/1.1\r\nhost: orders\r\n\r\n"] {
+        let waited = open_for(&mut open(bytes).await).await;
+        assert!(late.contains(&waited), "{waited:?} after {bytes:?}");
+    }
+    let waited = open_for(&mut open(b"GET /slow HTTP/1.1\r\nhost: orders\r\n\r\n").await).await;
+    assert!(late.contains(&waited.saturating_sub(HEAD_TIMEOUT * 3)), "{waited:?}");
+    // Who has sent half a head is cut while the server drains as well.
+    let mut half = open(b"GET / HTTP/1.1\r\nhost: ").await;
+    drain.set(()).unwrap();
+    assert!(late.contains(&open_for(&mut half).await));
+    assert_eq!(server.await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_connection_that_a_listener_of_another_kind_has_waiting_is_served() {
     let (connect, connections) = mpsc::channel(20);
     let mut waiting = Vec::new();
     for _ in 0..20 {
