@@ -24,8 +24,13 @@ const LOOKS_PER_QUIET_PERIOD: u32 = 10;
 /// gets no answer any more that could tell us that it knows: this order is what lets the lame duck end when
 /// they all do, instead of at its limit.
 const TELL_FIRST: Duration = Duration::from_millis(200);
+/// The longest part of the lame duck that goes to this: where little time is given, the registry needs the rest.
+const TELL_FIRST_SHARE: u32 = 2;
 /// How often to look whether they have.
 const TELL_FIRST_LOOK: Duration = Duration::from_millis(5);
+/// How long the registry is given to take the instance off where the lame duck is shorter: an instance that is
+/// still listed when its port closes goes on being called. One that is deaf holds up nothing beyond this.
+const TAKEN_OFF_WITHIN: Duration = Duration::from_millis(500);
 
 /// Announces that the instance leaves, and returns when its load is with others: when the fade is over.
 pub(super) async fn fade(process: &Process, registration: &Registration<'_>) {
@@ -43,8 +48,10 @@ pub(super) async fn fade(process: &Process, registration: &Registration<'_>) {
     let _ = time::timeout(fade, announced).await;
 }
 
-/// Takes the instance off the list, and returns when it may go, latest after `limit`.
+/// Takes the instance off the list, and returns when it may go, latest after `limit` and when the registry has
+/// had a moment to take it off.
 pub(super) async fn lame_duck(process: &Process, registration: &Registration<'_>, limit: Duration) {
+    let (began, taken_off) = (Instant::now(), SetOnce::new());
     let calm = async {
         let notified = SetOnce::new();
         // Who has faded has sent its notices; these are for those that have called since.
@@ -53,8 +60,11 @@ pub(super) async fn lame_duck(process: &Process, registration: &Registration<'_>
             let _ = notified.set(()); // Set here alone.
         };
         let removal = async {
-            tell_callers_first(process, registration, &notified).await;
+            let within = TELL_FIRST.min(limit / TELL_FIRST_SHARE);
+            // Whoever is left hears it from the registry.
+            let _ = time::timeout(within, callers_are_told(process, registration, &notified)).await;
             process.callers.know(&registration.leave().await.callers);
+            let _ = taken_off.set(()); // Set here alone.
         };
         let mut deregistration = pin!(async { tokio::join!(notices, removal) });
         let mut deregistered = false;
@@ -74,9 +84,18 @@ pub(super) async fn lame_duck(process: &Process, registration: &Registration<'_>
             }
         }
     };
-    if time::timeout(limit, calm).await.is_err() {
-        let untold = process.callers.untold();
-        tracing::warn!(untold, ?limit, "consumers still call, or have not been told: time is up");
+    let time_is_up = async {
+        time::sleep_until(began + limit).await;
+        let at_least = TAKEN_OFF_WITHIN.min(process.settings.pace.drain_timeout);
+        let _ = time::timeout_at(began + at_least, taken_off.wait()).await; // Over already, mostly.
+    };
+    tokio::select! {
+        biased;
+        () = calm => {}
+        () = time_is_up => {
+            let untold = process.callers.untold();
+            tracing::warn!(untold, ?limit, "consumers still call, or have not been told: time is up");
+        }
     }
 }
 
@@ -86,17 +105,13 @@ fn notify(_: &Process, _: &Registration<'_>, _: Duration) -> std::future::Ready<
     std::future::ready(())
 }
 
-/// Gives callers a moment to hear it from us, while this instance is still on their lists: of others they
-/// take no notices.
-async fn tell_callers_first(process: &Process, registration: &Registration<'_>, notified: &SetOnce<()>) {
-    let all_told = async {
-        notified.wait().await;
-        while !registration.hears_of_consumers() && process.callers.untold() > 0 {
-            time::sleep(TELL_FIRST_LOOK).await;
-        }
-    };
-    // Whoever is left hears it from the registry.
-    let _ = time::timeout(TELL_FIRST, all_told).await;
+/// Waits until callers have heard it from us, while this instance is still on their lists: of others they take
+/// no notices.
+async fn callers_are_told(process: &Process, registration: &Registration<'_>, notified: &SetOnce<()>) {
+    notified.wait().await;
+    while !registration.hears_of_consumers() && process.callers.untold() > 0 {
+        time::sleep(TELL_FIRST_LOOK).await;
+    }
 }
 
 /// Since when no request has begun, as far as looks at their count can tell.

@@ -269,3 +269,17 @@ async fn an_http2_peer_that_never_answers_a_ping_is_cut_at_the_deadline() {
     assert_eq!((report.cut_connections, report.cut_requests), (1, 0), "{report}");
     assert!(report.drain_time >= 300 * MS, "{report}");
 }
+
+#[tokio::test]
+async fn the_instance_is_taken_off_the_list_however_short_the_lame_duck_is() {
+    for limit in [Duration::ZERO, 20 * MS, 200 * MS] {
+        let running = serve(orders().lame_duck_max(limit), hello()).await;
+        let mut rare = running.http1().await;
+        rare.get("/").await; // It has not been told, and never will be.
+        running.shutdown.shut_down();
+        running.handle.reached(Phase::Stopped).await;
+        assert_eq!(running.listed().await, None, "{limit:?}");
+        let report = running.report().await;
+        assert!(report.is_clean() && report.drain_time < 1_500 * MS, "{report}");
+    }
+}
