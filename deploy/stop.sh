@@ -12,16 +12,16 @@
 set -eu
 
 usage() { echo "usage: $0 PID [OFFLINE_PORT]" >&2; exit 2; }
-case "${1:-}" in '' | *[!0-9]*) usage ;; esac
+case "${1:-}" in '' | *[!0-9]*) usage ;; *[!0]*) ;; *) usage ;; esac # 0 would be every process of this group.
 case "${2:-54199}" in *[!0-9]*) usage ;; esac
 pid=$1 port=${2:-54199}
 
 kill -0 "$pid" 2>/dev/null || { echo "there is no process $pid that you may signal" >&2; exit 2; }
 
 # Without an answer SIGTERM does the same, so a failure here is only told. The token goes through standard
-# input: arguments can be read by everyone on the host.
+# input, quoted for curl: arguments can be read by everyone on the host.
 if [ -n "${GRACEFUL_OFFLINE_TOKEN:-}" ]; then
-  printf 'header = "Authorization: Bearer %s"\n' "$GRACEFUL_OFFLINE_TOKEN"
+  printf 'header = "Authorization: Bearer %s"\n' "$(printf '%s' "$GRACEFUL_OFFLINE_TOKEN" | sed 's/[\\"]/\\&/g')"
 fi | curl --silent --show-error --fail --max-time 40 --config - "http://127.0.0.1:$port/offline?wait=30s" ||
   echo "no answer from /offline on port $port: going on with SIGTERM" >&2
 echo

@@ -1,7 +1,11 @@
 //! The recipes of `deploy/`: as far as the checkers on this machine can tell, they are well-formed.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 /// How long the recipes let `/offline` take, in seconds.
@@ -34,11 +38,40 @@ fn the_manifests_follow_the_schemas_of_kubernetes() {
 #[test]
 fn the_stop_script_is_a_posix_script_that_refuses_wrong_usage() {
     check("sh", &["-n"], "stop.sh");
-    for wrong in [&[][..], &["orders"], &["1", "port"], &["0x1"]] {
-        let outcome = Command::new("sh").arg(recipe("stop.sh")).args(wrong).output().unwrap();
+    for wrong in [&[][..], &["orders"], &["1", "port"], &["0x1"], &["0"], &["00"]] {
+        // In a group of its own: 0 means whoever is in the same one.
+        let outcome =
+            Command::new("sh").arg(recipe("stop.sh")).args(wrong).process_group(0).output().unwrap();
         assert_eq!(outcome.status.code(), Some(2), "{wrong:?}");
         assert!(String::from_utf8_lossy(&outcome.stderr).contains("usage: "), "{wrong:?}");
     }
+}
+
+#[test]
+fn the_stop_script_passes_every_token_on_as_it_is() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        return eprintln!("the token of stop.sh is not checked: there is no curl");
+    }
+    let token = r#"0123"456\789'$(x)`y`"#;
+    let offline = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = offline.local_addr().unwrap().port().to_string();
+    let asked = thread::spawn(move || {
+        let (mut caller, _) = offline.accept().unwrap();
+        let head = BufReader::new(&caller).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+        let given =
+            head.filter_map(|line| Some(line.strip_prefix("Authorization: Bearer ")?.to_owned())).last();
+        caller.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+        given
+    });
+    let mut provider = Command::new("sleep").arg("60").spawn().unwrap();
+    let pid = provider.id().to_string();
+    let ended = thread::spawn(move || provider.wait().unwrap()); // Until then it could still be signalled.
+    let mut script = Command::new("sh");
+    script.arg(recipe("stop.sh")).args([&pid, &port]).env("GRACEFUL_OFFLINE_TOKEN", token);
+    let outcome = script.output().unwrap();
+    assert!(outcome.status.success(), "{}", String::from_utf8_lossy(&outcome.stderr));
+    assert_eq!(asked.join().unwrap().as_deref(), Some(token));
+    assert!(!ended.join().unwrap().success());
 }
 
 #[test]
