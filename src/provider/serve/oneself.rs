@@ -20,7 +20,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{self, Instant};
 use tower_service::Service;
 
 /// Bytes on their way between the two ends of a connection to oneself: a window as TCP begins with.
@@ -82,7 +82,11 @@ impl Oneself {
         let (began, mut pace) = (Instant::now(), Pace::default());
         for calls in 1..=CALLS_MAX {
             let asked = Instant::now();
-            let status = self.get(path).await?;
+            let status = match time::timeout_at(began + WARM_WITHIN, self.get(path)).await {
+                Ok(status) => status?,
+                Err(_) if calls > 1 => return Ok(calls - 1),
+                Err(_) => return Err(format!("{path} is not answered within {WARM_WITHIN:?}").into()),
+            };
             if status.is_client_error() || status.is_server_error() {
                 return Err(format!("{path} is answered {status}").into());
             }
@@ -214,7 +218,41 @@ impl Listen for Inside {
 
 #[cfg(test)]
 mod tests {
+    use super::super::server::{self, Bounds};
     use super::*;
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tower::service_fn;
+
+    /// Calls an application that answers `answers` times and then never again.
+    async fn until_warm_of_one_that_answers(answers: usize) -> Result<usize, BoxError> {
+        let (oneself, inside) = Oneself::new();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let app = service_fn(move |_: Request<Incoming>| {
+            let answered = asked.fetch_add(1, Ordering::SeqCst) < answers;
+            async move {
+                if !answered {
+                    pending::<()>().await;
+                }
+                Ok::<_, Infallible>(Response::new(String::new()))
+            }
+        });
+        let serving = server::serve(inside, Bounds::default(), |_| app.clone(), pending(), pending());
+        tokio::select! {
+            _ = serving => unreachable!("nobody ends it"),
+            calls = oneself.until_warm("/") => calls,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_does_not_come_is_not_waited_for_beyond_the_time() {
+        let began = Instant::now();
+        assert_eq!(until_warm_of_one_that_answers(3).await.unwrap(), 3);
+        assert_eq!(began.elapsed(), WARM_WITHIN);
+        let error = until_warm_of_one_that_answers(0).await.unwrap_err();
+        assert_eq!(error.to_string(), "/ is not answered within 10s");
+    }
 
     /// After how many answers, each in its time, the pace is steady.
     fn steady_after(answered_in: impl Iterator<Item = u64>) -> Option<usize> {
