@@ -19,6 +19,20 @@ use tokio::time::Instant;
 ///     Ok(provider.serve(listener, axum::Router::new()).await?)
 /// }
 /// ```
+///
+/// That is where tokio's runtime ends, and it waits for threads that are blocked, such as those of
+/// `spawn_blocking`. Nobody can cut those, and no signal is heard any more. Where they are to be feared, end
+/// the process instead, which waits for nothing. (A handler that itself blocks its thread can keep tokio from
+/// hearing of time and signals at all.)
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// # let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+/// # let provider = tower_graceful::provider::Provider::builder("orders").build()?;
+/// let report = provider.serve(listener, axum::Router::new()).await?;
+/// std::process::exit(if report.is_clean() { 0 } else { 3 });
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {

@@ -6,8 +6,8 @@
 //! queue is emptied before the port closes, and what then does not end by itself is aborted and counted.
 
 use super::connection::Connection;
-use super::heads::{Awaited, HEAD_TIMEOUT, LOOK_EVERY, Waits};
 pub(crate) use super::handling::Handling;
+use super::heads::{Awaited, HEAD_TIMEOUT, LOOK_EVERY, Waits};
 use super::listen::Listen;
 pub(crate) use super::wire::{Accepted, Wire};
 use crate::naming::BoxError;
