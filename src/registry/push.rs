@@ -151,8 +151,10 @@ struct Track {
     sent: Option<(u64, u64)>,
     /// How often lists have been sent again since the last that was acknowledged, or given up.
     repeats: u8,
-    /// Whether something may have changed since the last list was made.
+    /// Whether something may have changed since the list that goes out next, or went out last, was asked for.
     wanted: bool,
+    /// Whether it is for a change that the list now goes out.
+    asked: bool,
     /// Keeps the distance.
     not_before: Instant,
     next: Option<Instant>,
@@ -199,6 +201,7 @@ impl<K: Clone + Ord + Hash> Pushes<K> {
             sent: None,
             repeats: 0,
             wanted: false,
+            asked: false,
             not_before: now + distance(hosts),
             next: None,
         };
@@ -256,9 +259,14 @@ impl<K: Clone + Ord + Hash> Pushes<K> {
         self.agenda.first().map(|(at, _)| *at)
     }
 
-    /// A service that is to be pushed by `now`. Ask for its list, and then [`Pushes::send`].
-    pub(crate) fn due(&self, now: Instant) -> Option<K> {
-        self.agenda.first().filter(|(at, _)| *at <= now).map(|(_, service)| service.clone())
+    /// A service that is to be pushed by `now`. Ask for its list, and then [`Pushes::send`]: what changes
+    /// between the two may be missing in that list, and is pushed after it.
+    pub(crate) fn due(&mut self, now: Instant) -> Option<K> {
+        let service = self.agenda.first().filter(|(at, _)| *at <= now).map(|(_, service)| service.clone())?;
+        if let Some(track) = self.tracks.get_mut(&service) {
+            track.asked |= std::mem::take(&mut track.wanted);
+        }
+        Some(service)
     }
 
     /// Writes down that the list at `revision` goes out, and returns its request id and which clusters to put
@@ -270,7 +278,7 @@ impl<K: Clone + Ord + Hash> Pushes<K> {
         now: Instant,
     ) -> Option<(u64, Clusters)> {
         let track = self.tracks.get_mut(service)?;
-        let wanted = std::mem::take(&mut track.wanted);
+        let asked = std::mem::take(&mut track.asked);
         if let Some((unanswered, _)) = track.sent.take() {
             self.under_way.remove(&unanswered);
             track.repeats = track.repeats.saturating_add(1);
@@ -279,8 +287,9 @@ impl<K: Clone + Ord + Hash> Pushes<K> {
         if given_up {
             track.repeats = 0; // The next change is worth a new try, also one that came meanwhile.
         }
-        if revision <= track.acknowledged || given_up && !wanted {
-            self.schedule(service, None);
+        if revision <= track.acknowledged || given_up && !asked {
+            let next = track.wanted.then(|| track.not_before.max(now));
+            self.schedule(service, next);
             return None;
         }
         self.last_id += 1;
@@ -336,6 +345,12 @@ mod tests {
         pushes
     }
 
+    /// Sends the list that is due by `now`.
+    fn send(pushes: &mut Pushes, list: (u64, usize), now: Instant) -> Option<(u64, Clusters)> {
+        assert_eq!(pushes.due(now), Some(orders()));
+        pushes.send(&orders(), list, now)
+    }
+
     const LONG: Duration = Duration::from_secs(60);
 
     #[test]
@@ -353,25 +368,41 @@ mod tests {
         let start = Instant::now();
         let (mut pushes, now) = (following(1, start), start + LONG);
         pushes.changed(&orders(), now);
-        let (id, _) = pushes.send(&orders(), (2, 1_000), now).unwrap();
+        let (id, _) = send(&mut pushes, (2, 1_000), now).unwrap();
         for _ in 0..1_000 {
             assert!(!pushes.changed(&orders(), now), "one is under way");
         }
         assert_eq!(pushes.next(), Some(now + ON_A_CONNECTION.within));
         assert_eq!(pushes.answer(id, true, now), Answer::Acknowledged(2));
         assert_eq!(pushes.next(), Some(now + distance(1_000)));
-        assert!(pushes.send(&orders(), (1_002, 1_000), now).is_some());
+        assert!(send(&mut pushes, (1_002, 1_000), now + distance(1_000)).is_some());
+    }
+
+    #[test]
+    fn what_changes_while_a_list_is_made_is_pushed_after_it() {
+        let start = Instant::now();
+        for known in [1, 2] {
+            let mut pushes = following(known, start);
+            pushes.changed(&orders(), start);
+            let now = start + LONG;
+            assert_eq!(pushes.due(now), Some(orders()));
+            pushes.changed(&orders(), now); // The list at 2 has been looked at; this makes it 3.
+            if let Some((id, _)) = pushes.send(&orders(), (2, 0), now) {
+                assert_eq!(pushes.answer(id, true, now), Answer::Acknowledged(2));
+            }
+            let next = pushes.next().expect("who knows 2 is told of 3");
+            assert!(send(&mut pushes, (3, 0), next).is_some());
+        }
     }
 
     #[test]
     fn what_is_not_acknowledged_is_sent_again_with_fresh_data() {
-        let start = Instant::now();
-        let mut pushes = following(1, start);
+        let start = Instant::now() + LONG;
+        let mut pushes = following(1, start - LONG);
         pushes.changed(&orders(), start);
-        let (first, _) = pushes.send(&orders(), (2, 0), start).unwrap();
+        let (first, _) = send(&mut pushes, (2, 0), start).unwrap();
         let later = start + ON_A_CONNECTION.within;
-        assert_eq!(pushes.due(later), Some(orders()));
-        let (second, _) = pushes.send(&orders(), (2, 0), later).unwrap();
+        let (second, _) = send(&mut pushes, (2, 0), later).unwrap();
         assert_eq!(pushes.answer(first, true, later), Answer::Late);
         assert_eq!(pushes.answer(second, true, later), Answer::Acknowledged(2));
         assert_eq!(pushes.next(), None);
@@ -379,21 +410,21 @@ mod tests {
 
     #[test]
     fn a_refusal_is_retried_after_a_second() {
-        let start = Instant::now();
-        let mut pushes = following(1, start);
+        let start = Instant::now() + LONG;
+        let mut pushes = following(1, start - LONG);
         pushes.changed(&orders(), start);
-        let (id, _) = pushes.send(&orders(), (2, 0), start).unwrap();
+        let (id, _) = send(&mut pushes, (2, 0), start).unwrap();
         assert_eq!(pushes.answer(id, false, start), Answer::Refused);
         assert_eq!(pushes.next(), Some(start + AFTER_REFUSAL));
-        assert!(pushes.send(&orders(), (2, 0), start + AFTER_REFUSAL).is_some());
+        assert!(send(&mut pushes, (2, 0), start + AFTER_REFUSAL).is_some());
     }
 
     #[test]
     fn a_list_that_the_subscriber_has_is_not_pushed() {
-        let start = Instant::now();
-        let mut pushes = following(7, start);
+        let start = Instant::now() + LONG;
+        let mut pushes = following(7, start - LONG);
         pushes.changed(&orders(), start); // The change is in the list of the answer already.
-        assert_eq!(pushes.send(&orders(), (7, 0), start), None);
+        assert_eq!(send(&mut pushes, (7, 0), start), None);
         assert_eq!(pushes.next(), None);
     }
 

@@ -97,7 +97,7 @@ impl Ears {
     }
 
     /// Who is to be told something by `now`. Ask for the list, and then [`Ears::send`].
-    pub(crate) fn due(&self, now: Instant) -> Option<Arc<Ear>> {
+    pub(crate) fn due(&mut self, now: Instant) -> Option<Arc<Ear>> {
         self.pushes.due(now)
     }
 
