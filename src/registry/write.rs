@@ -2,7 +2,7 @@
 //!
 //! Pure: a change, the ledger and the catalog go in; facts, or a refusal, come out.
 
-use super::access::{Edit as UserEdit, UserName};
+use super::access::{Denied, Edit as UserEdit, UserName};
 use super::catalog::Catalog;
 use super::command::Limits;
 use super::error::Refusal;
@@ -31,8 +31,9 @@ pub(crate) enum Write {
     Delete { service: ServiceKey },
     /// Changes what is said of a service, which must be there.
     Describe { service: ServiceKey, edit: Edit },
-    /// Changes a user, who has this stamp from then on.
-    User { name: UserName, edit: UserEdit, stamp: u64 },
+    /// Changes a user, who has this stamp from then on, in the name of one who had that stamp when they were let
+    /// in: a new password takes a while to hash, and whoever is removed meanwhile changes nothing any more.
+    User { name: UserName, edit: UserEdit, stamp: u64, by: Option<(UserName, u64)> },
 }
 
 /// What an operator sets on an instance.
@@ -139,7 +140,13 @@ impl Write {
                 let said = said.unwrap_or_else(|| ServiceRecord::new(kind));
                 Ok(vec![present.saying(service, edit.of(said)?)?])
             }
-            Self::User { name, edit, stamp } => {
+            Self::User { name, edit, stamp, by } => {
+                let same = |(by, stamp): &(UserName, u64)| {
+                    ledger.accounts().user(by).is_some_and(|user| user.stamp == *stamp)
+                };
+                if !by.as_ref().is_none_or(same) {
+                    return Err(Denied::BadToken.into());
+                }
                 let user = ledger.accounts().after(&name, edit, stamp)?;
                 Ok(vec![Fact::User { name, user }])
             }

@@ -1,5 +1,6 @@
 //! What both wires ask: who is this, and may they?
 
+use super::actor::actor;
 use super::decide::{Action, Denied, Place, Principal};
 use super::known::Known;
 use super::lockout::Lockout;
@@ -115,6 +116,9 @@ impl Access {
             return Err(Refusal::UnknownUser);
         };
         self.lockout().succeeded(&user.name, source);
+        if self.hub.accounts().user(&user.name).is_none_or(|present| present.stamp != user.stamp) {
+            return Err(Denied::BadToken.into()); // Changed while the password was looked at.
+        }
         self.known().prove(proof, user.stamp, Instant::now());
         Ok(user)
     }
@@ -158,14 +162,15 @@ impl Access {
     /// Changes a user; it is stored by the time this returns, and every token of the user is dead.
     ///
     /// # Errors
-    /// When nobody is asked who they are, so that it may be anyone who wants this; when the change contradicts
-    /// who is there, or cannot be stored.
+    /// When nobody is asked who they are, so that it may be anyone who wants this; when whoever wants it has
+    /// changed since they were let in; when the change contradicts who is there, or cannot be stored.
     pub(crate) async fn edit(&self, name: UserName, edit: Edit) -> Result<(), Refusal> {
         if !self.asks() {
             return Err(Denied::NobodyAsks.into());
         }
+        let by = actor().map(|user| (user.name.clone(), user.stamp));
         let stamp = u64::from_le_bytes(random()?);
-        self.hub.write(Write::User { name, edit, stamp }).await
+        self.hub.write(Write::User { name, edit, stamp, by }).await
     }
 
     fn lockout(&self) -> MutexGuard<'_, Lockout> {
@@ -174,5 +179,64 @@ impl Access {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::acting;
+    use super::super::staged::tokens;
+    use super::*;
+    use crate::Clock;
+    use crate::model::UnixMillis;
+    use crate::registry::clerk;
+    use crate::registry::command::Limits;
+    use crate::registry::fact::Fact;
+    use crate::registry::storage::Memory;
+    use std::future::pending;
+    use std::net::Ipv4Addr;
+
+    /// A registry with the staged users and a clerk.
+    fn asking() -> Access {
+        let limits = Limits { metadata_chars_max: 100, instances_max: 100 };
+        let hub = Arc::new(Hub::new(Clock::manual(UnixMillis::new(1_000_000)).0, limits));
+        tokens(&hub);
+        let kept = hub.clone();
+        tokio::spawn(async move { clerk::keep(&kept, &Memory, pending()).await });
+        Access::new(hub, &Settings::default()).unwrap()
+    }
+
+    fn name(text: &str) -> UserName {
+        text.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn whoever_has_changed_since_they_were_let_in_changes_nobody() {
+        let access = asking();
+        let root = access.hub.accounts().user(&name("root")).cloned();
+        let set = async |of: &str| {
+            let edit = Edit::SetPassword(PasswordHash::nobodys());
+            acting(root.clone(), access.edit(name(of), edit)).await
+        };
+        assert!(set("admin").await.is_ok());
+        assert!(set("root").await.is_ok(), "a password of one's own ends what it was let in by");
+        let late = set("admin").await;
+        assert!(matches!(late, Err(Refusal::Denied(Denied::BadToken))), "{late:?}");
+        access.hub.settle(vec![Fact::User { name: name("root"), user: None }]);
+        assert!(matches!(set("admin").await, Err(Refusal::Denied(Denied::BadToken))));
+    }
+
+    #[tokio::test]
+    async fn whoever_is_removed_while_their_password_is_looked_at_is_nobody() {
+        let access = asking();
+        let password = PasswordHash::of(&Password::new("correct horse").unwrap()).unwrap();
+        let ann = Arc::new(User { password, ..User::with_grants("ann", &["admin"]) });
+        let fact = |user| vec![Fact::User { name: name("ann"), user }];
+        access.hub.settle(fact(Some(ann)));
+        let source = Ipv4Addr::LOCALHOST.into();
+        let log_in = access.by_password("ann", "correct horse", source);
+        let removed = async { access.hub.settle(fact(None)) };
+        let (known, ()) = tokio::join!(log_in, removed);
+        assert!(matches!(known, Err(Refusal::Denied(Denied::BadToken))), "{known:?}");
     }
 }

@@ -12,7 +12,7 @@ use super::wrap;
 use crate::model::{ServiceKey, UnixMillis};
 use crate::protocol::form::Form;
 use crate::protocol::reply::Forbidden;
-use crate::registry::access::{Access, Action, Denied, Place, Principal, UserName, acting, decide};
+use crate::registry::access::{Access, Action, Denied, Place, Principal, User, acting, decide};
 use crate::registry::error::Refusal;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -55,14 +55,19 @@ pub(super) async fn guard(State(access): State<Arc<Access>>, request: Request, n
     let request = Request::from_parts(parts, Body::from(body));
     let answer = acting(user.clone(), next.run(request)).await;
     if need.is_change(&method) && answer.status().is_success() {
-        let user = user.as_ref().map(UserName::as_str);
+        let user = user.as_ref().map(|user| user.name.as_str());
         tracing::info!(user.name = user, %method, path = uri.path(), "changed by an operator");
     }
     answer
 }
 
 /// In whose name the request is done, if they may.
-async fn admit(access: &Access, need: Need, parts: &Parts, form: &Form) -> Result<Option<UserName>, Refusal> {
+async fn admit(
+    access: &Access,
+    need: Need,
+    parts: &Parts,
+    form: &Form,
+) -> Result<Option<Arc<User>>, Refusal> {
     let principal = principal(access, need, parts, form).await?;
     match need {
         Need::Nothing | Need::BeKnown => {}
@@ -84,7 +89,7 @@ async fn admit(access: &Access, need: Need, parts: &Parts, form: &Form) -> Resul
     }
     Ok(match principal {
         Principal::Anyone => None,
-        Principal::User(user) => Some(user.name.clone()),
+        Principal::User(user) => Some(user),
     })
 }
 

@@ -35,7 +35,7 @@ impl Hub {
             if state.frozen {
                 return Err(Refusal::Closing);
             }
-            state.queue.join(write, actor())?
+            state.queue.join(write, actor().map(|user| user.name.clone()))?
         };
         self.asked.notify_one();
         answered.await.unwrap_or(Err(Refusal::Closing))
