@@ -505,5 +505,5 @@ async fn what_fails_before_any_instance_had_it_is_unavailable_and_says_why() {
         let router = Router::new().layer(layer);
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     }
-    says(&ClerkClient::new(&naming).await.ask("you").await.unwrap_err(), "is starting");
+    says(&ClerkClient::new(&naming).await.ask("you").await.unwrap_err(), "does not serve yet");
 }
