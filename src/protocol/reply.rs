@@ -332,6 +332,8 @@ pub(crate) struct NamespaceEntry {
     /// Empty for `public`.
     namespace: String,
     namespace_show_name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace_desc: Option<String>,
     quota: u32,
     config_count: u32,
     /// 0 is the one that is always there, 2 one of somebody's own.
@@ -345,11 +347,13 @@ impl Namespaces {
 }
 
 impl NamespaceEntry {
-    pub(crate) fn new(namespace: &Namespace) -> Self {
-        let (name, always) = (namespace.to_string(), *namespace == Namespace::default());
+    /// A namespace, with the name and the description that somebody has given it.
+    pub(crate) fn new(namespace: &Namespace, said: Option<(&str, &str)>) -> Self {
+        let (id, always) = (namespace.to_string(), *namespace == Namespace::default());
         Self {
-            namespace: if always { String::new() } else { name.clone() },
-            namespace_show_name: name,
+            namespace: if always { String::new() } else { id.clone() },
+            namespace_show_name: said.map_or(id, |(name, _)| name.to_owned()),
+            namespace_desc: said.map(|(_, description)| description.to_owned()),
             quota: 200,
             config_count: 0,
             r#type: if always { 0 } else { 2 },

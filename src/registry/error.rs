@@ -3,7 +3,7 @@
 use super::access::{Denied, HashError, InvalidUser};
 use super::fact::Kind;
 use super::storage::StorageError;
-use crate::model::{Cluster, InvalidLease, InvalidName, ServiceKey};
+use crate::model::{Cluster, InvalidLease, InvalidName, Namespace, ServiceKey};
 use crate::protocol::entity::InvalidInstance;
 use crate::protocol::form::InvalidForm;
 use std::io;
@@ -140,6 +140,15 @@ pub(crate) enum Refusal {
     ServiceExists(ServiceKey),
     #[error("Service {} is not empty, can't be delete. Please unregister instance first", .0.grouped())]
     NotEmpty(ServiceKey),
+    /// Nacos' words, as the next one's.
+    #[error("namespaceId [{0}] already exist")]
+    NamespaceExists(Namespace),
+    #[error("namespaceId [ {0} ] not exist")]
+    NoNamespace(Namespace),
+    #[error("namespace {0} has services: it can be deleted when they are gone")]
+    NamespaceInUse(Namespace),
+    #[error("the namespace public is always there, under this name")]
+    DefaultNamespace,
     #[error("health check is still working, service: {}, cluster: {cluster}", service.grouped())]
     Probed { service: ServiceKey, cluster: Cluster },
     #[error("the connection is not set up")]

@@ -1,5 +1,5 @@
-//! What outlives the process: persistent instances, what is said of services, what operators have set, and
-//! users.
+//! What outlives the process: persistent instances, what is said of services and of namespaces, what operators
+//! have set, and users.
 //!
 //! A fact speaks of one subject and is whole: a newer one takes the place of the older, so that writing a
 //! fact twice changes nothing, and the facts in the order of their making are the present state.
@@ -7,7 +7,7 @@
 use super::access::{TokenKey, User, UserName};
 use super::command::{Client, Command};
 use super::health::ClusterRecord;
-use crate::model::{Cluster, Instance, InstanceKey, Metadata, Reason, ServiceKey, Weight};
+use crate::model::{Cluster, Instance, InstanceKey, Metadata, Namespace, Reason, ServiceKey, Weight};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,10 +20,19 @@ pub(crate) enum Fact {
     Service { service: ServiceKey, record: Option<Arc<ServiceRecord>> },
     /// What operators have set on an instance, of either kind, whether it is there or not.
     Overrides { service: ServiceKey, key: InstanceKey, overrides: Option<Overrides> },
+    /// A namespace as somebody has named it.
+    Namespace { namespace: Namespace, record: Option<Arc<NamespaceRecord>> },
     /// Somebody who may do something.
     User { name: UserName, user: Option<Arc<User>> },
     /// What the tokens of users are signed with.
     Key { key: Option<Arc<TokenKey>> },
+}
+
+/// What people call a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NamespaceRecord {
+    pub(crate) name: String,
+    pub(crate) description: String,
 }
 
 /// Whether the instances of a service end with their connection or heartbeats, or are kept until they are
@@ -111,12 +120,13 @@ impl Fact {
             Self::Instance { service, key, .. } => Self::Instance { service, key, instance: None },
             Self::Service { service, .. } => Self::Service { service, record: None },
             Self::Overrides { service, key, .. } => Self::Overrides { service, key, overrides: None },
+            Self::Namespace { namespace, .. } => Self::Namespace { namespace, record: None },
             Self::User { name, .. } => Self::User { name, user: None },
             Self::Key { .. } => Self::Key { key: None },
         }
     }
 
-    /// What makes readers of the catalog see it; those of users and keys do not look there.
+    /// What makes readers of the catalog see it; those of namespaces, users and keys do not look there.
     pub(crate) fn into_command(self) -> Option<Command> {
         match self {
             Self::Instance { service, key, instance } => {
@@ -130,7 +140,7 @@ impl Fact {
             Self::Overrides { service, key, overrides } => {
                 Some(Command::Override { service, key, overrides })
             }
-            Self::User { .. } | Self::Key { .. } => None,
+            Self::Namespace { .. } | Self::User { .. } | Self::Key { .. } => None,
         }
     }
 }

@@ -15,6 +15,7 @@ mod kept;
 mod leases;
 mod lines;
 mod listen;
+mod namespaces;
 mod reads;
 mod standing;
 
@@ -48,7 +49,7 @@ use crate::model::{
 use arc_swap::ArcSwap;
 use leases::Leased;
 use lines::Lines;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -95,6 +96,7 @@ struct State {
     /// Who follows a service; the reverse of each subscriber's own notes.
     followers: HashMap<ServiceKey, HashMap<ConnectionId, Arc<Subscriber>>>,
     audience: Arc<Audience>,
+    named: namespaces::Named,
     limits: Limits,
     /// Nothing changes any more.
     frozen: bool,
@@ -135,6 +137,7 @@ impl Hub {
             last_connection: 0,
             followers: HashMap::new(),
             audience: audience.clone(),
+            named: BTreeMap::new(),
             limits,
             frozen: false,
         };

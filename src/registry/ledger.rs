@@ -6,8 +6,8 @@
 
 use super::access::Accounts;
 use super::catalog::Subject;
-use super::fact::{Fact, Overrides, ServiceRecord};
-use crate::model::{Address, Instance, InstanceKey, ServiceKey};
+use super::fact::{Fact, NamespaceRecord, Overrides, ServiceRecord};
+use crate::model::{Address, Instance, InstanceKey, Namespace, ServiceKey};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use std::sync::Arc;
 pub(crate) struct Ledger {
     services: HashMap<ServiceKey, Entries>,
     instances: usize,
+    namespaces: BTreeMap<Namespace, Arc<NamespaceRecord>>,
     accounts: Accounts,
 }
 
@@ -46,6 +47,10 @@ impl Ledger {
                 let overrides = self.of(&service, entry);
                 Fact::Overrides { service, key, overrides }
             }
+            Fact::Namespace { namespace, record } => {
+                let record = replace(&mut self.namespaces, &namespace, record);
+                Fact::Namespace { namespace, record }
+            }
             Fact::User { name, user } => {
                 let user = self.accounts.enter(&name, user);
                 Fact::User { name, user }
@@ -62,6 +67,23 @@ impl Ledger {
             self.services.remove(service);
         }
         before
+    }
+
+    /// What is said of a namespace.
+    pub(crate) fn namespace(&self, namespace: &Namespace) -> Option<&Arc<NamespaceRecord>> {
+        self.namespaces.get(namespace)
+    }
+
+    /// Number of namespaces of which something is said.
+    pub(crate) fn namespaces_len(&self) -> usize {
+        self.namespaces.len()
+    }
+
+    /// Whether a namespace has persistent instances, or services that were created by name.
+    pub(crate) fn is_used(&self, namespace: &Namespace) -> bool {
+        let lasting = |entries: &Entries| entries.record.as_ref().is_some_and(|record| record.lasting);
+        let mut services = self.services.iter().filter(|(service, _)| service.namespace == *namespace);
+        services.any(|(_, entries)| !entries.instances.is_empty() || lasting(entries))
     }
 
     /// Users and the key of their tokens.
@@ -85,6 +107,7 @@ impl Ledger {
             Fact::Instance { service, key, instance } => self.instance(service, key) == instance.as_ref(),
             Fact::Service { service, record } => self.record(service) == record.as_ref(),
             Fact::Overrides { service, key, overrides } => self.overrides(service, key) == overrides.as_ref(),
+            Fact::Namespace { namespace, record } => self.namespace(namespace) == record.as_ref(),
             Fact::User { name, user } => self.accounts.user(name) == user.as_ref(),
             Fact::Key { key } => self.accounts.key() == key.as_ref(),
         }
@@ -148,7 +171,7 @@ impl Ledger {
     }
 }
 
-fn replace<V>(of_one: &mut BTreeMap<InstanceKey, V>, key: &InstanceKey, value: Option<V>) -> Option<V> {
+fn replace<K: Clone + Ord, V>(of_one: &mut BTreeMap<K, V>, key: &K, value: Option<V>) -> Option<V> {
     match value {
         Some(value) => of_one.insert(key.clone(), value),
         None => of_one.remove(key),
@@ -162,7 +185,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn fact() -> impl Strategy<Value = Fact> {
-        let subject = (0u16..2, 0u8..3, prop::option::of(any::<bool>()));
+        let subject = (0u16..2, 0u8..4, prop::option::of(any::<bool>()));
         subject.prop_map(|(port, kind, value)| {
             let service: ServiceKey = "orders".parse().unwrap();
             let address = crate::model::Address::new("10.0.0.7", port).unwrap();
@@ -177,6 +200,12 @@ mod tests {
                     let overrides =
                         value.map(|enabled| Overrides { enabled: Some(enabled), ..Overrides::default() });
                     Fact::Overrides { service, key, overrides }
+                }
+                2 => {
+                    let name =
+                        |name: bool| NamespaceRecord { name: name.to_string(), description: String::new() };
+                    let record = value.map(name).map(Arc::new);
+                    Fact::Namespace { namespace: service.namespace, record }
                 }
                 _ => {
                     let of_kind = ServiceRecord::new(Kind::Persistent);

@@ -6,10 +6,10 @@ use super::access::{Denied, Edit as UserEdit, UserName};
 use super::catalog::Catalog;
 use super::command::Limits;
 use super::error::Refusal;
-use super::fact::{Fact, Kind, Overrides, Selector, ServiceRecord};
+use super::fact::{Fact, Kind, NamespaceRecord, Overrides, Selector, ServiceRecord};
 use super::health::ClusterRecord;
 use super::ledger::Ledger;
-use crate::model::{Cluster, Instance, InstanceKey, Metadata, ServiceKey, Weight};
+use crate::model::{Cluster, Instance, InstanceKey, Metadata, Namespace, ServiceKey, Weight};
 use std::sync::Arc;
 
 /// A change to be stored.
@@ -31,6 +31,12 @@ pub(crate) enum Write {
     Delete { service: ServiceKey },
     /// Changes what is said of a service, which must be there.
     Describe { service: ServiceKey, edit: Edit },
+    /// Names a namespace that has no name.
+    CreateNamespace { namespace: Namespace, record: NamespaceRecord },
+    /// Gives another name to a namespace, which must be there.
+    DescribeNamespace { namespace: Namespace, record: NamespaceRecord },
+    /// Takes off the name of a namespace in which there is nothing; that it has none is a success.
+    DeleteNamespace { namespace: Namespace },
     /// Changes a user, who has this stamp from then on, in the name of one who had that stamp when they were let
     /// in: a new password takes a while to hash, and whoever is removed meanwhile changes nothing any more.
     User { name: UserName, edit: UserEdit, stamp: u64, by: Option<(UserName, u64)> },
@@ -64,6 +70,8 @@ pub(crate) struct Said {
 
 /// Clusters of one service of which something may be said: more than there are data centres.
 const CLUSTERS_MAX: usize = 1000;
+/// Namespaces that may have a name: more than there are teams, and one list shows them all.
+const NAMESPACES_MAX: usize = 1000;
 
 /// What a change is decided on.
 #[derive(Clone, Copy, Debug)]
@@ -139,6 +147,31 @@ impl Write {
                 let said = ledger.record(&service).map(|said| ServiceRecord { kind, ..(**said).clone() });
                 let said = said.unwrap_or_else(|| ServiceRecord::new(kind));
                 Ok(vec![present.saying(service, edit.of(said)?)?])
+            }
+            Self::CreateNamespace { namespace, record } => {
+                if namespace == Namespace::default() || ledger.namespace(&namespace).is_some() {
+                    return Err(Refusal::NamespaceExists(namespace));
+                }
+                present.naming(namespace, record)
+            }
+            Self::DescribeNamespace { namespace, record } => {
+                if namespace == Namespace::default() {
+                    return Err(Refusal::DefaultNamespace);
+                }
+                if ledger.namespace(&namespace).is_none() && !present.is_used(&namespace) {
+                    return Err(Refusal::NoNamespace(namespace));
+                }
+                present.naming(namespace, record)
+            }
+            Self::DeleteNamespace { namespace } => {
+                if namespace == Namespace::default() {
+                    return Err(Refusal::DefaultNamespace);
+                }
+                if present.is_used(&namespace) {
+                    return Err(Refusal::NamespaceInUse(namespace));
+                }
+                let known = ledger.namespace(&namespace).is_some();
+                Ok(known.then_some(Fact::Namespace { namespace, record: None }).into_iter().collect())
             }
             Self::User { name, edit, stamp, by } => {
                 let same = |(by, stamp): &(UserName, u64)| {
@@ -236,6 +269,19 @@ impl Present<'_> {
     fn saying(self, service: ServiceKey, record: ServiceRecord) -> Result<Fact, Refusal> {
         self.takes(&record.metadata)?;
         Ok(Fact::Service { service, record: Some(Arc::new(record)) })
+    }
+
+    /// Whether there is anything in a namespace.
+    fn is_used(self, namespace: &Namespace) -> bool {
+        self.ledger.is_used(namespace) || self.catalog.of_namespace(namespace).next().is_some()
+    }
+
+    /// The fact that this is what a namespace is called.
+    fn naming(self, namespace: Namespace, record: NamespaceRecord) -> Result<Vec<Fact>, Refusal> {
+        if self.ledger.namespace(&namespace).is_none() && self.ledger.namespaces_len() >= NAMESPACES_MAX {
+            return Err(Refusal::TooMany { what: "namespaces with a name", max: NAMESPACES_MAX });
+        }
+        Ok(vec![Fact::Namespace { namespace, record: Some(Arc::new(record)) }])
     }
 
     fn takes(self, metadata: &Metadata) -> Result<(), Refusal> {

@@ -18,6 +18,7 @@ mod registry_diagnosis;
 mod registry_explained;
 mod registry_followed;
 mod registry_kept;
+mod registry_namespaces;
 mod registry_operator;
 mod registry_program;
 mod registry_push;

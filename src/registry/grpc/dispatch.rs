@@ -264,6 +264,9 @@ fn error_code(refusal: &Refusal) -> i32 {
         | Refusal::NothingToSet(_)
         | Refusal::ServiceExists(_)
         | Refusal::NotEmpty(_)
+        | Refusal::NamespaceExists(_)
+        | Refusal::NamespaceInUse(_)
+        | Refusal::DefaultNamespace
         | Refusal::Probed { .. }
         | Refusal::OtherKind { .. }
         | Refusal::RequestType { .. }
@@ -274,6 +277,7 @@ fn error_code(refusal: &Refusal) -> i32 {
         Refusal::Busy { .. } | Refusal::TooManyLogins { .. } | Refusal::Hash(_) => code::OVER_LIMIT,
         Refusal::NotFound
         | Refusal::NoClient(_)
+        | Refusal::NoNamespace(_)
         | Refusal::NoSwitches
         | Refusal::NoPermissions
         | Refusal::Storage(_)

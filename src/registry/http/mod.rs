@@ -17,6 +17,7 @@ mod loader;
 mod login;
 mod lookup;
 mod measured;
+mod namespaces;
 mod openapi;
 mod operator;
 mod overrides;
@@ -70,6 +71,7 @@ pub(super) fn routes(hub: Arc<Hub>, access: Arc<Access>) -> Router {
         .nest("/nacos/v3/admin/core", wrapped(core().merge(loader::routes())))
         .nest("/nacos/v2/core", wrapped(loader::routes()))
         .nest("/nacos/v1/console", console())
+        .nest("/nacos/v2/console", wrapped(namespaces::later_versions()))
         .merge(logins().with_state(access.clone()))
         .nest("/nacos/v1/auth", users_v1().with_state(access.clone()))
         .nest("/nacos/v3/auth", users_v3().with_state(access.clone()))
@@ -180,7 +182,7 @@ fn core() -> Router<Arc<Hub>> {
         .route("/state", get(state::server))
         .route("/state/liveness", get(state::health))
         .route("/state/readiness", get(state::readiness))
-        .route("/namespace/list", get(state::namespaces_v3))
+        .merge(namespaces::later_versions())
 }
 
 fn console() -> Router<Arc<Hub>> {
@@ -188,7 +190,7 @@ fn console() -> Router<Arc<Hub>> {
         .route("/health/liveness", get(state::console_health))
         .route("/health/readiness", get(state::console_readiness))
         .route("/server/state", get(state::server))
-        .route("/namespaces", get(state::namespaces_v1))
+        .merge(namespaces::v1())
 }
 
 /// What whoever runs the registry asks it.

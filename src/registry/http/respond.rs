@@ -54,6 +54,9 @@ fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::NothingToSet(_)
         | Refusal::ServiceExists(_)
         | Refusal::NotEmpty(_)
+        | Refusal::NamespaceExists(_)
+        | Refusal::NamespaceInUse(_)
+        | Refusal::DefaultNamespace
         | Refusal::Probed { .. }
         | Refusal::OtherKind { .. }
         | Refusal::RequestType { .. }
@@ -61,7 +64,7 @@ fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::User(_) => StatusCode::BAD_REQUEST,
         Refusal::Denied(_) | Refusal::UnknownUser => StatusCode::FORBIDDEN,
         Refusal::TooManyLogins { .. } => StatusCode::TOO_MANY_REQUESTS,
-        Refusal::NotFound | Refusal::NoClient(_) => StatusCode::NOT_FOUND,
+        Refusal::NotFound | Refusal::NoClient(_) | Refusal::NoNamespace(_) => StatusCode::NOT_FOUND,
         Refusal::Unregistered => StatusCode::CONFLICT, // Only connections can be, and HTTP has none.
         Refusal::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
         Refusal::NoSwitches | Refusal::NoPermissions => StatusCode::NOT_IMPLEMENTED,

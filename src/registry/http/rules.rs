@@ -39,6 +39,7 @@ const ADMIN: &str = "/nacos/v3/admin/ns";
 const CORE_V2: &str = "/nacos/v2/core";
 const CORE: &str = "/nacos/v3/admin/core";
 const CONSOLE: &str = "/nacos/v1/console";
+const CONSOLE_V2: &str = "/nacos/v2/console";
 const USERS_V1: &str = "/nacos/v1/auth";
 const USERS_V3: &str = "/nacos/v3/auth";
 const ROOT: &str = "";
@@ -95,9 +96,14 @@ const RULES: &[Rule] = &[
     (&[V1, V2], "/operator/switches", &[(GET, BeKnown), (PUT, Everywhere(Operate))]),
     (&[V1, V2, ADMIN], "/ops/switches", &[(GET, BeKnown), (PUT, Everywhere(Operate))]),
     (&[CORE], "/state", &[(GET, BeKnown)]),
-    (&[CORE], "/namespace/list", &[(GET, Everywhere(Read))]),
     (&[CONSOLE], "/server/state", &[(GET, BeKnown)]),
-    (&[CONSOLE], "/namespaces", &[(GET, Everywhere(Read))]),
+    // Namespaces. Even one of them is asked for or named by those who may see or change all.
+    (&[CORE, CONSOLE_V2], "/namespace/list", &[(GET, Everywhere(Read))]),
+    (&[CORE, CONSOLE_V2], "/namespace/check", &[(GET, Everywhere(Read))]),
+    (&[CORE, CONSOLE_V2], "/namespace", &[(GET, Everywhere(Read)), (POST, Everywhere(Operate))]),
+    (&[CORE, CONSOLE_V2], "/namespace", &[(PUT, Everywhere(Operate)), (DELETE, Everywhere(Operate))]),
+    (&[CONSOLE], "/namespaces", &[(GET, Everywhere(Read)), (POST, Everywhere(Operate))]),
+    (&[CONSOLE], "/namespaces", &[(PUT, Everywhere(Operate)), (DELETE, Everywhere(Operate))]),
     // Probes. What the metrics say of namespaces is how many there are of everything.
     (&[ROOT], "/livez", &[(GET, Nothing)]),
     (&[ROOT], "/readyz", &[(GET, Nothing)]),

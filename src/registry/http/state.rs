@@ -1,8 +1,7 @@
-//! What is asked outside of naming: whether the server lives and is ready, what it is and does, and which
-//! namespaces there are.
+//! What is asked outside of naming: whether the server lives and is ready, and what it is and does.
 
 use super::respond::Json;
-use crate::protocol::reply::{NamespaceEntry, Namespaces, ServerState};
+use crate::protocol::reply::ServerState;
 use crate::registry::hub::{Hub, Unready};
 use axum::extract::State;
 use axum::response::IntoResponse;
@@ -64,16 +63,4 @@ fn not_ready(why: Unready) -> NotReady {
 
 pub(super) async fn server() -> Json<ServerState> {
     Json(ServerState::new(env!("CARGO_PKG_VERSION")))
-}
-
-pub(super) async fn namespaces_v1(State(hub): State<Arc<Hub>>) -> Json<Namespaces> {
-    Json(Namespaces::new(entries(&hub)))
-}
-
-pub(super) async fn namespaces_v3(State(hub): State<Arc<Hub>>) -> Json<Vec<NamespaceEntry>> {
-    Json(entries(&hub))
-}
-
-fn entries(hub: &Hub) -> Vec<NamespaceEntry> {
-    hub.namespaces().iter().map(NamespaceEntry::new).collect()
 }

@@ -24,7 +24,10 @@ impl Hub {
                 Fact::Key { key } => {
                     accounts.get_or_insert_with(&mut shown).enter_key(key.clone());
                 }
-                Fact::Instance { .. } | Fact::Service { .. } | Fact::Overrides { .. } => {}
+                Fact::Instance { .. }
+                | Fact::Service { .. }
+                | Fact::Overrides { .. }
+                | Fact::Namespace { .. } => {}
             }
         }
         if let Some(accounts) = accounts {

@@ -73,6 +73,7 @@ impl Hub {
         for fact in facts {
             state.ledger.enter(fact.clone());
             state.probe(&fact, at);
+            state.show_namespace(&fact);
             if let Some(command) = fact.into_command() {
                 state.apply(command, None, now, at);
             }
@@ -121,6 +122,7 @@ impl Hub {
         self.show_accounts(&state, &facts);
         let make = |(fact, actor): (Fact, Option<UserName>)| {
             state.probe(&fact, now);
+            state.show_namespace(&fact);
             let command = fact.into_command();
             command.map_or_else(Vec::new, |command| state.apply(command, actor.map(Asker::Operator), at, now))
         };

@@ -18,16 +18,6 @@ impl Hub {
         (found.len(), shown.into_iter().filter_map(|key| state.described(key)).collect())
     }
 
-    /// The namespaces that have services, sorted, and the default one.
-    pub(crate) fn namespaces(&self) -> Vec<Namespace> {
-        let state = self.state();
-        let mut namespaces: Vec<_> = state.catalog.namespaces().cloned().collect();
-        namespaces.push(Namespace::default());
-        namespaces.sort();
-        namespaces.dedup();
-        namespaces
-    }
-
     /// How many services of all namespaces are `wanted`, and the first of them, sorted by namespace.
     pub(crate) fn all_names(&self, wanted: impl Fn(&ServiceKey) -> bool) -> (usize, Vec<ServiceKey>) {
         let namespaces = self.namespaces();

@@ -4,9 +4,9 @@
 //! which an older version refuses by its name; anything else is a new format.
 
 use super::StorageError;
-use crate::model::{Address, Cluster, Instance, InstanceKey, Metadata, ServiceKey, Weight};
+use crate::model::{Address, Cluster, Instance, InstanceKey, Metadata, Namespace, ServiceKey, Weight};
 use crate::registry::access::{PasswordHash, TokenKey, User, UserName};
-use crate::registry::fact::{Fact, Kind, Overrides, Selector, ServiceRecord};
+use crate::registry::fact::{Fact, Kind, NamespaceRecord, Overrides, Selector, ServiceRecord};
 use crate::registry::health::{ClusterRecord, Probe};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,6 +19,7 @@ enum Subject {
     Instance(OfInstance),
     Service(OfService),
     Overrides(OfInstance),
+    Namespace { namespace: String },
     User(OfUser),
     Key,
 }
@@ -102,6 +103,12 @@ struct OverridesValue {
     metadata: BTreeMap<String, String>,
 }
 
+#[derive(Serialize, Deserialize)]
+struct NamespaceValue {
+    name: String,
+    description: String,
+}
+
 /// A fact's key, and its value; no value where there is nothing to be said any more.
 ///
 /// # Errors
@@ -120,6 +127,14 @@ pub(super) fn write(fact: &Fact) -> Result<(String, Option<String>), serde_json:
         Fact::Overrides { service, key, overrides } => {
             let value = overrides.as_ref().map(|set| serde_json::to_string(&OverridesValue::new(set)));
             (Subject::Overrides(OfInstance::new(service, key)), value)
+        }
+        Fact::Namespace { namespace, record } => {
+            let value = |NamespaceRecord { name, description }: &NamespaceRecord| NamespaceValue {
+                name: name.clone(),
+                description: description.clone(),
+            };
+            let value = record.as_deref().map(|record| serde_json::to_string(&value(record)));
+            (Subject::Namespace { namespace: namespace.to_string() }, value)
         }
         Fact::User { name, user } => {
             let value = user.as_ref().map(|user| serde_json::to_string(&UserValue::new(user)));
@@ -160,6 +175,11 @@ pub(super) fn read(key: &str, value: &str) -> Result<Fact, StorageError> {
                 let overrides = Some(value.into_model()?);
                 Some(Fact::Overrides { service, key, overrides })
             })
+        }
+        Subject::Namespace { namespace } => {
+            let NamespaceValue { name, description } = serde_json::from_str(value).map_err(not_understood)?;
+            let record = Some(Arc::new(NamespaceRecord { name, description }));
+            Namespace::new(&namespace).ok().map(|namespace| Fact::Namespace { namespace, record })
         }
         Subject::User(OfUser { name }) => {
             let value: UserValue = serde_json::from_str(value).map_err(not_understood)?;
@@ -314,7 +334,7 @@ mod tests {
         instance.with_metadata(Metadata::from_iter([("zone", "a\"b")]))
     }
 
-    fn facts() -> [Fact; 5] {
+    fn facts() -> [Fact; 6] {
         let metadata = Metadata::from_iter([("graceful.warmup", "60")]);
         let selector = Selector::Label { expression: "CONSUMER.label.A = PROVIDER.label.A".to_owned() };
         let probe = Probe::Http { path: "/ping".to_owned(), headers: Vec::new(), expected: 200 };
@@ -336,6 +356,13 @@ mod tests {
             Fact::Overrides { service: service(), key, overrides: Some(overrides) },
             Fact::User { name: "ann".parse().unwrap(), user: Some(Arc::new(ann())) },
             Fact::Key { key: Some(Arc::new(TokenKey::from_bytes([7; 32]))) },
+            Fact::Namespace {
+                namespace: "team-a".parse().unwrap(),
+                record: Some(Arc::new(NamespaceRecord {
+                    name: "Team A".to_owned(),
+                    description: "\"A\"".to_owned(),
+                })),
+            },
         ]
     }
 
@@ -367,6 +394,9 @@ mod tests {
         let (hash, rest) = (PasswordHash::nobodys(), r#""grants":["write@dev","admin"],"stamp":1}"#);
         assert_eq!(value.unwrap(), format!(r#"{{"password":"{}",{rest}"#, hash.kept()));
         assert_eq!(write(&facts()[4]).unwrap().0, r#"{"kind":"key"}"#);
+        let (key, value) = write(&facts()[5]).unwrap();
+        assert_eq!(key, r#"{"kind":"namespace","namespace":"team-a"}"#);
+        assert_eq!(value.unwrap(), r#"{"name":"Team A","description":"\"A\""}"#);
         let gone = Fact::Service { service: service(), record: None };
         let (key, value) = write(&gone).unwrap();
         assert_eq!(key, r#"{"kind":"service","namespace":"public","group":"shop","service":"orders"}"#);

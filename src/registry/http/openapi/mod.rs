@@ -111,7 +111,12 @@ fn schema(gives: Gives) -> Value {
         Gives::Like(example) => {
             // The table's examples are JSON, which a test sees to.
             let example: Value = serde_json::from_str(example).unwrap_or_default();
-            let kind = if example.is_array() { "array" } else { "object" };
+            let kind = match &example {
+                Value::Array(_) => "array",
+                Value::Bool(_) => "boolean",
+                Value::Number(_) => "integer",
+                Value::Null | Value::String(_) | Value::Object(_) => "object",
+            };
             json!({ "type": kind, "examples": [example] })
         }
     }

@@ -3,9 +3,10 @@
 use super::parameters::{
     ADDRESS, AFTER, BATCH, BEAT, CHECKER, CLIENT_ID, CLUSTER, CLUSTER_NAMES, CLUSTER_SET, CLUSTERS,
     CONNECTION_ID, ENABLED_ONLY, ENTRY, EPHEMERAL, EXPRESSION, GROUP, Group, HEALTH, HEALTHY_ONLY,
-    HEART_BEAT, KEY, LOG_LEVEL, LOGIN, NAMESPACE, NEW_EPHEMERAL, NEW_PASSWORD, NEW_USER, OF_ADDRESS, OF_ROLE,
-    OF_USER, ONLY_STATUS, OVERRIDES, PAGE, PAGE_ASKED, REGISTRATION, ROLE, SAID, SEARCH, SERVICE, STAYING,
-    USER,
+    HEART_BEAT, KEY, LOG_LEVEL, LOGIN, NAMESPACE, NAMESPACE_ASKED, NAMESPACE_MEANT, NAMESPACE_NAMED,
+    NAMESPACE_NEW, NAMESPACE_NEW_V1, NAMESPACE_RENAMED_V1, NEW_EPHEMERAL, NEW_PASSWORD, NEW_USER, OF_ADDRESS,
+    OF_ROLE, OF_USER, ONLY_STATUS, OVERRIDES, PAGE, PAGE_ASKED, REGISTRATION, ROLE, SAID, SEARCH, SERVICE,
+    STAYING, USER,
 };
 use http::Method;
 
@@ -33,6 +34,7 @@ const ADMIN: Base = enveloped("/nacos/v3/admin/ns");
 const CORE_V2: Base = enveloped("/nacos/v2/core");
 const CORE: Base = enveloped("/nacos/v3/admin/core");
 const CONSOLE: Base = bare("/nacos/v1/console");
+const CONSOLE_V2: Base = enveloped("/nacos/v2/console");
 const AUTH_V1: Base = bare("/nacos/v1/auth");
 const AUTH_V3: Base = bare("/nacos/v3/auth");
 const USERS_V3: Base = enveloped("/nacos/v3/auth");
@@ -132,6 +134,9 @@ const LOG_IN_ABOUT: &str = "Gives a token.";
 const TOKEN: Gives =
     Like(r#"{"accessToken":"everyone","tokenTtl":18000,"globalAdmin":true,"username":"ann"}"#);
 const LOG_IN: &[Operation] = &[post(LOG_IN_ABOUT, &[LOGIN], TOKEN), get(LOG_IN_ABOUT, &[LOGIN], TOKEN)];
+const NAME_ABOUT: &str = "Names a namespace; nothing else is needed to use it.";
+const RENAME_ABOUT: &str = "Gives a namespace another name.";
+const UNNAME_ABOUT: &str = "Takes the name off a namespace without services; that it has none is a success.";
 const ADD_USER: &str = "Makes a user who may do nothing yet.";
 const REMOVE_USER: &str = "Removes a user, whose tokens then count no more.";
 const SET_PASSWORD: &str = "Gives a user another password; the tokens of the old one count no more.";
@@ -393,9 +398,24 @@ pub(super) static LINES: &[Line] = &[
     (&[CORE], "/state/liveness", &[get(ALIVE, &[], Done)]),
     (&[CORE], "/state/readiness", &[get(READY, &[], Done)]),
     (
-        &[CORE],
+        &[CORE, CONSOLE_V2],
+        "/namespace",
+        &[
+            get("One namespace.", &[NAMESPACE], Like(r#"{"namespace":"","namespaceShowName":"public"}"#)),
+            post(NAME_ABOUT, &[NAMESPACE_NEW, NAMESPACE_NAMED], Like("true")),
+            put(RENAME_ABOUT, &[NAMESPACE_MEANT, NAMESPACE_NAMED], Like("true")),
+            delete(UNNAME_ABOUT, &[NAMESPACE_MEANT], Like("true")),
+        ],
+    ),
+    (
+        &[CORE, CONSOLE_V2],
         "/namespace/list",
         &[get("The namespaces.", &[], Like(r#"[{"namespace":"","namespaceShowName":"public"}]"#))],
+    ),
+    (
+        &[CORE, CONSOLE_V2],
+        "/namespace/check",
+        &[get("How many namespaces have this id: none, or one.", &[NAMESPACE], Like("1"))],
     ),
     (&[CONSOLE], "/health/liveness", &[get(ALIVE, &[], Text("OK"))]),
     (&[CONSOLE], "/health/readiness", &[get(READY, &[], Text("OK"))]),
@@ -407,7 +427,12 @@ pub(super) static LINES: &[Line] = &[
     (
         &[CONSOLE],
         "/namespaces",
-        &[get("The namespaces.", &[], Like(r#"{"code":200,"message":null,"data":[]}"#))],
+        &[
+            get("The namespaces.", &[NAMESPACE_ASKED], Like(r#"{"code":200,"message":null,"data":[]}"#)),
+            post(NAME_ABOUT, &[NAMESPACE_NEW_V1, NAMESPACE_NAMED], Like("true")),
+            put(RENAME_ABOUT, &[NAMESPACE_RENAMED_V1], Like("true")),
+            delete(UNNAME_ABOUT, &[NAMESPACE_MEANT], Like("true")),
+        ],
     ),
     (&[AUTH_V1], "/login", LOG_IN),
     (&[AUTH_V1], "/users/login", LOG_IN),

@@ -35,6 +35,21 @@ const fn must(name: &'static str, kind: Kind, about: &'static str) -> Parameter 
 }
 
 pub(super) const NAMESPACE: Group = &[may("namespaceId", Text, "Namespace; `public` when absent.")];
+pub(super) const NAMESPACE_MEANT: Group = &[must("namespaceId", Text, "Namespace that is meant.")];
+pub(super) const NAMESPACE_NEW: Group = &[may("namespaceId", Text, "Its id; one is made when absent.")];
+pub(super) const NAMESPACE_NEW_V1: Group =
+    &[may("customNamespaceId", Text, "Its id; one is made when absent.")];
+pub(super) const NAMESPACE_NAMED: Group =
+    &[must("namespaceName", Text, "What people call it."), may("namespaceDesc", Text, "What it is for.")];
+pub(super) const NAMESPACE_RENAMED_V1: Group = &[
+    must("namespace", Text, "Namespace that is meant."),
+    must("namespaceShowName", Text, "What people call it."),
+    may("namespaceDesc", Text, "What it is for."),
+];
+pub(super) const NAMESPACE_ASKED: Group = &[
+    may("show", Text, "With `all`, the one that `namespaceId` names."),
+    may("checkNamespaceIdExist", Flag, "Whether `customNamespaceId` is there, as `true` or `false`."),
+];
 pub(super) const GROUP: Group = &[
     may("groupName", Text, "Group; `DEFAULT_GROUP` when absent."),
     may("namespaceId", Text, "Namespace; `public` when absent."),
