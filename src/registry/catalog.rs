@@ -193,6 +193,17 @@ impl Catalog {
         self.publications.get(&connection).map_or(0, HashMap::len)
     }
 
+    /// How many instances a connection publishes in all services.
+    pub(crate) fn instances_of(&self, connection: ConnectionId) -> usize {
+        let services = self.publications.get(&connection).into_iter().flat_map(HashMap::values);
+        services.map(|keys| keys.len()).sum()
+    }
+
+    /// How many instances a service has, whoever sees them.
+    pub(crate) fn instances_in(&self, service: &ServiceKey) -> usize {
+        self.services.get(service).map_or(0, |state| state.instances.len())
+    }
+
     /// Of which kind a service is that readers find: as it was created, or by its instances.
     pub(crate) fn kind(&self, service: &ServiceKey) -> Option<Kind> {
         let Service { record, kind, .. } = self.services.get(service)?;

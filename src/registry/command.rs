@@ -3,6 +3,7 @@
 //! Whatever the wire form, a request becomes a [`Command`] here, after [`Limits::check`] has seen its
 //! instances; the catalog answers with [`Event`]s.
 
+use super::bound::Bound;
 use super::error::Refusal;
 use super::fact::{Overrides, ServiceRecord};
 use crate::model::{Address, Instance, InstanceKey, Lease, Reason, ServiceKey};
@@ -77,7 +78,7 @@ impl Limits {
     /// With the first rule that one of them breaks.
     pub(crate) fn check(self, instances: &[Instance]) -> Result<(), Refusal> {
         if instances.len() > BATCH_MAX {
-            return Err(Refusal::TooMany { what: "instances in one request", max: BATCH_MAX });
+            return Err(Refusal::TooMany { bound: Bound::Batch, max: BATCH_MAX });
         }
         if instances.iter().any(|instance| !instance.ephemeral) {
             return Err(Refusal::Persistent);

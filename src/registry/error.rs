@@ -1,6 +1,7 @@
 //! What the starter of a registry, and what its callers can be told.
 
 use super::access::{Denied, HashError, InvalidUser};
+use super::bound::Bound;
 use super::fact::Kind;
 use super::storage::StorageError;
 use crate::model::{Cluster, InvalidLease, InvalidName, Namespace, ServiceKey};
@@ -123,8 +124,8 @@ pub(crate) enum Refusal {
     Busy { max: usize },
     #[error("request type {given:?} is not supported: accepted is {accepted}")]
     RequestType { given: String, accepted: &'static str },
-    #[error("too many {what}: accepted are up to {max}")]
-    TooMany { what: &'static str, max: usize },
+    #[error("too many {}: accepted are up to {max}", bound.words())]
+    TooMany { bound: Bound, max: usize },
     #[error("no such instance")]
     NotFound,
     /// Nacos' words.
@@ -183,6 +184,21 @@ impl From<InvalidLease> for Refusal {
 }
 
 impl Refusal {
+    /// The bound that was reached, if it is one.
+    pub(crate) const fn bound(&self) -> Option<Bound> {
+        if let Self::TooMany { bound, .. } = self {
+            Some(*bound)
+        } else if let Self::MetadataTooLong { .. } = self {
+            Some(Bound::Metadata)
+        } else if let Self::Full { .. } = self {
+            Some(Bound::Instances)
+        } else if let Self::Busy { .. } = self {
+            Some(Bound::Waiting)
+        } else {
+            None
+        }
+    }
+
     /// The same refusal of a batch, for which Nacos has words of its own.
     pub(crate) fn of_batch(self) -> Self {
         let Self::OtherKind { service, kind, .. } = self else { return self };

@@ -26,6 +26,7 @@ pub(crate) use kept::KeptService;
 pub(crate) use standing::Unready;
 
 use super::access::{Accounts, UserName};
+use super::bound::{Allowance, Bound};
 use super::catalog::{Catalog, shrink};
 use super::clerk::Queue;
 use super::command::{Client, Command, ConnectionId, Event, Limits};
@@ -55,8 +56,6 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-/// Services that one client may publish in, or follow: more than any gateway does.
-const SERVICES_PER_CLIENT_MAX: usize = 10_000;
 /// Leases that end under one lock, so that a mass expiry does not hold up everyone else.
 const EXPIRED_AT_ONCE_MAX: usize = 256;
 
@@ -66,6 +65,7 @@ pub(crate) struct Hub {
     state: Mutex<State>,
     clock: Clock,
     limits: Limits,
+    allowance: Allowance,
     /// Who hears of changes over UDP; as `State` has it.
     audience: Arc<Audience>,
     metrics: Arc<Metrics>,
@@ -98,6 +98,7 @@ struct State {
     audience: Arc<Audience>,
     named: namespaces::Named,
     limits: Limits,
+    allowance: Allowance,
     /// Nothing changes any more.
     frozen: bool,
 }
@@ -139,6 +140,7 @@ impl Hub {
             audience: audience.clone(),
             named: BTreeMap::new(),
             limits,
+            allowance: Allowance::default(),
             frozen: false,
         };
         let [earlier, asked, probed_earlier, deserted] = [(); 4].map(|()| Notify::new());
@@ -147,6 +149,7 @@ impl Hub {
             state: Mutex::new(state),
             clock,
             limits,
+            allowance: Allowance::default(),
             audience,
             metrics,
             accounts,
@@ -156,6 +159,18 @@ impl Hub {
             deserted,
             lines: Lines::default(),
         }
+    }
+
+    /// The same hub with other bounds than the default ones.
+    pub(crate) fn with_allowance(mut self, allowance: Allowance) -> Self {
+        self.allowance = allowance;
+        self.state.get_mut().unwrap_or_else(PoisonError::into_inner).allowance = allowance;
+        self
+    }
+
+    /// What one client, one service and one request may take.
+    pub(crate) fn allowance(&self) -> &Allowance {
+        &self.allowance
     }
 
     /// The present moment by the hub's clock.
@@ -344,10 +359,9 @@ impl Hub {
         let mut state = self.state();
         let subscriber = state.connections.get(&id).ok_or(Refusal::Unregistered)?.clone();
         let view = state.catalog.view(service, self.now());
-        let mut pushes = subscriber.pushes();
-        if pushes.services().len() >= SERVICES_PER_CLIENT_MAX && !pushes.leave(service) {
-            let what = "subscriptions of one connection";
-            return Err(Refusal::TooMany { what, max: SERVICES_PER_CLIENT_MAX });
+        let (mut pushes, max) = (subscriber.pushes(), state.allowance.services_per_client);
+        if pushes.services().len() >= max && !pushes.leave(service) {
+            return Err(Refusal::TooMany { bound: Bound::Subscriptions, max });
         }
         let list = (view.snapshot.revision(), view.snapshot.instances().len());
         pushes.follow(service, clusters, list, Instant::now());
@@ -525,12 +539,33 @@ impl State {
         {
             return Err(Refusal::Full { max: self.limits.instances_max });
         }
-        if let Client::Connection(id) = client
-            && instances > 0
-            && replaced == 0
-            && self.catalog.publications(*id) >= SERVICES_PER_CLIENT_MAX
-        {
-            return Err(Refusal::TooMany { what: "services of one client", max: SERVICES_PER_CLIENT_MAX });
+        if instances > replaced {
+            self.has_room(client, service, instances - replaced, replaced == 0)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a client may publish more instances in a service, which may be a new one for it.
+    fn has_room(&self, client: &Client, service: &ServiceKey, more: usize, new: bool) -> Result<(), Refusal> {
+        let Allowance { services_per_client, instances_per_client, .. } = self.allowance;
+        if let Client::Connection(id) = client {
+            let max = services_per_client;
+            if new && self.catalog.publications(*id) >= max {
+                return Err(Refusal::TooMany { bound: Bound::ServicesPerClient, max });
+            }
+            let max = instances_per_client;
+            if self.catalog.instances_of(*id) + more > max {
+                return Err(Refusal::TooMany { bound: Bound::InstancesPerClient, max });
+            }
+        }
+        self.has_room_in(service, more)
+    }
+
+    /// Whether a service takes more instances. Those that several clients publish are counted as new ones.
+    fn has_room_in(&self, service: &ServiceKey, more: usize) -> Result<(), Refusal> {
+        let max = self.allowance.instances_per_service;
+        if self.catalog.instances_in(service) + more > max {
+            return Err(Refusal::TooMany { bound: Bound::InstancesPerService, max });
         }
         Ok(())
     }

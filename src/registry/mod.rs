@@ -13,6 +13,7 @@
 //! [`Registry`] is all of it on two ports, as `graceful registry` runs it.
 
 mod access;
+mod bound;
 mod catalog;
 mod clerk;
 mod command;

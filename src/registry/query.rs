@@ -1,5 +1,6 @@
 //! The read side: which instances of a list, and which page of the names, a reader asked for.
 
+use super::bound::Bound;
 use super::error::Refusal;
 use super::fact::{Kind, ServiceRecord};
 use super::texts::{Form, Texts};
@@ -121,7 +122,7 @@ impl Clusters {
     /// Takes the words as they are: the answer repeats them to the letter.
     pub(crate) fn new(asked: String) -> Result<Self, Refusal> {
         if asked.len() > CLUSTERS_BYTES_MAX {
-            return Err(Refusal::TooMany { what: "bytes in the list of clusters", max: CLUSTERS_BYTES_MAX });
+            return Err(Refusal::TooMany { bound: Bound::ClusterList, max: CLUSTERS_BYTES_MAX });
         }
         Ok(Self(asked))
     }

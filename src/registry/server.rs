@@ -22,8 +22,6 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// How often another HTTP port is tried when any will do, but its gRPC port is taken.
 const PORTS_TRIED: usize = 16;
-/// Bytes of the head of a request: some clients put all their parameters, metadata too, into its path.
-const HEAD_BYTES_MAX: u32 = 128 * 1024;
 
 /// A registry that has its ports: connections wait in them until [`Registry::serve`] takes them.
 ///
@@ -45,7 +43,7 @@ pub struct Registry {
     grpc_addr: SocketAddr,
     hub: Arc<Hub>,
     access: Arc<Access>,
-    connections_max: usize,
+    bounds: Bounds,
     metadata_kept_for: Duration,
     empty_services_kept_for: Duration,
     closed_within: Duration,
@@ -65,13 +63,21 @@ impl Registry {
         settings.check()?;
         let tls = settings.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
         let data_dir = settings.data_dir.as_deref().map(DataDir::lock).transpose()?;
-        let hub = Arc::new(Hub::new(settings.clock.clone(), settings.limits()));
+        let hub = Hub::new(settings.clock.clone(), settings.limits()).with_allowance(settings.allowance());
+        let hub = Arc::new(hub);
         let storage = open(settings.data_dir.as_deref(), &hub)?;
         admit_first(&settings, &*storage, &hub).await?;
         let access = Arc::new(Access::new(hub.clone(), &settings)?);
         let ((http, http_addr), (grpc, grpc_addr)) = listen_both(&settings).await?;
         let datagrams = datagram_socket(settings.bind).await?;
-        let Settings { connections_max, metadata_kept_for, empty_services_kept_for, .. } = settings;
+        let bounds = Bounds {
+            connections: settings.connections_max,
+            connections_per_address: settings.connections_per_address_max,
+            head_bytes: settings.head_bytes_max,
+            handling: Handling::AtOnce, // Nearly all requests take microseconds, and wait for nothing.
+            refusals: hub.metrics().at_the_door.clone(),
+        };
+        let Settings { metadata_kept_for, empty_services_kept_for, .. } = settings;
         Ok(Self {
             closed_within: settings.closed_within,
             tell_systemd: settings.tell_systemd,
@@ -84,7 +90,7 @@ impl Registry {
             grpc_addr,
             hub,
             access,
-            connections_max,
+            bounds,
             storage,
             tls,
             _data_dir: data_dir,
@@ -110,7 +116,7 @@ impl Registry {
     /// Dropping this cuts all connections, also while it ends.
     #[expect(clippy::missing_panics_doc, reason = "a TCP connection has an address at its other end")]
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
-        let Self { _data_dir, storage, http, grpc, datagrams, hub, access, connections_max, tls, .. } = self; // Dropped from the right to the left.
+        let Self { _data_dir, storage, http, grpc, datagrams, hub, access, bounds, tls, .. } = self; // Dropped from the right to the left.
         let (empty_kept_for, said_kept_for) = (self.empty_services_kept_for, self.metadata_kept_for);
         let (closed_within, deadline) = (self.closed_within, OnceLock::new());
         let tell = |state: &str| {
@@ -130,17 +136,17 @@ impl Registry {
             closed().await;
             let _ = timeout_at(due(), hub.deserted()).await; // GOAWAY comes after the word to move.
         };
-        let handling = Handling::AtOnce; // Nearly all requests take microseconds, and wait for nothing.
-        let bounds = Bounds { connections: connections_max, head_bytes: HEAD_BYTES_MAX, handling };
         let routes = http::routes(hub.clone(), access.clone());
         let peer = |wire: &Wire| wire.peer().expect("a TCP connection has an address at its other end");
         let client = |wire: &Arc<Wire>| grpc::Service::new(access.clone(), peer(wire), closing.clone());
         let api = |wire: &Arc<Wire>| {
-            http::Measured::new(http::api(routes.clone(), peer(wire).ip()), hub.metrics().clone())
+            let (metrics, allowance) = (hub.metrics().clone(), hub.allowance());
+            let api = http::api(routes.clone(), peer(wire).ip(), allowance.body_bytes);
+            http::Measured::new(api, metrics, allowance.requests)
         };
         let door = tls.clone();
         let handshake = move |io: Accepted<TcpListener>| tls::shake_hands(door.clone(), io);
-        let serve_http = server::serve_through(http, bounds, handshake.clone(), api, closed(), cut());
+        let serve_http = server::serve_through(http, bounds.clone(), handshake.clone(), api, closed(), cut());
         let serve_grpc = server::serve_through(grpc, bounds, handshake, client, moved, cut());
         let follow_files = async {
             match &tls {

@@ -1,6 +1,7 @@
 //! What the starter of a registry may choose, checked once.
 
 use super::access::Admin;
+use super::bound::Allowance;
 use super::command::Limits;
 use super::error::Error;
 use super::tls::TlsFiles;
@@ -10,9 +11,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// Instances in all, one that several clients publish counted for each: about a gigabyte of them.
-const INSTANCES_MAX: usize = 1_000_000;
 
 /// How long tokens may count: no shorter than clients can ask for new ones, no longer than a month.
 const TOKEN_TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30 * 24 * 60 * 60);
@@ -56,8 +54,31 @@ pub struct Settings {
     /// How long a service that nobody created by name is remembered, with the kind of its instances, after the
     /// last one has gone; looked at every 5 s. Default 60 s, as Nacos.
     pub empty_services_kept_for: Duration,
-    /// Connections that each of the two ports serves at once. Default 10 000.
+    /// Connections that each of the two ports serves at once; one more is closed as it comes. Default 10 000.
     pub connections_max: usize,
+    /// Connections that each port serves at once from one IP address. Default 5000, so that no single address
+    /// takes all places.
+    pub connections_per_address_max: usize,
+    /// Bytes of the head of a request: some clients put all their parameters, metadata too, into its path.
+    /// Default 128 KiB; more is answered 431.
+    pub head_bytes_max: u32,
+    /// Bytes of the body of a request over HTTP: the parameters of one instance with all the metadata it may
+    /// have. Default 1 MiB; more is answered 413.
+    pub body_bytes_max: usize,
+    /// Bytes of a message over gRPC. Default 10 MiB, as Nacos; more is answered `OUT_OF_RANGE`.
+    pub message_bytes_max: usize,
+    /// Requests under way at once, over HTTP and gRPC together. Default 4096; one more is answered 503 or
+    /// `RESOURCE_EXHAUSTED`.
+    pub requests_max: usize,
+    /// Instances in all, one that several clients publish counted for each. Default a million, for which the
+    /// registry takes about a gigabyte.
+    pub instances_max: usize,
+    /// Instances of one service. Default 100 000.
+    pub instances_per_service_max: usize,
+    /// Instances that one connection publishes in all services together. Default 100 000.
+    pub instances_per_client_max: usize,
+    /// Services that one connection may publish in, and follow. Default 10 000: more than any gateway does.
+    pub services_per_client_max: usize,
     /// How long everything that is under way when the registry is told to end may take, before it is cut.
     /// Default 5 s.
     pub closed_within: Duration,
@@ -70,6 +91,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
+        let allowance = Allowance::default();
         Self {
             bind: Ipv4Addr::LOCALHOST.into(),
             http_port: 8848,
@@ -83,6 +105,15 @@ impl Default for Settings {
             metadata_kept_for: Duration::from_secs(60),
             empty_services_kept_for: Duration::from_secs(60),
             connections_max: 10_000,
+            connections_per_address_max: 5_000,
+            head_bytes_max: 128 * 1024,
+            body_bytes_max: allowance.body_bytes,
+            message_bytes_max: allowance.message_bytes,
+            requests_max: allowance.requests,
+            instances_max: 1_000_000,
+            instances_per_service_max: allowance.instances_per_service,
+            instances_per_client_max: allowance.instances_per_client,
+            services_per_client_max: allowance.services_per_client,
             closed_within: Duration::from_secs(5),
             tell_systemd: false,
             clock: Clock::system(),
@@ -123,7 +154,18 @@ impl Settings {
     }
 
     pub(super) fn limits(&self) -> Limits {
-        Limits { metadata_chars_max: self.metadata_chars_max, instances_max: INSTANCES_MAX }
+        Limits { metadata_chars_max: self.metadata_chars_max, instances_max: self.instances_max }
+    }
+
+    pub(super) fn allowance(&self) -> Allowance {
+        Allowance {
+            body_bytes: self.body_bytes_max,
+            message_bytes: self.message_bytes_max,
+            requests: self.requests_max,
+            services_per_client: self.services_per_client_max,
+            instances_per_client: self.instances_per_client_max,
+            instances_per_service: self.instances_per_service_max,
+        }
     }
 }
 

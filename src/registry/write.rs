@@ -3,6 +3,7 @@
 //! Pure: a change, the ledger and the catalog go in; facts, or a refusal, come out.
 
 use super::access::{Denied, Edit as UserEdit, UserName};
+use super::bound::Bound;
 use super::catalog::Catalog;
 use super::command::Limits;
 use super::error::Refusal;
@@ -216,7 +217,7 @@ impl Edit {
             Self::Cluster(name, cluster) => {
                 record.clusters.insert(name, cluster);
                 if record.clusters.len() > CLUSTERS_MAX {
-                    return Err(Refusal::TooMany { what: "clusters of one service", max: CLUSTERS_MAX });
+                    return Err(Refusal::TooMany { bound: Bound::Clusters, max: CLUSTERS_MAX });
                 }
             }
             Self::Said(Said { protect_threshold, metadata, selector }) => {
@@ -279,7 +280,7 @@ impl Present<'_> {
     /// The fact that this is what a namespace is called.
     fn naming(self, namespace: Namespace, record: NamespaceRecord) -> Result<Vec<Fact>, Refusal> {
         if self.ledger.namespace(&namespace).is_none() && self.ledger.namespaces_len() >= NAMESPACES_MAX {
-            return Err(Refusal::TooMany { what: "namespaces with a name", max: NAMESPACES_MAX });
+            return Err(Refusal::TooMany { bound: Bound::Namespaces, max: NAMESPACES_MAX });
         }
         Ok(vec![Fact::Namespace { namespace, record: Some(Arc::new(record)) }])
     }

@@ -14,6 +14,7 @@ mod observe;
 mod provider;
 mod registry;
 mod registry_access;
+mod registry_bounds;
 mod registry_diagnosis;
 mod registry_explained;
 mod registry_followed;

@@ -2,6 +2,7 @@
 
 use super::handling::Handling;
 use super::listen::Listen;
+use super::server::Refusals;
 use super::wire::{Accepted, Tapped, Wire};
 use crate::naming::BoxError;
 use http::{Request, Response};
@@ -14,6 +15,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -44,6 +46,7 @@ pub(super) struct Connection<L: Listen, F, S> {
     pub(super) wire: Arc<Wire>,
     /// Goes with the stream, into an upgrade too.
     pub(super) open: mpsc::Sender<Infallible>,
+    pub(super) refusals: Arc<Refusals>,
 }
 
 impl<L, F, Opened, T, S, B> Connection<L, F, S>
@@ -58,7 +61,7 @@ where
 {
     /// Serves it; `end` resolves when it is to end, one way or the other.
     pub(super) async fn run(self, end: oneshot::Receiver<Infallible>) {
-        let Self { io, handshake, http, service, wire, open } = self;
+        let Self { io, handshake, http, service, wire, open, refusals } = self;
         let (mut handshake, mut end) = (pin!(handshake(io)), Some(end));
         let opened = tokio::select! {
             biased;
@@ -76,7 +79,13 @@ where
             service.clone().oneshot(request)
         });
         let stream = Tapped::new(stream, wire.clone(), open);
-        speak(http.serve_connection_with_upgrades(stream, service), &wire, end).await;
+        let ended = speak(http.serve_connection_with_upgrades(stream, service), &wire, end).await;
+        if let Err(error) = ended {
+            if error.downcast_ref().is_some_and(hyper::Error::is_parse_too_large) {
+                refusals.heads.fetch_add(1, Ordering::Relaxed);
+            }
+            tracing::debug!(peer = ?wire.peer(), error, "connection broke");
+        }
     }
 }
 
@@ -84,11 +93,11 @@ async fn speak(
     connection: impl GracefulConnection<Error = BoxError>,
     wire: &Wire,
     mut end: Option<oneshot::Receiver<Infallible>>,
-) {
+) -> Result<(), BoxError> {
     let mut connection = pin!(connection);
     tokio::select! {
         biased;
-        result = connection.as_mut() => return log_end(wire, result),
+        result = connection.as_mut() => return result,
         () = told(&mut end) => {}
     }
     wire.peek_from_now_on();
@@ -101,11 +110,11 @@ async fn speak(
             Poll::Pending => Poll::Pending,
         });
         if let Ok(Some(result)) = time::timeout(limit, served).await {
-            return log_end(wire, result);
+            return result;
         }
     }
     connection.as_mut().graceful_shutdown();
-    log_end(wire, connection.await);
+    connection.await
 }
 
 /// Resolves when the connection is to end; at once if it has resolved before.
@@ -113,11 +122,5 @@ async fn told(end: &mut Option<oneshot::Receiver<Infallible>>) {
     if let Some(told) = end {
         _ = told.await; // Nothing is sent: dropping the sender tells it.
         *end = None;
-    }
-}
-
-fn log_end(wire: &Wire, result: Result<(), BoxError>) {
-    if let Err(error) = result {
-        tracing::debug!(peer = ?wire.peer(), error, "connection broke");
     }
 }

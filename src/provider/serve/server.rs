@@ -17,12 +17,14 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
@@ -52,21 +54,40 @@ const PONG_WITHIN: Duration = Duration::from_secs(10);
 const ABORTED_WITHIN: Duration = Duration::from_millis(100);
 
 /// What the connections of one port may take of this process.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Bounds {
     /// Connections at once. One more is closed as it comes: a client with other servers to try learns at once.
     pub(crate) connections: usize,
+    /// Connections at once from one IP address.
+    pub(crate) connections_per_address: usize,
     /// Bytes of the head of a request.
     pub(crate) head_bytes: u32,
     /// Who works on the requests of an HTTP/2 connection.
     pub(crate) handling: Handling,
+    /// Where it is counted how often one of these was reached.
+    pub(crate) refusals: Arc<Refusals>,
+}
+
+/// How often a bound was reached.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals {
+    pub(crate) connections: AtomicU64,
+    pub(crate) connections_per_address: AtomicU64,
+    /// Over HTTP/1 only: over HTTP/2 nobody is told.
+    pub(crate) heads: AtomicU64,
 }
 
 impl Default for Bounds {
     /// As many connections as the system lets a process have, and heads of 64 KiB: more than any proxy
     /// passes on.
     fn default() -> Self {
-        Self { connections: usize::MAX, head_bytes: 64 * 1024, handling: Handling::Apart }
+        Self {
+            connections: usize::MAX,
+            connections_per_address: usize::MAX,
+            head_bytes: 64 * 1024,
+            handling: Handling::Apart,
+            refusals: Arc::default(),
+        }
     }
 }
 
@@ -116,14 +137,15 @@ where
     S: Clone + Send + 'static,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    let http = http(bounds);
+    let (http, refusals) = (http(&bounds), bounds.refusals.clone());
     let mut connect = move |io: L::Io, Place { wire, open, end }: Place| {
         let (service, mut http, handshake) = (make(&wire), http.clone(), handshake.clone());
         http.http1().timer(Waits::new(wire.clone())).header_read_timeout(HEAD_TIMEOUT);
         let io = Accepted::new(io, wire.clone());
-        Connection { io, handshake, http, service, wire, open }.run(end)
+        let refusals = refusals.clone();
+        Connection { io, handshake, http, service, wire, open, refusals }.run(end)
     };
-    let mut connections = Connections::new(bounds.connections);
+    let mut connections = Connections::new(bounds);
     connections.accept_until(drain, &mut listener, &mut connect).await;
     connections.tell_all_to_end();
     connections.accept_rest(listener, &mut connect).await;
@@ -136,7 +158,7 @@ pub(super) fn no_handshake<L: Listen>(io: Accepted<L>) -> Ready<io::Result<Accep
     ready(Ok(io))
 }
 
-fn http(bounds: Bounds) -> auto::Builder<Handling> {
+fn http(bounds: &Bounds) -> auto::Builder<Handling> {
     let mut http = auto::Builder::new(bounds.handling);
     http.http1().max_buf_size(usize::try_from(bounds.head_bytes).unwrap_or(usize::MAX));
     http.http2()
@@ -149,11 +171,13 @@ fn http(bounds: Bounds) -> auto::Builder<Handling> {
 
 /// The connections of one port.
 struct Connections {
-    most: usize,
+    bounds: Bounds,
     tasks: JoinSet<()>,
     each: HashMap<task::Id, Known>,
     /// When to look who keeps us waiting.
     looks: Interval,
+    /// How many come from each address.
+    per_address: HashMap<IpAddr, usize>,
     /// A copy lives in every connection, upgraded ones included: when the last is gone, so are they.
     open: mpsc::Sender<Infallible>,
     all_closed: mpsc::Receiver<Infallible>,
@@ -163,6 +187,8 @@ struct Connections {
 struct Known {
     /// Dropping it tells the connection to end.
     stay: Option<oneshot::Sender<Infallible>>,
+    /// Where it comes from.
+    ip: Option<IpAddr>,
     awaited: Awaited,
     task: AbortHandle,
 }
@@ -176,12 +202,13 @@ struct Place {
 }
 
 impl Connections {
-    fn new(most: usize) -> Self {
+    fn new(bounds: Bounds) -> Self {
         let (open, all_closed) = mpsc::channel(1);
         Self {
-            most,
+            bounds,
             tasks: JoinSet::new(),
             each: HashMap::new(),
+            per_address: HashMap::new(),
             looks: interval(LOOK_EVERY),
             open,
             all_closed,
@@ -214,14 +241,35 @@ impl Connections {
     where
         R: Future<Output = ()> + Send + 'static,
     {
-        if self.tasks.len() >= self.most {
-            tracing::warn!(?peer, connections = self.tasks.len(), "connection refused: there are too many");
+        let ip = peer.map(|peer| peer.ip().to_canonical());
+        if let Some(refused) = self.refusal(ip) {
+            // The first tells an operator what to look for; a flood of them would hide everything else.
+            if refused.fetch_add(1, Ordering::Relaxed) == 0 {
+                tracing::warn!(
+                    ?peer,
+                    connections = self.tasks.len(),
+                    "connection refused: there are too many"
+                );
+            }
             return;
         }
         let (wire, (stay, end)) = (Arc::new(Wire::new(peer)), oneshot::channel());
         let awaited = Awaited::new(wire.clone());
         let task = self.tasks.spawn(connect(Place { wire, open: self.open.clone(), end }));
-        self.each.insert(task.id(), Known { stay: Some(stay), awaited, task });
+        self.each.insert(task.id(), Known { stay: Some(stay), ip, awaited, task });
+        if let Some(ip) = ip {
+            *self.per_address.entry(ip).or_default() += 1;
+        }
+    }
+
+    /// What counts that there are too many connections, if there are.
+    fn refusal(&self, ip: Option<IpAddr>) -> Option<&AtomicU64> {
+        let Bounds { connections, connections_per_address, refusals, .. } = &self.bounds;
+        if self.tasks.len() >= *connections {
+            return Some(&refusals.connections);
+        }
+        let of_address = ip.and_then(|ip| self.per_address.get(&ip)).copied().unwrap_or(0);
+        (of_address >= *connections_per_address).then_some(&refusals.connections_per_address)
     }
 
     fn forget(&mut self, ended: Result<(task::Id, ()), JoinError>) {
@@ -234,7 +282,14 @@ impl Connections {
                 error.id()
             }
         };
-        self.each.remove(&id);
+        if let Some(ip) = self.each.remove(&id).and_then(|known| known.ip)
+            && let Entry::Occupied(mut count) = self.per_address.entry(ip)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
     }
 
     fn tell_all_to_end(&mut self) {

@@ -8,6 +8,7 @@ use crate::protocol::message::{
     NotifySubscriberRequest, NotifySubscriberResponse, Response, SetupAckRequest,
 };
 use crate::registry::access::{Access, UserName};
+use crate::registry::bound::Bound;
 use crate::registry::command::ConnectionId;
 use crate::registry::hub::Hub;
 use crate::registry::peer::{Destination, Peer};
@@ -21,7 +22,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 use tracing::Instrument;
 
 /// How long a unary request waits for a set-up that may have been sent just before it, on another stream:
@@ -215,6 +216,10 @@ impl Session {
                 message = self.inbound.message() => match message {
                     Ok(Some(payload)) => self.receive(&payload),
                     Ok(None) => break "the client has ended its stream",
+                    Err(status) if status.code() == Code::OutOfRange => {
+                        self.transport.hub().metrics().refuse(Bound::Message);
+                        break "a message was too long";
+                    }
                     Err(_) => break "the stream broke",
                 },
                 () = outbox.closed() => break "the transport ended",

@@ -16,7 +16,7 @@ use crate::protocol::{Payload, code};
 use crate::registry::command::{Client, ConnectionId};
 use crate::registry::error::Refusal;
 use crate::registry::hub::{Farewell, Hub};
-use crate::registry::metrics::Api;
+use crate::registry::metrics::{Api, UnderWay};
 use crate::registry::query::{Clusters, Page};
 use crate::registry::write::Write;
 use std::time::Duration;
@@ -41,9 +41,9 @@ pub(in crate::registry) const KINDS: [&str; 9] = [
 ];
 
 /// Answers one request of `transport`, and notes how long it took.
-pub(super) async fn dispatch(transport: &Transport, payload: &Payload) -> Payload {
+pub(super) async fn dispatch(transport: &Transport, payload: &Payload, under_way: &UnderWay) -> Payload {
     transport.heard();
-    let (since, under_way) = (Instant::now(), transport.hub().metrics().begin());
+    let since = Instant::now();
     let answer = answer_to(transport, payload).await;
     let api = Api::Grpc(KINDS.iter().position(|kind| *kind == payload.kind()).unwrap_or(KINDS.len()));
     under_way.answered(api, since.elapsed(), answer.is_err());
@@ -80,7 +80,8 @@ async fn handle<R: Governed>(
 ) -> Answer {
     let (connection, request) = read::<R>(transport, payload).await?;
     let id = request.request_id().to_owned();
-    answer::<R>(&id, handler(transport.hub(), connection, request))
+    let hub = transport.hub();
+    answer::<R>(hub, &id, handler(hub, connection, request))
 }
 
 /// Whose request it is, and what it says; or what to answer instead, also to whoever may not make it.
@@ -93,10 +94,15 @@ async fn read<R: Governed>(transport: &Transport, payload: &Payload) -> Result<(
 }
 
 #[expect(clippy::result_large_err, reason = "a success is as large")]
-fn answer<R: Request>(id: &str, result: Result<R::Response, Refusal>) -> Answer {
+fn answer<R: Request>(hub: &Hub, id: &str, result: Result<R::Response, Refusal>) -> Answer {
     match result {
         Ok(response) => Ok(Payload::new(&response.succeed(id))),
-        Err(refusal) => Err(refused::<R>(id, &refusal)),
+        Err(refusal) => {
+            if let Some(bound) = refusal.bound() {
+                hub.metrics().refuse(bound);
+            }
+            Err(refused::<R>(id, &refusal))
+        }
     }
 }
 
@@ -159,7 +165,8 @@ fn batch(
 async fn persistent(transport: &Transport, payload: &Payload) -> Answer {
     let (_, request): (_, PersistentInstanceRequest) = read(transport, payload).await?;
     let id = request.request_id.clone();
-    answer::<PersistentInstanceRequest>(&id, keep(transport.hub(), request).await)
+    let hub = transport.hub();
+    answer::<PersistentInstanceRequest>(hub, &id, keep(hub, request).await)
 }
 
 async fn keep(hub: &Hub, request: PersistentInstanceRequest) -> Result<InstanceResponse, Refusal> {
@@ -178,7 +185,8 @@ async fn keep(hub: &Hub, request: PersistentInstanceRequest) -> Result<InstanceR
 async fn leave(transport: &Transport, payload: &Payload) -> Answer {
     let (connection, request) = read::<GracefulDeregisterRequest>(transport, payload).await?;
     let id = request.request_id.clone();
-    answer::<GracefulDeregisterRequest>(&id, take_off(transport.hub(), connection, request).await)
+    let hub = transport.hub();
+    answer::<GracefulDeregisterRequest>(hub, &id, take_off(hub, connection, request).await)
 }
 
 async fn take_off(

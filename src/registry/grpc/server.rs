@@ -3,17 +3,23 @@
 use super::connection::{Session, Transport};
 use super::dispatch::dispatch;
 use super::unary::{self, Body};
-use crate::protocol::{MESSAGE_BYTES_MAX, Payload};
+use crate::protocol::Payload;
 use crate::registry::access::Access;
+use crate::registry::bound::Bound;
 use http::{Request, Response};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tonic::codegen::BoxFuture;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 use tonic_prost::ProstCodec;
+
+/// How long the message of a unary request may take to arrive: as a body over HTTP.
+const MESSAGE_WITHIN: Duration = Duration::from_secs(10);
 
 /// The API as one client sees it, made for each transport.
 #[derive(Clone, Debug)]
@@ -60,9 +66,24 @@ where
     B: http_body::Body,
     B::Error: Into<tonic::codegen::StdError>,
 {
-    match unary::read(request.into_body()).await {
-        Ok(payload) => unary::answer(&dispatch(transport, &payload).await),
-        Err(status) => failure(status),
+    let (metrics, allowance) = (transport.hub().metrics(), transport.hub().allowance());
+    let max = allowance.requests;
+    // Before the message is read: what waits for its end takes memory.
+    let Some(under_way) = metrics.begin(max) else {
+        return failure(Status::resource_exhausted(format!(
+            "{max} requests are under way, and no more can be"
+        )));
+    };
+    let read = unary::read(request.into_body(), allowance.message_bytes);
+    let late = || Err(Status::deadline_exceeded("the message did not arrive within 10 seconds"));
+    match timeout(MESSAGE_WITHIN, read).await.unwrap_or_else(|_| late()) {
+        Ok(payload) => unary::answer(&dispatch(transport, &payload, &under_way).await),
+        Err(status) => {
+            if status.code() == Code::OutOfRange {
+                under_way.refuse(Bound::Message);
+            }
+            failure(status)
+        }
     }
 }
 
@@ -71,12 +92,13 @@ where
     B: http_body::Body + Send + 'static,
     B::Error: Into<tonic::codegen::StdError> + Send,
 {
+    let bytes_max = transport.hub().allowance().message_bytes;
     let open = tower::service_fn(move |request: tonic::Request<Streaming<Payload>>| {
         let opened = Session::open(transport.clone(), request.into_inner());
         async move { opened.map(tonic::Response::new) }
     });
     let grpc = tonic::server::Grpc::new(ProstCodec::<Payload, Payload>::default());
-    grpc.max_decoding_message_size(MESSAGE_BYTES_MAX).streaming(open, request).await
+    grpc.max_decoding_message_size(bytes_max).streaming(open, request).await
 }
 
 fn failure(status: Status) -> Response<Body> {

@@ -8,6 +8,7 @@ use crate::protocol::entity::{ServiceInfo, WireInstance};
 use crate::protocol::message::*;
 use crate::protocol::{Payload, code};
 use crate::registry::access::Access;
+use crate::registry::bound::Allowance;
 use crate::registry::command::Limits;
 use crate::registry::hub::Hub;
 use crate::registry::{Registry, Settings};
@@ -147,8 +148,13 @@ struct Memory {
 
 impl Memory {
     fn new() -> Self {
+        Self::with_allowance(Allowance::default())
+    }
+
+    fn with_allowance(allowance: Allowance) -> Self {
         let clock = Clock::manual(UnixMillis::new(1_000)).0;
-        let hub = Arc::new(Hub::new(clock, Limits { metadata_chars_max: 100, instances_max: 1_000_000 }));
+        let hub = Hub::new(clock, Limits { metadata_chars_max: 100, instances_max: 1_000_000 });
+        let hub = Arc::new(hub.with_allowance(allowance));
         Self { hub, close: watch::Sender::new(false) }
     }
 
@@ -618,6 +624,74 @@ async fn at_the_end_of_the_registry_clients_are_told_to_move_and_no_instance_is_
     assert!(consumer.hear().await.is_none(), "an end, and no push before it");
     assert_eq!(told_at.elapsed(), Duration::from_secs(1));
     assert_eq!(memory.hub.counts().instances, 1);
+}
+
+/// What a registry tells of a bound that was reached.
+async fn refused(hub: &Hub, bound: &str) -> String {
+    let text = hub.metrics().text(&hub.standing().await);
+    let begins = format!(r#"registry_refused_total{{bound="{bound}"}} "#);
+    text.lines().find_map(|line| line.strip_prefix(&begins)).unwrap().to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_has_a_bounded_number_of_services_instances_and_subscriptions() {
+    let allowance = Allowance { services_per_client: 2, instances_per_client: 3, ..Allowance::default() };
+    let memory = Memory::with_allowance(allowance);
+    let mut peer = memory.client().await;
+    let in_service = |service: &str, ports: &[u16]| BatchInstanceRequest {
+        service_name: service.to_owned(),
+        ..batch(ports)
+    };
+    peer.ask(in_service("a", &[1, 2])).await.unwrap();
+    let (code, words) = peer.ask(in_service("b", &[1, 2])).await.unwrap_err();
+    assert_eq!((code, words.as_str()), (400, "too many instances of one client: accepted are up to 3"));
+    peer.ask(in_service("b", &[1])).await.unwrap();
+    let (code, words) = peer.ask(in_service("c", &[1])).await.unwrap_err();
+    assert_eq!((code, words.as_str()), (400, "too many services of one client: accepted are up to 2"));
+    peer.ask(in_service("a", &[3, 4])).await.unwrap();
+    for (service, taken) in [("a", true), ("b", true), ("c", false)] {
+        let (service_name, subscribe) = (service.to_owned(), true);
+        let request = SubscribeServiceRequest { service_name, subscribe, ..Default::default() };
+        assert_eq!(peer.ask(request).await.is_ok(), taken, "{service}");
+    }
+    for bound in ["instances-per-client", "services-per-client", "subscriptions"] {
+        assert_eq!(refused(&memory.hub, bound).await, "1", "{bound}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_are_bounded_in_length_time_and_number() {
+    let memory =
+        Memory::with_allowance(Allowance { message_bytes: 1024, requests: 1, ..Allowance::default() });
+    let mut peer = memory.client().await;
+    let path = || http::uri::PathAndQuery::from_static("/Request/request");
+    let long =
+        Payload::new(&InstanceRequest { service_name: "x".repeat(1024), ..InstanceRequest::default() });
+    let too_long =
+        peer.grpc.unary(tonic::Request::new(long.clone()), path(), ProstCodec::<_, Payload>::default()).await;
+    assert_eq!(too_long.unwrap_err().code(), tonic::Code::OutOfRange);
+    assert_eq!(refused(&memory.hub, "message").await, "1");
+
+    // A message that has begun and does not go on holds the one place, for ten seconds.
+    let began = Instant::now();
+    let (_never, frames) = mpsc::channel::<Result<http_body::Frame<bytes::Bytes>, Status>>(1);
+    let slow = http_body_util::StreamBody::new(ReceiverStream::new(frames));
+    let request = http::Request::post("/Request/request").body(slow).unwrap();
+    let slow = tokio::spawn(tower_service::Service::call(&mut memory.transport(), request));
+    sleep(Duration::from_secs(1)).await;
+    let health = Payload::new(&HealthCheckRequest::default());
+    let one_more =
+        peer.grpc.unary(tonic::Request::new(health), path(), ProstCodec::<_, Payload>::default()).await;
+    assert_eq!(one_more.unwrap_err().code(), tonic::Code::ResourceExhausted);
+    let answer = slow.await.unwrap().unwrap();
+    assert_eq!(answer.headers()["grpc-status"], "4", "a deadline");
+    assert_eq!(began.elapsed(), Duration::from_secs(10));
+    assert_eq!(refused(&memory.hub, "requests").await, "1");
+    assert!(peer.ask(HealthCheckRequest::default()).await.is_ok());
+
+    peer.outbound.send(long).await.unwrap();
+    assert!(peer.hear().await.is_none(), "the stream ends, and with it the client");
+    assert_eq!(refused(&memory.hub, "message").await, "2");
 }
 
 /// A registry on real ports.

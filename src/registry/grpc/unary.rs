@@ -3,7 +3,7 @@
 //! Clients register and ask with these, all of them, so they do without what tonic has ready for streams:
 //! buffers of 8 KiB on both sides, and a box around everything that may vary.
 
-use crate::protocol::{MESSAGE_BYTES_MAX, Payload};
+use crate::protocol::Payload;
 use bytes::{Buf, BufMut as _, Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Response};
@@ -62,7 +62,7 @@ impl http_body::Body for Body {
 ///
 /// # Errors
 /// When it is too long or compressed, is not the only one, or is no [`Payload`]; or the call broke off.
-pub(super) async fn read<B>(body: B) -> Result<Payload, Status>
+pub(super) async fn read<B>(body: B, bytes_max: usize) -> Result<Payload, Status>
 where
     B: http_body::Body,
     B::Error: Into<tonic::codegen::StdError>,
@@ -71,7 +71,7 @@ where
     while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
         let frame = frame.map_err(|error| Status::from_error(error.into()))?;
         if let Ok(mut data) = frame.into_data() {
-            read.take(data.copy_to_bytes(data.remaining()))?;
+            read.take(data.copy_to_bytes(data.remaining()), bytes_max)?;
         }
     }
     read.message()
@@ -99,7 +99,7 @@ fn success() -> HeaderMap {
 struct Read(Bytes);
 
 impl Read {
-    fn take(&mut self, data: Bytes) -> Result<(), Status> {
+    fn take(&mut self, data: Bytes, bytes_max: usize) -> Result<(), Status> {
         if self.0.is_empty() {
             self.0 = data; // Mostly all there is.
         } else {
@@ -108,8 +108,8 @@ impl Read {
             self.0 = whole.freeze();
         }
         let found = self.0.len().saturating_sub(PREFIX_BYTES).max(self.announced().unwrap_or(0));
-        if found > MESSAGE_BYTES_MAX {
-            let words = format!("a message of {found} bytes or more: accepted are {MESSAGE_BYTES_MAX}");
+        if found > bytes_max {
+            let words = format!("a message of {found} bytes or more: accepted are {bytes_max}");
             return Err(Status::out_of_range(words));
         }
         Ok(())
@@ -135,6 +135,7 @@ impl Read {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::MESSAGE_BYTES_MAX;
     use http_body_util::{BodyExt as _, StreamBody};
     use tonic::Code;
 
@@ -142,7 +143,9 @@ mod tests {
     async fn read_pieces(pieces: &[&[u8]]) -> Result<Payload, Code> {
         let frames = pieces.iter().map(|piece| Ok::<_, Status>(Frame::data(Bytes::copy_from_slice(piece))));
         let frames: Vec<_> = frames.collect();
-        read(StreamBody::new(tokio_stream::iter(frames))).await.map_err(|status| status.code())
+        read(StreamBody::new(tokio_stream::iter(frames)), MESSAGE_BYTES_MAX)
+            .await
+            .map_err(|status| status.code())
     }
 
     #[tokio::test]

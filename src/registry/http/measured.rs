@@ -1,11 +1,17 @@
-//! Measures how long requests take, each for its API.
+//! Measures how long requests take, each for its API, and refuses those that are too many.
 
 use super::openapi::apis;
+use super::respond::Exceeded;
+use crate::registry::bound::Bound;
 use crate::registry::metrics::{Api, Metrics, UnderWay};
-use http::{Method, Request, Response};
+use bytes::Bytes;
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body::{Frame, SizeHint};
 use pin_project_lite::pin_project;
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
@@ -21,6 +27,18 @@ static BY_PATH: LazyLock<HashMap<String, Vec<(Method, usize)>>> = LazyLock::new(
     by_path
 });
 
+/// What is answered however many requests are under way: a registry that is busy is neither dead nor to be
+/// kept from telling that it is busy.
+const PROBES: [&str; 7] = [
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/nacos/v1/console/health/liveness",
+    "/nacos/v1/console/health/readiness",
+    "/nacos/v3/admin/core/state/liveness",
+    "/nacos/v3/admin/core/state/readiness",
+];
+
 /// Which API a request is for; the place after the last one where there is none.
 fn api(method: &Method, path: &str) -> Api {
     let method = if *method == Method::HEAD { &Method::GET } else { method };
@@ -29,17 +47,18 @@ fn api(method: &Method, path: &str) -> Api {
     Api::Http(place.unwrap_or_else(|| BY_PATH.values().map(Vec::len).sum()))
 }
 
-/// The API on one connection, measured.
+/// The API on one connection, measured, with a bound for the requests that are under way.
 #[derive(Clone, Debug)]
 pub(in crate::registry) struct Measured<S> {
     inner: S,
     metrics: Arc<Metrics>,
+    requests_max: usize,
 }
 
 impl<S> Measured<S> {
-    /// Measures `inner`.
-    pub(in crate::registry) fn new(inner: S, metrics: Arc<Metrics>) -> Self {
-        Self { inner, metrics }
+    /// Measures `inner`, which gets no request while `requests_max` are under way in the registry.
+    pub(in crate::registry) fn new(inner: S, metrics: Arc<Metrics>, requests_max: usize) -> Self {
+        Self { inner, metrics, requests_max }
     }
 }
 
@@ -47,7 +66,7 @@ impl<S, B, R> Service<Request<B>> for Measured<S>
 where
     S: Service<Request<B>, Response = Response<R>, Error = Infallible>,
 {
-    type Response = Response<R>;
+    type Response = Response<Body<R>>;
     type Error = Infallible;
     type Future = ResponseFuture<S::Future>;
 
@@ -57,32 +76,101 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (api, since) = (api(request.method(), request.uri().path()), Instant::now());
-        let under_way = self.metrics.begin();
-        ResponseFuture { inner: self.inner.call(request), under_way, api, since }
+        let max = if PROBES.contains(&request.uri().path()) { usize::MAX } else { self.requests_max };
+        match self.metrics.begin(max) {
+            Some(under_way) => {
+                ResponseFuture::Answered { inner: self.inner.call(request), under_way, api, since }
+            }
+            None => ResponseFuture::Refused { max },
+        }
     }
 }
 
 pin_project! {
     /// Response future of [`Measured`].
     #[derive(Debug)]
-    pub(in crate::registry) struct ResponseFuture<F> {
-        #[pin]
-        inner: F,
-        under_way: UnderWay,
-        api: Api,
-        since: Instant,
+    #[project = ResponseFutureProjection]
+    pub(in crate::registry) enum ResponseFuture<F> {
+        Answered {
+            #[pin]
+            inner: F,
+            under_way: UnderWay,
+            api: Api,
+            since: Instant,
+        },
+        Refused { max: usize },
     }
 }
 
 impl<F: Future<Output = Result<Response<R>, Infallible>>, R> Future for ResponseFuture<F> {
-    type Output = F::Output;
+    type Output = Result<Response<Body<R>>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let response = ready!(this.inner.poll(cx))?;
-        let failed = !response.status().is_success();
-        this.under_way.answered(*this.api, this.since.elapsed(), failed);
-        Poll::Ready(Ok(response))
+        match self.project() {
+            ResponseFutureProjection::Answered { inner, under_way, api, since } => {
+                let response = ready!(inner.poll(cx))?;
+                under_way.answered(*api, since.elapsed(), !response.status().is_success());
+                if let Some(bound) = exceeded(&response) {
+                    under_way.refuse(bound);
+                }
+                Poll::Ready(Ok(response.map(|inner| Body::Answer { inner })))
+            }
+            ResponseFutureProjection::Refused { max } => Poll::Ready(Ok(refused(*max))),
+        }
+    }
+}
+
+/// The bound that an answer says was exceeded.
+fn exceeded<R>(response: &Response<R>) -> Option<Bound> {
+    let too_large = (response.status() == StatusCode::PAYLOAD_TOO_LARGE).then_some(Bound::Body);
+    too_large.or_else(|| response.extensions().get().map(|Exceeded(bound)| *bound))
+}
+
+fn refused<R>(max: usize) -> Response<Body<R>> {
+    let words = format!("{max} requests are under way, and no more can be: try again");
+    let mut response = Response::new(Body::Words { words: Bytes::from(words) });
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+pin_project! {
+    /// Response body of [`Measured`].
+    #[derive(Debug)]
+    #[project = BodyProjection]
+    pub(in crate::registry) enum Body<R> {
+        Answer { #[pin] inner: R },
+        Words { words: Bytes },
+    }
+}
+
+impl<R: http_body::Body<Data = Bytes>> http_body::Body for Body<R> {
+    type Data = Bytes;
+    type Error = R::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
+        match self.project() {
+            BodyProjection::Answer { inner } => inner.poll_frame(cx),
+            BodyProjection::Words { words } if words.is_empty() => Poll::Ready(None),
+            BodyProjection::Words { words } => Poll::Ready(Some(Ok(Frame::data(mem::take(words))))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Answer { inner } => inner.is_end_stream(),
+            Self::Words { words } => words.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Answer { inner } => inner.size_hint(),
+            Self::Words { words } => SizeHint::with_exact(words.len() as u64),
+        }
     }
 }
 
@@ -96,6 +184,7 @@ mod tests {
         assert!(places.iter().enumerate().all(|(place, api)| *api == Api::Http(place)), "{places:?}");
         let list = "/nacos/v1/ns/instance/list";
         assert_eq!(api(&Method::HEAD, list), api(&Method::GET, list));
+        assert!(PROBES.iter().all(|path| BY_PATH.contains_key(*path)));
         let none = Api::Http(places.len());
         assert_eq!((api(&Method::PUT, list), api(&Method::GET, "/nowhere")), (none, none));
     }

@@ -45,18 +45,15 @@ use std::sync::Arc;
 use tower_http::limit::{RequestBodyLimit, RequestBodyLimitLayer};
 use tower_layer::Layer as _;
 
-/// Bytes of a request's body: the parameters of one instance with all the metadata it may have.
-const BODY_BYTES_MAX: usize = 1024 * 1024;
-
 /// The API as one connection has it.
 pub(super) type Api = RequestBodyLimit<AddExtension<Router, Origin>>;
 
-/// The API for requests from `ip`.
+/// The API for requests from `ip` with bodies of up to `body_bytes_max`.
 ///
 /// Layers of every request stand outside of the router: inside, each of them puts requests and answers into
 /// boxes of its own.
-pub(super) fn api(routes: Router, ip: IpAddr) -> Api {
-    RequestBodyLimitLayer::new(BODY_BYTES_MAX).layer(Extension(Origin(ip)).layer(routes))
+pub(super) fn api(routes: Router, ip: IpAddr, body_bytes_max: usize) -> Api {
+    RequestBodyLimitLayer::new(body_bytes_max).layer(Extension(Origin(ip)).layer(routes))
 }
 
 /// The API over `hub`, for those who have `access`.

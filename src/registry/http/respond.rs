@@ -1,5 +1,6 @@
 //! Answers out of results.
 
+use super::super::bound::Bound;
 use super::super::error::Refusal;
 use super::wrap::Fault;
 use crate::naming::Causes;
@@ -13,6 +14,10 @@ use serde::Serialize;
 
 /// The content type of JSON, which clients compare to the letter.
 pub(super) const JSON: &str = "application/json;charset=UTF-8";
+
+/// The bound that a request exceeded; goes with the answer to whoever counts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Exceeded(pub(super) Bound);
 
 /// A JSON body.
 pub(super) struct Json<T>(pub(super) T);
@@ -38,7 +43,11 @@ impl IntoResponse for Text {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let fault = Extension(Fault::of(&self)); // For versions 2 and 3.
-        (status(&self), fault, Causes(&self).to_string()).into_response()
+        let mut answer = (status(&self), fault, Causes(&self).to_string()).into_response();
+        if let Some(bound) = self.bound() {
+            answer.extensions_mut().insert(Exceeded(bound)); // To be counted.
+        }
+        answer
     }
 }
 

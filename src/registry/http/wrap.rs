@@ -12,7 +12,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde_json::value::RawValue;
 
-use super::respond::{JSON, Json};
+use super::respond::{Exceeded, JSON, Json};
 
 /// Why a request failed, as versions 2 and 3 put it: goes with the answer of version 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,5 +114,9 @@ pub(super) async fn wrap(answer: Response) -> Response {
     let Ok(data) = data else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
     let wrapped = Json(Envelope { code, message, data: &data }).into_response();
     let (head, body): (_, Body) = wrapped.into_parts();
-    (status, head.headers, body).into_response()
+    let mut answer = (status, head.headers, body).into_response();
+    if let Some(exceeded) = parts.extensions.get::<Exceeded>() {
+        answer.extensions_mut().insert(*exceeded);
+    }
+    answer
 }

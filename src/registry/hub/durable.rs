@@ -35,6 +35,11 @@ impl Hub {
             if state.frozen {
                 return Err(Refusal::Closing);
             }
+            if let Write::Register { service, instance } = &write
+                && !state.catalog.has_instance(service, &instance.key)
+            {
+                state.has_room_in(service, 1)?; // Those that wait as well may exceed it, by no more than a queue.
+            }
             state.queue.join(write, actor().map(|user| user.name.clone()))?
         };
         self.asked.notify_one();

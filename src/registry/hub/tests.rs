@@ -190,14 +190,15 @@ async fn a_client_has_a_bounded_number_of_services() {
     let hub = hub();
     let service = |n: usize| format!("s{n}").parse::<ServiceKey>().unwrap();
     let (id, _) = hub.connect(Peer::default());
-    for n in 0..SERVICES_PER_CLIENT_MAX {
+    let max = hub.allowance().services_per_client;
+    for n in 0..max {
         hub.publish(Client::Connection(id), service(n), vec![instance()]).unwrap();
         hub.subscribe(id, &service(n), Clusters::default()).unwrap();
     }
     let publish = |n| hub.publish(Client::Connection(id), service(n), vec![instance()]);
     let subscribe = |n| hub.subscribe(id, &service(n), Clusters::default());
-    assert!(publish(SERVICES_PER_CLIENT_MAX).is_err());
-    assert!(subscribe(SERVICES_PER_CLIENT_MAX).is_err());
+    assert!(publish(max).is_err());
+    assert!(subscribe(max).is_err());
     assert!(publish(0).is_ok());
     assert!(subscribe(0).is_ok());
 }

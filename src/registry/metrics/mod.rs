@@ -10,10 +10,12 @@ mod text;
 pub(crate) use phase::{Phase, Phases};
 pub(crate) use text::Standing;
 
+use super::bound::Bound;
 use super::command::{Change, Event};
 use super::grpc::KINDS;
 use super::http::apis;
 use crate::model::{Reason, UnixMillis};
+use crate::provider::serve::server::Refusals;
 use histogram::Histogram;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -34,6 +36,10 @@ pub(crate) struct Metrics {
     /// Moment of the newest change, in milliseconds since 1970.
     revision: AtomicU64,
     store_fails: AtomicBool,
+    /// By the places of [`Bound::ALL`].
+    refused: [AtomicU64; Bound::ALL.len()],
+    /// What the ports refuse before anybody sees a request.
+    pub(crate) at_the_door: Arc<Refusals>,
 }
 
 /// What is counted of one API.
@@ -54,6 +60,11 @@ impl Drop for UnderWay {
 }
 
 impl UnderWay {
+    /// Notes that it was refused because a bound was reached.
+    pub(crate) fn refuse(&self, bound: Bound) {
+        self.0.refuse(bound);
+    }
+
     /// Notes that it was answered.
     pub(crate) fn answered(&self, api: Api, took: Duration, failed: bool) {
         let meter = match api {
@@ -88,13 +99,50 @@ impl Metrics {
             connections_lost: AtomicU64::new(0),
             revision: AtomicU64::new(0),
             store_fails: AtomicBool::new(false),
+            refused: [const { AtomicU64::new(0) }; Bound::ALL.len()],
+            at_the_door: Arc::default(),
         }
     }
 
-    /// Notes that a request begins, which is under way until what this returns is dropped.
-    pub(crate) fn begin(self: &Arc<Self>) -> UnderWay {
-        self.under_way.fetch_add(1, Relaxed);
-        UnderWay(self.clone())
+    /// Notes that a request begins, which is under way until what this returns is dropped; nothing when `max`
+    /// are under way already.
+    pub(crate) fn begin(self: &Arc<Self>, max: usize) -> Option<UnderWay> {
+        let before = self.under_way.fetch_add(1, Relaxed);
+        let begun = UnderWay(self.clone());
+        if before < max {
+            return Some(begun);
+        }
+        self.refuse(Bound::Requests);
+        None
+    }
+
+    /// Notes that somebody was refused because a bound was reached.
+    pub(crate) fn refuse(&self, bound: Bound) {
+        self.refused[bound as usize].fetch_add(1, Relaxed);
+    }
+
+    /// How often a bound was reached.
+    fn refused(&self, bound: Bound) -> u64 {
+        let door = &self.at_the_door;
+        match bound {
+            Bound::Connections => door.connections.load(Relaxed),
+            Bound::ConnectionsPerAddress => door.connections_per_address.load(Relaxed),
+            Bound::Head => door.heads.load(Relaxed),
+            Bound::Body
+            | Bound::Message
+            | Bound::Requests
+            | Bound::Metadata
+            | Bound::Batch
+            | Bound::ClusterList
+            | Bound::Clusters
+            | Bound::Instances
+            | Bound::InstancesPerService
+            | Bound::InstancesPerClient
+            | Bound::ServicesPerClient
+            | Bound::Subscriptions
+            | Bound::Namespaces
+            | Bound::Waiting => self.refused[bound as usize].load(Relaxed),
+        }
     }
 
     /// Notes a change that readers can see.

@@ -1,5 +1,6 @@
 //! The numbers as Prometheus reads them.
 
+use super::super::bound::Bound;
 use super::super::grpc::KINDS;
 use super::super::http::apis;
 use super::{Meter, Metrics, Phase, Phases};
@@ -96,6 +97,16 @@ impl Metrics {
             "Requests under way, over HTTP and gRPC.",
             under_way,
         )?;
+        head(
+            out,
+            "registry_refused_total",
+            "counter",
+            "Connections, requests and changes that were refused because a bound was reached.",
+        )?;
+        for bound in Bound::ALL {
+            let count = self.refused(bound);
+            writeln!(out, r#"registry_refused_total{{bound="{}"}} {count}"#, bound.as_str())?;
+        }
         self.write_requests(out)
     }
 

@@ -59,6 +59,16 @@ const TOKEN_SECONDS_MAX: u64 = 30 * 24 * 60 * 60;
 const CONNECTIONS_MAX: usize = 1_000_000;
 /// No platform waits longer between its two signals.
 const SHUTDOWN_SECONDS_MAX: u64 = 3600;
+/// A path with some parameters.
+const HEAD_BYTES_MIN: u32 = 8 * 1024;
+/// Held for each connection that sends one.
+const HEAD_BYTES_MAX: u32 = 16 * 1024 * 1024;
+/// One instance without metadata.
+const BYTES_MIN: usize = 1024;
+/// Held for each request under way.
+const BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// More than any machine has memory for.
+const INSTANCES_MAX: usize = 1_000_000_000;
 /// What one body takes.
 const METADATA_CHARS_MAX: usize = 1_000_000;
 
@@ -138,6 +148,51 @@ pub(super) static ALL: &[Setting] = &[
         "connections-max",
         Place::Count(1..=CONNECTIONS_MAX, |chosen| &mut chosen.settings.connections_max),
         "Connections that each port serves at once.",
+    ),
+    setting(
+        "connections-per-address-max",
+        Place::Count(1..=CONNECTIONS_MAX, |chosen| &mut chosen.settings.connections_per_address_max),
+        "Connections that each port serves at once from one IP address.",
+    ),
+    setting(
+        "head-bytes-max",
+        Place::Bytes(HEAD_BYTES_MIN..=HEAD_BYTES_MAX, |chosen| &mut chosen.settings.head_bytes_max),
+        "Bytes of the head of a request; more is answered 431.",
+    ),
+    setting(
+        "body-bytes-max",
+        Place::Count(BYTES_MIN..=BYTES_MAX, |chosen| &mut chosen.settings.body_bytes_max),
+        "Bytes of the body of a request over HTTP; more is answered 413.",
+    ),
+    setting(
+        "message-bytes-max",
+        Place::Count(BYTES_MIN..=BYTES_MAX, |chosen| &mut chosen.settings.message_bytes_max),
+        "Bytes of a message over gRPC; more is answered `OUT_OF_RANGE`.",
+    ),
+    setting(
+        "requests-max",
+        Place::Count(1..=CONNECTIONS_MAX, |chosen| &mut chosen.settings.requests_max),
+        "Requests under way at once, over HTTP and gRPC together; one more is answered 503 or `RESOURCE_EXHAUSTED`.",
+    ),
+    setting(
+        "instances-max",
+        Place::Count(1..=INSTANCES_MAX, |chosen| &mut chosen.settings.instances_max),
+        "Instances in all, one that several clients publish counted for each.",
+    ),
+    setting(
+        "instances-per-service-max",
+        Place::Count(1..=INSTANCES_MAX, |chosen| &mut chosen.settings.instances_per_service_max),
+        "Instances of one service.",
+    ),
+    setting(
+        "instances-per-client-max",
+        Place::Count(1..=INSTANCES_MAX, |chosen| &mut chosen.settings.instances_per_client_max),
+        "Instances that one connection publishes in all services together.",
+    ),
+    setting(
+        "services-per-client-max",
+        Place::Count(1..=INSTANCES_MAX, |chosen| &mut chosen.settings.services_per_client_max),
+        "Services that one connection may publish in, and follow.",
     ),
     setting(
         "shutdown-seconds",

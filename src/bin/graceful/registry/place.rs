@@ -15,6 +15,7 @@ use tower_graceful::registry::UserName;
 pub(super) enum Place {
     Switch(At<bool>),
     Count(RangeInclusive<usize>, At<usize>),
+    Bytes(RangeInclusive<u32>, At<u32>),
     /// Whole seconds.
     Seconds(RangeInclusive<u64>, At<Duration>),
     /// 0 takes any.
@@ -37,6 +38,7 @@ impl Place {
         match self {
             Self::Switch(at) => put(at(chosen), text.parse().ok()),
             Self::Count(range, at) => put(at(chosen), within(range, text)),
+            Self::Bytes(range, at) => put(at(chosen), within(range, text)),
             Self::Seconds(range, at) => put(at(chosen), within(range, text).map(Duration::from_secs)),
             Self::Port(at) => put(at(chosen), text.parse().ok()),
             Self::PortIfAny(at) => put(at(chosen), text.parse().ok().map(Some)),
@@ -52,6 +54,7 @@ impl Place {
         match self {
             Self::Switch(at) => Some(at(chosen).to_string()),
             Self::Count(_, at) => Some(at(chosen).to_string()),
+            Self::Bytes(_, at) => Some(at(chosen).to_string()),
             Self::Seconds(_, at) => Some(at(chosen).as_secs().to_string()),
             Self::Port(at) => Some(at(chosen).to_string()),
             Self::PortIfAny(at) => at(chosen).map(|port| port.to_string()),
@@ -67,6 +70,7 @@ impl Place {
         match self {
             Self::Switch(_) => "true or false".to_owned(),
             Self::Count(range, _) => from_to(range),
+            Self::Bytes(range, _) => from_to(range),
             Self::Seconds(range, _) => from_to(range) + " seconds",
             Self::Port(_) | Self::PortIfAny(_) => from_to(&(0..=u16::MAX)),
             Self::Ip(_) => "an IP address".to_owned(),
@@ -80,7 +84,7 @@ impl Place {
     pub(super) fn value_name(&self) -> Option<&'static str> {
         match self {
             Self::Switch(_) => None,
-            Self::Count(..) => Some("N"),
+            Self::Count(..) | Self::Bytes(..) => Some("N"),
             Self::Seconds(..) => Some("S"),
             Self::Port(_) | Self::PortIfAny(_) => Some("PORT"),
             Self::Ip(_) => Some("IP"),

@@ -1,0 +1,142 @@
+//! What the registry lets anybody take: beyond each bound there is a clear answer, and it is counted.
+
+use super::registry::{Running, SOON};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+use tower_graceful::registry::Settings;
+
+async fn start(settings: Settings) -> Running {
+    Running::start_with(Settings { http_port: 0, ..settings }).await
+}
+
+/// How often a bound was reached.
+async fn refused(registry: &Running, bound: &str) -> u64 {
+    let (status, text) = registry.send("GET", "/metrics", "").await;
+    assert_eq!(status, 200);
+    let line = format!(r#"registry_refused_total{{bound="{bound}"}} "#);
+    let count =
+        text.lines().find_map(|found| found.strip_prefix(&line)).unwrap_or_else(|| panic!("{bound}: {text}"));
+    count.parse().unwrap()
+}
+
+fn one(service: &str, port: u16) -> String {
+    format!("/instance?serviceName={service}&ip=10.0.0.7&port={port}")
+}
+
+#[tokio::test]
+async fn a_request_has_a_bounded_head_body_and_metadata() {
+    let bounds =
+        Settings { head_bytes_max: 8192, body_bytes_max: 1024, metadata_chars_max: 8, ..Settings::default() };
+    let registry = start(bounds).await;
+    assert_eq!(registry.send("POST", &one("orders", 80), &"x".repeat(1025)).await.0, 413);
+    assert_eq!(
+        registry.send("POST", &format!("{}&x={}", one("orders", 80), "x".repeat(9000)), "").await.0,
+        431
+    );
+    let long = format!("{}&metadata=k=123456789", one("orders", 80));
+    let (status, said) = registry.send("POST", &long, "").await;
+    assert_eq!(
+        (status, said.as_str()),
+        (400, "metadata of 10 characters are too long: accepted are up to 8")
+    );
+    let (status, said) = registry.send("POST", &format!("/nacos/v2/ns{long}"), "").await;
+    assert!(status == 400 && said.contains("are too long"), "{said}");
+    for (bound, count) in [("body", 1), ("head", 1), ("metadata", 2), ("requests", 0)] {
+        assert_eq!(refused(&registry, bound).await, count, "{bound}");
+    }
+    assert_eq!(registry.send("POST", &one("orders", 80), "metadata=k=1234567").await.0, 200);
+}
+
+#[tokio::test]
+async fn instances_are_bounded_in_a_service_and_in_all() {
+    let bounds = Settings { instances_per_service_max: 2, instances_max: 5, ..Settings::default() };
+    let registry = start(bounds).await;
+    let kept = |port| format!("{}&ephemeral=false", one("kept", port));
+    for port in [80, 81] {
+        assert_eq!(registry.send("POST", &one("orders", port), "").await.0, 200);
+        assert_eq!(registry.send("POST", &kept(port), "").await.0, 200);
+    }
+    for more in [one("orders", 82), kept(82)] {
+        let (status, said) = registry.send("POST", &more, "").await;
+        assert_eq!((status, said.as_str()), (400, "too many instances of one service: accepted are up to 2"));
+    }
+    for again in [one("orders", 81), kept(81)] {
+        assert_eq!(registry.send("POST", &again, "").await.0, 200, "it is there already");
+    }
+    assert_eq!(registry.send("POST", &one("mail", 80), "").await.0, 200);
+    let (status, said) = registry.send("POST", &one("mail", 81), "").await;
+    assert_eq!((status, said.as_str()), (507, "the registry holds 5 instances and takes no more"));
+    for (bound, count) in [("instances-per-service", 2), ("instances", 1)] {
+        assert_eq!(refused(&registry, bound).await, count, "{bound}");
+    }
+}
+
+/// A connection that the registry serves: it has asked something and got the answer.
+async fn connected(http: SocketAddr) -> Option<TcpStream> {
+    let mut stream = TcpStream::connect(http).await.unwrap();
+    stream.write_all(b"GET /livez HTTP/1.1\r\nhost: registry\r\n\r\n").await.unwrap();
+    let mut answer = [0; 12];
+    match timeout(SOON, stream.read_exact(&mut answer)).await.unwrap() {
+        Ok(_) => Some(stream),
+        Err(_) => None, // It was closed, or reset because of what had been sent.
+    }
+}
+
+#[tokio::test]
+async fn connections_are_bounded_in_all_and_from_one_address() {
+    for (bounds, bound) in [
+        (Settings { connections_max: 2, ..Settings::default() }, "connections"),
+        (Settings { connections_per_address_max: 2, ..Settings::default() }, "connections-per-address"),
+    ] {
+        let registry = start(bounds).await;
+        let [first, second] =
+            [connected(registry.http).await, connected(registry.http).await].map(Option::unwrap);
+        for _ in 0..2 {
+            assert!(connected(registry.http).await.is_none(), "{bound}");
+        }
+        drop(first);
+        let freed = async {
+            let mut tried = 2;
+            while connected(registry.http).await.is_none() {
+                tried += 1;
+                sleep(Duration::from_millis(10)).await;
+            }
+            tried
+        };
+        let tried = timeout(SOON, freed).await.expect("a place becomes free");
+        drop(second);
+        // Asking needs a place as well, and those above may yet hold theirs.
+        let ask = async {
+            while connected(registry.http).await.is_none() {
+                sleep(Duration::from_millis(10)).await;
+            }
+            refused(&registry, bound).await
+        };
+        assert!(timeout(SOON, ask).await.unwrap() >= tried, "{bound}");
+    }
+}
+
+#[tokio::test]
+async fn requests_under_way_are_bounded_and_probes_are_answered_all_the_same() {
+    let registry = start(Settings { requests_max: 1, ..Settings::default() }).await;
+    let mut slow = TcpStream::connect(registry.http).await.unwrap();
+    let head = "PUT /nacos/v1/ns/instance/beat HTTP/1.1\r\nhost: registry\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n";
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let mut asked_for = [0; 25];
+    timeout(SOON, slow.read_exact(&mut asked_for)).await.unwrap().unwrap();
+    let list = "/instance/list?serviceName=orders";
+    let (status, said) = registry.send("GET", list, "").await;
+    assert_eq!((status, said.as_str()), (503, "1 requests are under way, and no more can be: try again"));
+    for probe in ["/nacos/v1/console/health/liveness", "/nacos/v3/admin/core/state/readiness"] {
+        assert_eq!(registry.send("GET", probe, "").await.0, 200, "{probe}");
+    }
+    assert_eq!(refused(&registry, "requests").await, 1);
+    slow.write_all(b"a=").await.unwrap();
+    let mut answer = [0; 12];
+    timeout(SOON, slow.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 400");
+    assert_eq!(registry.send("GET", list, "").await.0, 200);
+}
