@@ -20,6 +20,8 @@ use tokio::time::Instant;
 pub(crate) const ON_A_CONNECTION: Patience = Patience { within: Duration::from_secs(5), repeats_max: None };
 /// How long a subscriber that refused a push is left alone. Nacos' value.
 const AFTER_REFUSAL: Duration = Duration::from_secs(1);
+/// How long a push is put off that may not be made now.
+const PUT_OFF_FOR: Duration = Duration::from_secs(5);
 /// Least distance of two lists of one service to one subscriber: twenty a second are plenty, and a thousand
 /// subscribers of a service that never rests leave time for others. It also keeps a push that follows a
 /// subscription behind the subscription's answer, which travels on another stream.
@@ -299,6 +301,13 @@ impl<K: Clone + Ord + Hash> Pushes<K> {
         self.under_way.insert(id, service.clone());
         self.schedule(service, Some(now + self.patience.within));
         Some((id, clusters))
+    }
+
+    /// Puts the push that is due to `service` off for a while: something stands against it that may pass.
+    pub(crate) fn put_off(&mut self, service: &K, now: Instant) {
+        let Some(track) = self.tracks.get_mut(service) else { return };
+        track.wanted = true;
+        self.schedule(service, Some(now + PUT_OFF_FOR));
     }
 
     /// Takes the answer to the push with this request id.

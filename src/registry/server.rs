@@ -65,6 +65,9 @@ impl Registry {
         let data_dir = settings.data_dir.as_deref().map(DataDir::lock).transpose()?;
         let hub = Hub::new(settings.clock.clone(), settings.limits()).with_allowance(settings.allowance());
         let hub = Arc::new(hub);
+        if tls.is_some() {
+            hub.audience().ears().close();
+        }
         let storage = open(settings.data_dir.as_deref(), &hub)?;
         admit_first(&settings, &*storage, &hub).await?;
         let access = Arc::new(Access::new(hub.clone(), &settings)?);
@@ -168,7 +171,7 @@ impl Registry {
             tokio::select! {
                 () = hub.expire() => {}
                 () = hub.check() => {}
-                () = udp::push(&hub, &datagrams) => {}
+                () = udp::push(&access, &datagrams) => {}
                 () = hub.clean(empty_kept_for, said_kept_for) => {}
                 () = follow_files => {}
                 () = shutdown => {}

@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 use tower_graceful::Clock;
 use tower_graceful::model::UnixMillis;
@@ -306,6 +306,33 @@ async fn where_nobody_is_asked_users_are_not_made_over_http_and_logins_succeed()
         assert_eq!(send(&registry, "GET", LIST, "", "").await.status, 200);
         registry.stop().await;
     }
+}
+
+#[tokio::test]
+async fn who_may_not_read_any_more_hears_no_more_datagrams() {
+    let registry = Running::start_with(asking()).await;
+    let ops = log_in(&registry, "ops", PASSWORD).await;
+    let change = async |method: &str, path: &str| {
+        assert_eq!(with(&registry, &ops, method, &format!("/nacos/v1{path}")).await.status, 200, "{path}");
+    };
+    change("POST", "/auth/users?username=ann&password=12345678").await;
+    change("POST", "/auth/roles?username=ann&role=read").await;
+    let ann = log_in(&registry, "ann", "12345678").await;
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let path = format!("{LIST}&udpPort={}", socket.local_addr().unwrap().port());
+    let headers = format!("User-Agent: Nacos-Java-Client:v1.4.8\r\naccessToken: {ann}\r\n");
+    assert_eq!(send(&registry, "GET", &path, &headers, "").await.status, 200);
+    let register = "/ns/instance?serviceName=orders&ip=10.0.0.7&port=";
+    change("POST", &format!("{register}80")).await;
+    timeout(SOON, socket.recv(&mut [0; 4096])).await.expect("no datagram").unwrap();
+    change("DELETE", "/auth/users?username=ann").await;
+    change("POST", &format!("{register}81")).await;
+    // Past the acknowledgement that did not come, after which the list would be sent again.
+    let heard = timeout(Duration::from_secs(12), socket.recv(&mut [0; 4096])).await;
+    assert!(heard.is_err(), "a removed user is told");
+    let listeners = with(&registry, &ops, "GET", "/graceful/v1/subscribers?serviceName=orders").await.json();
+    assert_eq!(listeners["listeners"], json!([]));
+    registry.stop().await;
 }
 
 #[tokio::test]

@@ -93,6 +93,20 @@ async fn both_ports_speak_tls_and_nothing_else() {
     timeout(SOON, https.read_to_string(&mut answer)).await.unwrap().unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
 
+    // Nor are lists sent past it, as datagrams.
+    let ask = async |path: &str| {
+        let mut https = authority.connected(registry.http, "http/1.1").await;
+        let head = "host: registry\r\nuser-agent: Nacos-Java-Client:v1.4.8\r\nconnection: close";
+        https.write_all(format!("GET {path} HTTP/1.1\r\n{head}\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        timeout(SOON, https.read_to_string(&mut answer)).await.unwrap().unwrap();
+        answer
+    };
+    let list = ask("/nacos/v1/ns/instance/list?serviceName=orders&udpPort=50000").await;
+    assert!(list.contains("\"hosts\":[]"), "{list}");
+    let listeners = ask("/graceful/v1/subscribers?serviceName=orders").await;
+    assert!(listeners.contains("\"listeners\":[]"), "{listeners}");
+
     let mut plain = TcpStream::connect(registry.http).await.unwrap();
     plain.write_all(ASK).await.unwrap();
     let mut answer = Vec::new();

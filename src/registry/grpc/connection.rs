@@ -1,7 +1,7 @@
 //! A client: its transport, and the session on its stream.
 
 use super::detection::{Detection, Verdict};
-use crate::model::{Namespace, ServiceKey};
+use crate::model::Namespace;
 use crate::protocol::Payload;
 use crate::protocol::message::{
     ClientDetectionRequest, ConnectResetRequest, ConnectionSetupRequest, ErrorResponse, Message,
@@ -299,7 +299,10 @@ impl Session {
         let now = Instant::now();
         let Some(service) = subscriber.pushes().due(now) else { return };
         if !self.transport.may_read(&service.namespace) {
-            self.end_subscription(&service);
+            // Clients do not subscribe again while their connection stands: so the right may come back, and with
+            // it the list.
+            tracing::debug!(service.name = %service, "no list pushed: the user may not read now");
+            subscriber.pushes().put_off(&service, now);
             return;
         }
         let view = self.transport.hub().view(&service);
@@ -319,13 +322,6 @@ impl Session {
             ..NotifySubscriberRequest::default()
         };
         room.send(Ok(Payload::new(&push)));
-    }
-
-    /// For a user who has lost the right to see the service.
-    fn end_subscription(&self, service: &ServiceKey) {
-        let Some(Connection { id, .. }) = self.connection else { return };
-        tracing::info!(service.name = %service, "subscription ended: its user may not read any more");
-        let _ = self.transport.hub().unsubscribe(id, service); // Refused only to those who have gone anyway.
     }
 
     /// Takes the answer to a push; one that fails is of its own type or a plain error.

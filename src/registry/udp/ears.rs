@@ -4,6 +4,7 @@
 //! again lengthens that; silence ends it.
 
 use crate::model::ServiceKey;
+use crate::registry::access::UserName;
 use crate::registry::peer::Peer;
 use crate::registry::push::{Answer, Patience, Pushes};
 use crate::registry::query::Clusters;
@@ -40,18 +41,22 @@ pub(crate) struct Ears {
     listening: HashMap<Arc<Ear>, Listening>,
     of_service: HashMap<ServiceKey, HashSet<Arc<Ear>>>,
     of_host: HashMap<IpAddr, usize>,
+    /// Nobody listens, whoever asks to.
+    deaf: bool,
 }
 
 #[derive(Debug)]
 struct Listening {
     peer: Arc<Peer>,
+    /// Who asked last; nobody where nobody was asked who they are.
+    user: Option<UserName>,
     until: Instant,
 }
 
 impl Default for Ears {
     fn default() -> Self {
         let (listening, of_service, of_host) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { pushes: Pushes::new(OVER_UDP), listening, of_service, of_host }
+        Self { pushes: Pushes::new(OVER_UDP), listening, of_service, of_host, deaf: false }
     }
 }
 
@@ -61,14 +66,18 @@ impl Ears {
     pub(crate) fn listen(
         &mut self,
         ear: Ear,
+        user: Option<UserName>,
         peer: impl FnOnce() -> Peer,
         list: (u64, usize),
         now: Instant,
     ) -> bool {
         let until = now + LISTENS_FOR;
         if let Some(listening) = self.listening.get_mut(&ear) {
-            listening.until = until;
+            (listening.until, listening.user) = (until, user);
             return true;
+        }
+        if self.deaf {
+            return false;
         }
         let of_host = self.of_host.entry(ear.address.ip()).or_default();
         if self.listening.len() >= EARS_MAX || *of_host >= EARS_OF_HOST_MAX {
@@ -78,7 +87,7 @@ impl Ears {
         let ear = Arc::new(ear);
         self.pushes.follow(&ear, ear.clusters.clone(), list, now);
         self.of_service.entry(ear.service.clone()).or_default().insert(ear.clone());
-        self.listening.insert(ear, Listening { peer: Arc::new(peer()), until });
+        self.listening.insert(ear, Listening { peer: Arc::new(peer()), user, until });
         true
     }
 
@@ -101,6 +110,30 @@ impl Ears {
         self.pushes.due(now)
     }
 
+    /// Lets nobody listen: where lists go through TLS, datagrams would show them to everyone on the way.
+    pub(crate) fn close(&mut self) {
+        self.deaf = true;
+    }
+
+    /// In whose name `ear` listens.
+    pub(crate) fn user_of(&self, ear: &Ear) -> Option<&UserName> {
+        self.listening.get(ear)?.user.as_ref()
+    }
+
+    /// Has `ear` listen no more.
+    pub(crate) fn leave(&mut self, ear: &Arc<Ear>) {
+        if self.listening.remove(ear).is_none() {
+            return;
+        }
+        self.pushes.leave(ear);
+        if let Some(ears) = self.of_service.get_mut(&ear.service) {
+            ears.remove(ear);
+        }
+        if let Some(of_host) = self.of_host.get_mut(&ear.address.ip()) {
+            *of_host -= 1; // What is empty now goes with the next who are silent.
+        }
+    }
+
     /// Writes down that the list at `revision` goes out, and returns the number of its datagram; nothing when
     /// it is known, or when its receiver does not answer and has been told often enough.
     pub(crate) fn send(&mut self, ear: &Arc<Ear>, list: (u64, usize), now: Instant) -> Option<u64> {
@@ -115,7 +148,7 @@ impl Ears {
 
     /// Forgets who has not asked for a while.
     pub(crate) fn forget_silent(&mut self, now: Instant) {
-        let Self { pushes, listening, of_service, of_host } = self;
+        let Self { pushes, listening, of_service, of_host, .. } = self;
         listening.retain(|ear, Listening { until, .. }| {
             let stays = *until > now;
             if !stays {
@@ -168,7 +201,7 @@ mod tests {
     }
 
     fn listen(ears: &mut Ears, ear: Ear, now: Instant) -> bool {
-        ears.listen(ear, Peer::default, (1, 0), now)
+        ears.listen(ear, None, Peer::default, (1, 0), now)
     }
 
     /// Everyone who is told something by `now`, with the number of the datagram.
@@ -248,7 +281,7 @@ mod tests {
         listen(&mut ears, ear("mail", 5001, ""), start);
         let later = start + LISTENS_FOR - SECOND;
         ears.changed(&orders(), later);
-        ears.listen(ear("orders", 5000, ""), || unreachable!("it is known"), (9, 0), later);
+        ears.listen(ear("orders", 5000, ""), None, || unreachable!("it is known"), (9, 0), later);
         ears.forget_silent(start + LISTENS_FOR);
         assert_eq!((ears.len(), ears.of_service.len(), ears.of_host.len()), (1, 1, 1));
         assert_eq!(told(&mut ears, 9, later).len(), 1, "an answer may have been put aside");

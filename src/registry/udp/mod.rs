@@ -5,13 +5,14 @@
 //! would take, and what is not acknowledged is sent once more and no further.
 //!
 //! A datagram goes where the question over HTTP came from, to the port that it named, and never elsewhere:
-//! whoever asks cannot have somebody else flooded.
+//! whoever asks cannot have somebody else flooded. It goes only for as long as its reader may read. A registry
+//! with TLS sends none.
 
 mod ears;
 
 pub(crate) use ears::{Ear, Ears};
 
-use super::hub::Hub;
+use super::access::Access;
 use super::push::Answer;
 use super::texts::Form;
 use crate::model::ServiceKey;
@@ -64,8 +65,8 @@ pub(crate) fn listening_at(asker: IpAddr, port: u16, agent: &str) -> Option<Sock
 }
 
 /// Tells everyone who listens, for ever.
-pub(crate) async fn push(hub: &Hub, socket: &UdpSocket) {
-    let (audience, mut buffer) = (hub.audience(), [0; datagram::ANSWER_BYTES_MAX]);
+pub(crate) async fn push(access: &Access, socket: &UdpSocket) {
+    let (audience, mut buffer) = (access.hub().audience(), [0; datagram::ANSWER_BYTES_MAX]);
     let mut forget = interval(FORGOTTEN_EVERY);
     forget.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -78,7 +79,7 @@ pub(crate) async fn push(hub: &Hub, socket: &UdpSocket) {
                     tokio::time::sleep(AFTER_FAILURE).await;
                 }
             },
-            () = due(next) => push_due(hub, socket).await,
+            () = due(next) => push_due(access, socket).await,
             () = audience.wake.notified() => {}
             _ = forget.tick() => audience.ears().forget_silent(Instant::now()),
         }
@@ -101,11 +102,22 @@ fn take(audience: &Audience, answer: &[u8], from: SocketAddr) {
     }
 }
 
+/// Whether who listens may still be told: that they asked in time is not enough.
+fn may_still_read(access: &Access, audience: &Audience, ear: &Ear) -> bool {
+    let user = audience.ears().user_of(ear).cloned();
+    access.may_still_read(user.as_ref(), &ear.service.namespace)
+}
+
 /// Sends a portion of what is due.
-async fn push_due(hub: &Hub, socket: &UdpSocket) {
+async fn push_due(access: &Access, socket: &UdpSocket) {
+    let hub = access.hub();
     for _ in 0..DATAGRAMS_AT_ONCE {
         let (audience, now) = (hub.audience(), Instant::now());
         let Some(ear) = audience.ears().due(now) else { return };
+        if !may_still_read(access, audience, &ear) {
+            audience.ears().leave(&ear); // Until a question is answered again.
+            continue;
+        }
         let view = hub.view(&ear.service); // Without the notes' lock: changes take that under the hub's.
         let (revision, hosts) = (view.snapshot.revision(), view.snapshot.instances().len());
         let Some(number) = audience.ears().send(&ear, (revision, hosts), now) else { continue };
