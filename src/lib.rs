@@ -85,6 +85,9 @@ pub mod client;
 mod clock;
 #[cfg(feature = "consumer")]
 pub mod consumer;
+#[cfg(all(feature = "full", any(test, fuzzing)))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod model;
 pub mod naming;
 #[cfg(any(feature = "consumer", feature = "provider"))]

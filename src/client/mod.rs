@@ -61,6 +61,8 @@ mod connection;
 mod desired;
 mod dial;
 mod failure;
+#[cfg(all(feature = "full", any(test, fuzzing)))]
+pub(crate) mod fuzz;
 mod incoming;
 mod login;
 mod nacos;

@@ -13,6 +13,8 @@ pub(crate) mod backoff;
 mod cell;
 mod error;
 mod fixed;
+#[cfg(all(feature = "full", any(test, fuzzing)))]
+pub(crate) mod fuzz;
 pub mod header;
 mod in_process;
 #[cfg(feature = "notice")]

@@ -22,6 +22,8 @@ mod error;
 mod events;
 mod expiry;
 mod fact;
+#[cfg(all(feature = "full", any(test, fuzzing)))]
+pub(crate) mod fuzz;
 mod grpc;
 mod health;
 mod http;

@@ -18,6 +18,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("provider", &["model", "clock", "naming", "observe"]),
     ("client", &["model", "clock", "naming", "pem", "protocol"]),
     ("registry", &["model", "clock", "naming", "pem", "protocol", "provider"]),
+    ("fuzz", &["model", "clock", "naming", "consumer", "client", "registry"]),
 ];
 
 /// What the pure part of the crate does without.

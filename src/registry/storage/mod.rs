@@ -10,6 +10,8 @@ mod record;
 
 pub(super) use embedded::Embedded;
 pub(super) use memory::Memory;
+#[cfg(all(feature = "full", any(test, fuzzing)))]
+pub(super) use record::{read as read_entry, write as write_entry};
 
 use super::fact::Fact;
 use crate::naming::BoxFuture;

@@ -113,7 +113,7 @@ struct NamespaceValue {
 ///
 /// # Errors
 /// None that a fact can cause: its text is text and its numbers are finite.
-pub(super) fn write(fact: &Fact) -> Result<(String, Option<String>), serde_json::Error> {
+pub(in crate::registry) fn write(fact: &Fact) -> Result<(String, Option<String>), serde_json::Error> {
     let (subject, value) = match fact {
         Fact::Instance { service, key, instance } => {
             let value =
@@ -152,7 +152,7 @@ pub(super) fn write(fact: &Fact) -> Result<(String, Option<String>), serde_json:
 ///
 /// # Errors
 /// When it was not written by [`write`], or by that of a later version.
-pub(super) fn read(key: &str, value: &str) -> Result<Fact, StorageError> {
+pub(in crate::registry) fn read(key: &str, value: &str) -> Result<Fact, StorageError> {
     let not_understood = |source| StorageError::Entry { entry: key.to_owned(), source };
     let fact = match serde_json::from_str(key).map_err(not_understood)? {
         Subject::Instance(of) => {

@@ -1,5 +1,7 @@
 //! `graceful registry`: the registry, in the foreground.
 
+#[cfg(test)]
+mod fuzz;
 mod nearest;
 mod options;
 mod place;
