@@ -1,7 +1,7 @@
 //! What a registry must do so that unmodified clients of Nacos work with it: a test for each line of one
 //! list, over real sockets. Time passes when a test lets it.
 
-mod peer;
+pub(crate) mod peer;
 
 use super::registry::Running;
 use super::registry_kept::Directory;

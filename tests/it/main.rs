@@ -27,6 +27,7 @@ mod registry_services;
 mod registry_tls;
 mod registry_transfer;
 mod registry_versions;
+mod registry_wrong_input;
 mod release_matrix;
 mod shop;
 mod tidy;
