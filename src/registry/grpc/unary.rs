@@ -95,19 +95,33 @@ fn success() -> HeaderMap {
 }
 
 /// What has come of a call.
-#[derive(Debug, Default)]
-struct Read(Bytes);
+#[derive(Debug)]
+enum Read {
+    /// Mostly all there is.
+    Piece(Bytes),
+    /// Of a call that comes in several pieces.
+    Pieces(BytesMut),
+}
+
+impl Default for Read {
+    fn default() -> Self {
+        Self::Piece(Bytes::new())
+    }
+}
 
 impl Read {
     fn take(&mut self, data: Bytes, bytes_max: usize) -> Result<(), Status> {
-        if self.0.is_empty() {
-            self.0 = data; // Mostly all there is.
-        } else {
-            let mut whole = BytesMut::from(mem::take(&mut self.0));
-            whole.extend_from_slice(&data);
-            self.0 = whole.freeze();
+        match self {
+            Self::Piece(first) if first.is_empty() => *first = data,
+            Self::Piece(first) => {
+                let mut pieces = BytesMut::from(&**first);
+                pieces.extend_from_slice(&data);
+                *self = Self::Pieces(pieces);
+            }
+            // Grows by doubling: a long message may come in as many pieces as it has bytes.
+            Self::Pieces(pieces) => pieces.extend_from_slice(&data),
         }
-        let found = self.0.len().saturating_sub(PREFIX_BYTES).max(self.announced().unwrap_or(0));
+        let found = self.bytes().len().saturating_sub(PREFIX_BYTES).max(self.announced().unwrap_or(0));
         if found > bytes_max {
             let words = format!("a message of {found} bytes or more: accepted are {bytes_max}");
             return Err(Status::out_of_range(words));
@@ -115,20 +129,30 @@ impl Read {
         Ok(())
     }
 
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Piece(bytes) => bytes,
+            Self::Pieces(bytes) => bytes,
+        }
+    }
+
     /// Length of the message as its prefix has it.
     fn announced(&self) -> Option<usize> {
-        let length = self.0.get(1..)?.first_chunk::<4>()?;
+        let length = self.bytes().get(1..)?.first_chunk::<4>()?;
         usize::try_from(u32::from_be_bytes(*length)).ok()
     }
 
     fn message(self) -> Result<Payload, Status> {
-        match (self.0.first(), self.announced()) {
-            (Some(0), Some(length)) if self.0.len() == PREFIX_BYTES + length => {}
+        match (self.bytes().first(), self.announced()) {
+            (Some(0), Some(length)) if self.bytes().len() == PREFIX_BYTES + length => {}
             (Some(1..), _) => return Err(Status::internal("a compressed message: none was agreed on")),
             _ => return Err(Status::internal("a unary call has one whole message")),
         }
-        let text = self.0.slice(PREFIX_BYTES..);
-        Payload::decode(text).map_err(|error| Status::internal(error.to_string()))
+        let whole = match self {
+            Self::Piece(bytes) => bytes,
+            Self::Pieces(bytes) => bytes.freeze(),
+        };
+        Payload::decode(whole.slice(PREFIX_BYTES..)).map_err(|error| Status::internal(error.to_string()))
     }
 }
 
@@ -177,6 +201,18 @@ mod tests {
         for pieces in bad {
             assert_eq!(read_pieces(pieces).await.unwrap_err(), Code::Internal, "{pieces:?}");
         }
+    }
+
+    #[test]
+    fn a_message_in_many_pieces_is_not_copied_with_each_of_them() {
+        const WHOLE: usize = 1024 * 1024;
+        let piece = Bytes::from_static(&[0; 64]);
+        let allocated = allocation_counter::measure(|| {
+            let mut read = Read::default();
+            (0..WHOLE / piece.len()).for_each(|_| read.take(piece.clone()).unwrap());
+            assert_eq!(read.bytes().len(), WHOLE);
+        });
+        assert!(allocated.bytes_total < 4 * WHOLE as u64, "{allocated:?}");
     }
 
     #[tokio::test]

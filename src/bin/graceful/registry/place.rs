@@ -3,7 +3,7 @@
 
 use super::options::Chosen;
 use crate::log;
-use std::fmt::{Debug, Display};
+use std::fmt::Display;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -58,9 +58,9 @@ impl Place {
             Self::Seconds(_, at) => Some(at(chosen).as_secs().to_string()),
             Self::Port(at) => Some(at(chosen).to_string()),
             Self::PortIfAny(at) => at(chosen).map(|port| port.to_string()),
-            Self::Ip(at) => Some(quoted(at(chosen).to_string())),
-            Self::PathIfAny(at) => at(chosen).as_ref().map(|path| quoted(path.display().to_string())),
-            Self::UserIfAny(at) => at(chosen).as_ref().map(|name| quoted(name.to_string())),
+            Self::Ip(at) => Some(quoted(at(chosen))),
+            Self::PathIfAny(at) => at(chosen).as_ref().map(|path| quoted(path.display())),
+            Self::UserIfAny(at) => at(chosen).as_ref().map(quoted),
             Self::LogFormat(at) => Some(quoted(at(chosen).as_str())),
         }
     }
@@ -109,7 +109,8 @@ fn from_to<T: Display>(range: &RangeInclusive<T>) -> String {
     format!("{} to {}", range.start(), range.end())
 }
 
-/// Rust's escapes of text are among TOML's, but for bytes that no path should have.
-fn quoted(text: impl Debug) -> String {
-    format!("{text:?}")
+/// Text as TOML has it. The escapes of JSON are among TOML's, which also wants the one character that JSON
+/// leaves as it is.
+fn quoted(text: impl Display) -> String {
+    serde_json::Value::from(text.to_string()).to_string().replace('\u{7f}', "\\u007F")
 }

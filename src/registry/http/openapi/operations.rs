@@ -325,7 +325,7 @@ pub(super) static LINES: &[Line] = &[
     (
         &[V1],
         "/service/subscribers",
-        &[get("Who follows a service.", &[SERVICE, PAGE_ASKED], Like(r#"{"subscribers":[],"count":0}"#))],
+        &[get("Who follows a service.", &[SERVICE, PAGE], Like(r#"{"subscribers":[],"count":0}"#))],
     ),
     (
         &[V2],
