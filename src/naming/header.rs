@@ -30,11 +30,13 @@ pub const REFUSED_TRUE: HeaderValue = HeaderValue::from_static("?1");
 
 /// What is said under `name`. Looks through the headers, which are few: the hash of one name of ours costs as
 /// much as a look at ten of them.
+#[cfg(feature = "provider")]
 pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     headers.iter().find_map(|(present, value)| (present == name).then_some(value))
 }
 
 /// Takes `name` off, which is rarely there.
+#[cfg(feature = "provider")]
 pub(crate) fn remove(headers: &mut HeaderMap, name: &HeaderName) {
     if find(headers, name).is_some() {
         headers.remove(name);

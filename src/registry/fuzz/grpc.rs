@@ -2,7 +2,7 @@
 
 use super::super::grpc::Service;
 use super::super::hub::Hub;
-use super::live;
+use super::{everyone, live};
 use crate::protocol::Payload;
 use crate::protocol::message::{
     ConnectionSetupRequest, HealthCheckRequest, InstanceRequest, Message as _, REGISTER, ServiceQueryRequest,
@@ -146,7 +146,7 @@ impl Client {
 
 fn transport(hub: &Arc<Hub>) -> (Service, watch::Sender<bool>) {
     let (closing, heard) = watch::channel(false);
-    (Service::new(hub.clone(), SocketAddr::from(([127, 0, 0, 1], 40_000)), heard), closing)
+    (Service::new(everyone(hub), SocketAddr::from(([127, 0, 0, 1], 40_000)), heard), closing)
 }
 
 async fn send(

@@ -1,7 +1,8 @@
 //! Requests of the HTTP API.
 
+use super::super::bound::Allowance;
 use super::super::http::{api, routes};
-use super::live;
+use super::{everyone, live};
 use axum::Router;
 use axum::body::Body;
 use http::header::{CONTENT_TYPE, USER_AGENT};
@@ -29,7 +30,7 @@ const WITNESS: &str = "serviceName=witness&namespaceId=witness&ip=10.9.9.9&port=
 /// afterwards.
 pub(crate) fn requests(input: &[u8]) {
     live(async |hub| {
-        let routes = routes(hub);
+        let routes = routes(hub.clone(), everyone(&hub));
         for request in split(input).take(REQUESTS_MAX).filter_map(read) {
             let path = request.uri().path().to_owned();
             let (status, is_json, body) = ask(&routes, request).await;
@@ -65,7 +66,9 @@ fn read(text: &[u8]) -> Option<Request<Body>> {
 }
 
 async fn ask(routes: &Router, request: Request<Body>) -> (StatusCode, bool, Vec<u8>) {
-    let Ok(answer) = api(routes.clone(), Ipv4Addr::LOCALHOST.into()).oneshot(request).await;
+    let Ok(answer) = api(routes.clone(), Ipv4Addr::LOCALHOST.into(), Allowance::default().body_bytes)
+        .oneshot(request)
+        .await;
     let (head, body) = answer.into_parts();
     let is_json =
         head.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));

@@ -209,7 +209,7 @@ mod tests {
         let piece = Bytes::from_static(&[0; 64]);
         let allocated = allocation_counter::measure(|| {
             let mut read = Read::default();
-            (0..WHOLE / piece.len()).for_each(|_| read.take(piece.clone()).unwrap());
+            (0..WHOLE / piece.len()).for_each(|_| read.take(piece.clone(), WHOLE).unwrap());
             assert_eq!(read.bytes().len(), WHOLE);
         });
         assert!(allocated.bytes_total < 4 * WHOLE as u64, "{allocated:?}");
