@@ -13,7 +13,9 @@
 
 use super::structured::{Item, Parameter, Quoted};
 use crate::model::{Address, UnixMillis};
-use http::{HeaderMap, HeaderName, HeaderValue};
+#[cfg(feature = "provider")]
+use http::HeaderMap;
+use http::{HeaderName, HeaderValue};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
