@@ -60,7 +60,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Another registry works in the data directory.
-    #[error("data-dir: {} is in use by another registry", path.display())]
+    #[error("data-dir: {} is in use by a registry that runs", path.display())]
     DataDirInUse {
         /// The directory that was given.
         path: PathBuf,

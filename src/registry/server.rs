@@ -194,7 +194,7 @@ impl Registry {
 fn open(data_dir: Option<&Path>, hub: &Hub) -> Result<Box<dyn Storage>, Error> {
     let Some(path) = data_dir else {
         tracing::warn!(
-            "no --data-dir: persistent instances and what operators set are lost when this process ends"
+            "no --data-dir: persistent instances, what operators set, and users are lost when this process ends"
         );
         return Ok(Box::new(Memory));
     };

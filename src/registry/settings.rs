@@ -32,7 +32,7 @@ pub struct Settings {
     /// Port of the gRPC API; 0 takes any. By default the HTTP port + 1000, where clients look for it.
     pub grpc_port: Option<u16>,
     /// Directory that belongs to this registry alone while it runs; made if it is absent. It holds what must
-    /// be there after a restart: persistent instances, services that were created, what operators set.
+    /// be there after a restart: persistent instances, services that were created, what operators set, users.
     /// Default: none, and then these live in memory and are lost with the process.
     pub data_dir: Option<PathBuf>,
     /// Certificate and key with which both ports speak TLS, and nothing else. Default: none, and then they do

@@ -92,7 +92,7 @@ pub(super) static ALL: &[Setting] = &[
     setting(
         "data-dir",
         Place::PathIfAny(|chosen| &mut chosen.settings.data_dir),
-        "Directory that belongs to this registry alone while it runs, made if it is absent. It holds what must be there after a restart: persistent instances, services that were created, what operators set. Not set: these are lost with the process.",
+        "Directory that belongs to this registry alone while it runs, made if it is absent. It holds what must be there after a restart: persistent instances, services that were created, what operators set, users. Not set: these are lost with the process.",
     ),
     setting(
         "tls-cert",
