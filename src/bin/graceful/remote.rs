@@ -32,7 +32,8 @@ impl Login {
     /// # Errors
     /// When there is no password, or the wrong one.
     pub(super) async fn enter(&self, server: &mut Server) -> Result<(), Box<dyn Error>> {
-        let Some(user) = &self.user else { return Ok(()) };
+        // A variable that is empty says nothing.
+        let Some(user) = self.user.as_deref().filter(|user| !user.is_empty()) else { return Ok(()) };
         let password = self.password()?;
         let done: Result<(), Trouble> = server.log_in(user, &password).await;
         Ok(done?)
