@@ -36,9 +36,9 @@ pub(crate) struct Server {
 /// What went wrong with one request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Trouble {
-    #[error("{given:?} is no address of a registry: accepted is http://HOST:PORT")]
+    #[error("{given:?} is no address of a registry: accepted is http://HOST:PORT, without TLS")]
     Address { given: String },
-    #[error("{url} gives no answer")]
+    #[error("{url} gives no answer in plain HTTP")]
     Silent { url: String, source: BoxError },
     #[error("{url} answers {status}: {words}")]
     Refused { url: String, status: StatusCode, words: String },
