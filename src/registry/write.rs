@@ -2,7 +2,7 @@
 //!
 //! Pure: a change, the ledger and the catalog go in; facts, or a refusal, come out.
 
-use super::access::{Denied, Edit as UserEdit, UserName};
+use super::access::{Denied, Edit as UserEdit, User, UserName};
 use super::bound::Bound;
 use super::catalog::Catalog;
 use super::command::Limits;
@@ -38,9 +38,9 @@ pub(crate) enum Write {
     DescribeNamespace { namespace: Namespace, record: NamespaceRecord },
     /// Takes off the name of a namespace in which there is nothing; that it has none is a success.
     DeleteNamespace { namespace: Namespace },
-    /// Changes a user, who has this stamp from then on, in the name of one who had that stamp when they were let
-    /// in: a new password takes a while to hash, and whoever is removed meanwhile changes nothing any more.
-    User { name: UserName, edit: UserEdit, stamp: u64, by: Option<(UserName, u64)> },
+    /// Changes a user, who has this stamp with a new password, in the name of one as they were when they were let
+    /// in: a password takes a while to hash, and whoever is removed meanwhile changes nothing any more.
+    User { name: UserName, edit: UserEdit, stamp: u64, by: Option<Arc<User>> },
 }
 
 /// What an operator sets on an instance.
@@ -175,10 +175,7 @@ impl Write {
                 Ok(known.then_some(Fact::Namespace { namespace, record: None }).into_iter().collect())
             }
             Self::User { name, edit, stamp, by } => {
-                let same = |(by, stamp): &(UserName, u64)| {
-                    ledger.accounts().user(by).is_some_and(|user| user.stamp == *stamp)
-                };
-                if !by.as_ref().is_none_or(same) {
+                if by.is_some_and(|by| ledger.accounts().user(&by.name) != Some(&by)) {
                     return Err(Denied::BadToken.into());
                 }
                 let user = ledger.accounts().after(&name, edit, stamp)?;

@@ -116,11 +116,10 @@ impl Access {
             return Err(Refusal::UnknownUser);
         };
         self.lockout().succeeded(&user.name, source);
-        if self.hub.accounts().user(&user.name).is_none_or(|present| present.stamp != user.stamp) {
-            return Err(Denied::BadToken.into()); // Changed while the password was looked at.
-        }
         self.known().prove(proof, user.stamp, Instant::now());
-        Ok(user)
+        // It may have changed while the password was looked at.
+        let present = self.hub.accounts().user(&user.name).cloned();
+        Ok(present.filter(|present| present.stamp == user.stamp).ok_or(Denied::BadToken)?)
     }
 
     /// Gives a token for a name and a password.
@@ -159,7 +158,7 @@ impl Access {
         Ok(self.hashing.hash(Password::new(password)?).await?)
     }
 
-    /// Changes a user; it is stored by the time this returns, and every token of the user is dead.
+    /// Changes a user; it is stored by the time this returns, and every token of another password of the user is dead.
     ///
     /// # Errors
     /// When nobody is asked who they are, so that it may be anyone who wants this; when whoever wants it has
@@ -168,8 +167,7 @@ impl Access {
         if !self.asks() {
             return Err(Denied::NobodyAsks.into());
         }
-        let by = actor().map(|user| (user.name.clone(), user.stamp));
-        let stamp = u64::from_le_bytes(random()?);
+        let (by, stamp) = (actor(), u64::from_le_bytes(random()?));
         self.hub.write(Write::User { name, edit, stamp, by }).await
     }
 
@@ -220,6 +218,11 @@ mod tests {
         };
         assert!(set("admin").await.is_ok());
         assert!(set("root").await.is_ok(), "a password of one's own ends what it was let in by");
+        let late = set("admin").await;
+        assert!(matches!(late, Err(Refusal::Denied(Denied::BadToken))), "{late:?}");
+        let mut less = User::clone(root.as_deref().unwrap());
+        less.grants.clear();
+        access.hub.settle(vec![Fact::User { name: name("root"), user: Some(Arc::new(less)) }]);
         let late = set("admin").await;
         assert!(matches!(late, Err(Refusal::Denied(Denied::BadToken))), "{late:?}");
         access.hub.settle(vec![Fact::User { name: name("root"), user: None }]);

@@ -3,7 +3,7 @@
 //! A [`User`] has [`Grant`]s; [`decide`] is the whole rule. Users are facts like any other: changed by a
 //! `Write`, stored by the clerk, and shown to readers by the hub as one immutable [`Accounts`]. Whoever shows a
 //! password gets a token ([`token`]), which says whose it is and until when and is signed with a key that is
-//! random and never leaves the storage; it dies with any change of its user. [`Access`] is what both wires ask,
+//! random and never leaves the storage; it dies with the password that it was given for. [`Access`] is what both wires ask,
 //! each at one place: `http/guard` before a route, `grpc/dispatch` before a handler.
 //!
 //! Nobody is asked who they are while there are no users and only this machine can reach the ports, or when

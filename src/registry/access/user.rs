@@ -23,8 +23,9 @@ pub(crate) struct User {
     pub(crate) name: UserName,
     pub(crate) password: PasswordHash,
     pub(crate) grants: BTreeSet<Grant>,
-    /// A random number that is another one after every change of the user: tokens carry it, and so die with
-    /// what they were given for.
+    /// A random number that is another one of every user and password: tokens carry it, and so die with what they
+    /// were given for. They live through a change of roles, which count as they are: many clients keep a token
+    /// until its time is up, whatever they are answered.
     pub(crate) stamp: u64,
 }
 
@@ -174,7 +175,7 @@ impl Accounts {
         std::mem::replace(&mut self.key, key)
     }
 
-    /// What a user is after a change, which gives it this `stamp`; nothing when it is gone then.
+    /// What a user is after a change, which gives it this `stamp` if it has another password then; nothing when it is gone then.
     ///
     /// # Errors
     /// When the change contradicts who is there, or a bound is reached.
@@ -189,10 +190,9 @@ impl Accounts {
             return self.created(name, password, grants, stamp).map(Some);
         }
         let mut user = User::clone(known.ok_or_else(|| InvalidUser::Unknown(name.clone()))?);
-        user.stamp = stamp;
         let user = match edit {
             Edit::Create { .. } => unreachable!("handled above"),
-            Edit::SetPassword(password) => Some(User { password, ..user }),
+            Edit::SetPassword(password) => Some(User { password, stamp, ..user }),
             Edit::Grant(grant) => {
                 user.grants.insert(grant);
                 Some(user)
@@ -279,15 +279,18 @@ mod tests {
     }
 
     #[test]
-    fn every_change_gives_a_user_another_stamp() {
+    fn another_password_gives_a_user_another_stamp_and_a_role_does_not() {
         let mut accounts = Accounts::default();
         edit(&mut accounts, "ann", create(&["admin"]), 1).unwrap();
         let grant: Grant = "write".parse().unwrap();
-        let edits =
-            [Edit::SetPassword(PasswordHash::nobodys()), Edit::Grant(grant.clone()), Edit::Revoke(grant)];
-        for (stamp, change) in (2..).zip(edits) {
+        let edits = [
+            (Edit::Grant(grant.clone()), 1),
+            (Edit::SetPassword(PasswordHash::nobodys()), 3),
+            (Edit::Revoke(grant), 3),
+        ];
+        for (stamp, (change, expected)) in (2..).zip(edits) {
             edit(&mut accounts, "ann", change, stamp).unwrap();
-            assert_eq!(accounts.user(&"ann".parse().unwrap()).unwrap().stamp, stamp);
+            assert_eq!(accounts.user(&"ann".parse().unwrap()).unwrap().stamp, expected);
         }
     }
 
