@@ -106,8 +106,9 @@ impl Expiry {
         }
     }
 
-    /// Up to `max` leases whose liveness has changed by `now`, with what it is now; expired ones are gone.
-    pub(crate) fn due(&mut self, now: Instant, max: usize) -> Vec<(LeaseKey, Liveness)> {
+    /// Up to `max` leases whose liveness has changed by `now`, with what it is now, and who was heard last;
+    /// expired ones are gone.
+    pub(crate) fn due(&mut self, now: Instant, max: usize) -> Vec<(LeaseKey, Liveness, Option<Sender>)> {
         let mut due = Vec::new();
         while due.len() < max {
             let Some(entry) = self.agenda.first().filter(|(at, _)| *at <= now) else { break };
@@ -115,13 +116,14 @@ impl Expiry {
             let held = self.leases.get_mut(&key).expect("what is on the agenda has a lease");
             match held.lease.liveness(now - held.last_beat) {
                 Liveness::Expired => {
+                    let last = held.senders.last().cloned();
                     self.end_by(key.clone());
-                    due.push((key, Liveness::Expired));
+                    due.push((key, Liveness::Expired, last));
                     continue;
                 }
                 Liveness::Unhealthy if held.healthy => {
                     held.healthy = false;
-                    due.push((key.clone(), Liveness::Unhealthy));
+                    due.push((key.clone(), Liveness::Unhealthy, held.senders.last().cloned()));
                 }
                 Liveness::Unhealthy | Liveness::Healthy => {}
             }
@@ -200,15 +202,19 @@ mod tests {
         Duration::from_secs(s)
     }
 
+    fn due(expiry: &mut Expiry, now: Instant, max: usize) -> Vec<(LeaseKey, Liveness)> {
+        expiry.due(now, max).into_iter().map(|(key, liveness, _)| (key, liveness)).collect()
+    }
+
     #[test]
     fn a_silent_instance_is_unhealthy_after_15_seconds_and_gone_after_30() {
         let (mut expiry, start) = (Expiry::default(), Instant::now());
         expiry.grant(named(&key(1)), Lease::default(), true, start);
         assert_eq!(expiry.next(), Some(start + seconds(15)));
-        assert_eq!(expiry.due(start + Duration::from_millis(14_999), 9), []);
-        assert_eq!(expiry.due(start + seconds(15), 9), [(key(1), Liveness::Unhealthy)]);
-        assert_eq!(expiry.due(start + Duration::from_millis(29_999), 9), []);
-        assert_eq!(expiry.due(start + seconds(30), 9), [(key(1), Liveness::Expired)]);
+        assert_eq!(due(&mut expiry, start + Duration::from_millis(14_999), 9), []);
+        assert_eq!(due(&mut expiry, start + seconds(15), 9), [(key(1), Liveness::Unhealthy)]);
+        assert_eq!(due(&mut expiry, start + Duration::from_millis(29_999), 9), []);
+        assert_eq!(due(&mut expiry, start + seconds(30), 9), [(key(1), Liveness::Expired)]);
         assert_eq!((expiry.next(), expiry.len()), (None, 0));
         assert_eq!(expiry.renew(named(&key(1)), start + seconds(31)), None);
     }
@@ -219,12 +225,12 @@ mod tests {
         expiry.grant(named(&key(1)), Lease::default(), true, start);
         let fine = Renewal { interval: seconds(5), recovered: false };
         assert_eq!(expiry.renew(named(&key(1)), start + seconds(10)), Some(fine));
-        assert_eq!(expiry.due(start + seconds(20), 9), []);
-        assert_eq!(expiry.due(start + seconds(25), 9), [(key(1), Liveness::Unhealthy)]);
+        assert_eq!(due(&mut expiry, start + seconds(20), 9), []);
+        assert_eq!(due(&mut expiry, start + seconds(25), 9), [(key(1), Liveness::Unhealthy)]);
         let healed = Renewal { recovered: true, ..fine };
         assert_eq!(expiry.renew(named(&key(1)), start + seconds(39)), Some(healed));
-        assert_eq!(expiry.due(start + seconds(53), 9), []);
-        assert_eq!(expiry.due(start + seconds(54), 9), [(key(1), Liveness::Unhealthy)]);
+        assert_eq!(due(&mut expiry, start + seconds(53), 9), []);
+        assert_eq!(due(&mut expiry, start + seconds(54), 9), [(key(1), Liveness::Unhealthy)]);
     }
 
     #[test]
@@ -232,7 +238,7 @@ mod tests {
         let (mut expiry, start) = (Expiry::default(), Instant::now());
         let lease = Lease::new(seconds(1), seconds(2), seconds(1000)).unwrap();
         expiry.grant(named(&key(1)), lease, true, start);
-        assert_eq!(expiry.due(start + seconds(2), 9).len(), 1);
+        assert_eq!(due(&mut expiry, start + seconds(2), 9).len(), 1);
         expiry.renew(named(&key(1)), start + seconds(3));
         assert_eq!(expiry.next(), Some(start + seconds(5)));
     }
@@ -244,7 +250,7 @@ mod tests {
         let keys = ["preserved.heart.beat.timeout", "preserved.ip.delete.timeout"];
         let lease = Lease::from_metadata(&keys.map(|key| (key, forever.as_str())).into_iter().collect());
         expiry.grant(named(&key(1)), lease.unwrap(), true, start);
-        assert_eq!(expiry.due(start + seconds(1_000_000_000), 9), []);
+        assert_eq!(due(&mut expiry, start + seconds(1_000_000_000), 9), []);
     }
 
     #[test]
@@ -257,14 +263,14 @@ mod tests {
         assert_eq!(expiry.next(), Some(start + seconds(2)));
         assert_eq!(expiry.renew(named(&key(1)), start + seconds(1)).unwrap().interval, seconds(1));
         expiry.change(named(&key(1)), Lease::default().without_end());
-        assert_eq!((expiry.next(), expiry.due(start + seconds(1_000_000_000), 9)), (None, vec![]));
+        assert_eq!((expiry.next(), due(&mut expiry, start + seconds(1_000_000_000), 9)), (None, vec![]));
     }
 
     #[test]
     fn many_deadlines_come_in_portions() {
         let (mut expiry, start) = (Expiry::default(), Instant::now());
         (0..5).for_each(|port| expiry.grant(named(&key(port)), Lease::default(), true, start));
-        let sizes = [0; 3].map(|_| expiry.due(start + seconds(30), 2).len());
+        let sizes = [0; 3].map(|_| due(&mut expiry, start + seconds(30), 2).len());
         assert_eq!(sizes, [2, 2, 1]);
     }
 
@@ -302,7 +308,7 @@ mod tests {
                         *entry = None;
                     }
                 }
-                let mut found = expiry.due(now, usize::MAX);
+                let mut found = due(&mut expiry, now, usize::MAX);
                 found.sort_by(|(a, _), (b, _)| a.cmp(b));
                 prop_assert_eq!(found, expected);
                 if let Some(entry) = model.get_mut(beaten) {

@@ -406,7 +406,7 @@ impl Hub {
     fn expire_due(&self) -> Option<Instant> {
         let (mut state, now) = (self.state(), Instant::now());
         let mut events = Vec::new();
-        for (LeaseKey { service, address }, liveness) in state.expiry.due(now, EXPIRED_AT_ONCE_MAX) {
+        for (LeaseKey { service, address }, liveness, last) in state.expiry.due(now, EXPIRED_AT_ONCE_MAX) {
             let (client, service) = (Client::Heartbeats(address), (*service).clone());
             let command = match liveness {
                 Liveness::Healthy => continue,
@@ -414,7 +414,9 @@ impl Hub {
                 Liveness::Expired => Command::Withdraw { client, service, reason: Reason::Expired },
             };
             // A frozen hub refuses, and that is as good.
-            events.extend(state.execute(command, self.now(), now).unwrap_or_default());
+            if state.admit(&command).is_ok() {
+                events.extend(state.apply(command, last.map(Asker::Sender), self.now(), now));
+            }
         }
         let next = state.expiry.next();
         self.finish(state, next, &events);

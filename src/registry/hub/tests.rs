@@ -236,3 +236,18 @@ async fn the_bound_on_all_instances_counts_what_is_held() {
     publish(&clients[1], 0..49).unwrap();
     publish(&clients[2], 0..1).unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_silent_instance_names_who_was_heard_last() {
+    let hub = hub();
+    let sender = Sender::new("10.0.0.9".parse().unwrap(), "curl/8");
+    hub.publish_beaten(orders(), instance(), sender).unwrap();
+    let silence = sleep(Duration::from_secs(31));
+    tokio::select! { () = hub.expire() => unreachable!(), () = silence => {} }
+    let events = serde_json::to_value(hub.event_lines(&orders(), |_| true)).unwrap();
+    assert_eq!((&events[0]["event"], &events[0]["reason"]), (&"went".into(), &"expired".into()));
+    for n in 0..3 {
+        let by = serde_json::json!({"kind": "http", "ip": "10.0.0.9", "agent": "curl/8"});
+        assert_eq!(events[n]["by"], by, "{}", events[n]);
+    }
+}
