@@ -20,10 +20,11 @@ use tokio::net::TcpListener;
 use tokio_stream::StreamExt;
 use tonic::Status;
 use tonic::codegen::BoxStream;
+use tonic::server::NamedService;
 use tonic::service::Routes;
 use tower_graceful::client::Nacos;
 use tower_graceful::model::WarmUp;
-use tower_graceful::provider::{Provider, Report};
+use tower_graceful::provider::{GrpcHealth, Provider, Report};
 
 /// A name is greeted no more often than this at a time.
 const TIMES_MAX: u32 = 1_000;
@@ -57,7 +58,9 @@ async fn main() -> Result<Report, Box<dyn Error>> {
         .readiness_bind(any_port)
         .offline_bind(any_port)
         .build()?;
-    let routes = Routes::new(GreeterServer::new(Friendly { instance }));
+    let health = GrpcHealth::new(provider.handle().lifecycle().clone())
+        .with_service(<GreeterServer<Friendly> as NamedService>::NAME);
+    let routes = Routes::new(GreeterServer::new(Friendly { instance })).add_service(health);
     Ok(provider.serve(listener, routes).await?)
 }
 
