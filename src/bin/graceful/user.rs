@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use tokio::runtime;
-use tower_graceful::registry::{Grant, Password, UserName, Users};
+use tower_graceful::registry::{Error, Grant, Password, UserName, Users};
 
 /// Variable with the password of the user that is added or changed.
 const PASSWORD: &str = "GRACEFUL_USER_PASSWORD";
@@ -100,7 +100,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 async fn change(command: Command) -> Result<(), Failure> {
-    let open = |place: Place| Users::open(&place.data_dir).map_err(refused);
+    let open = |place: Place| Users::open(&place.data_dir).map_err(unopened);
     let done = match command {
         Command::Add { name, roles, password, place } => {
             let password = password.read()?; // First: a person may take their time.
@@ -116,6 +116,18 @@ async fn change(command: Command) -> Result<(), Failure> {
         Command::List { place } => return list(&open(place)?).map_err(Failure::could_not),
     };
     done.map_err(refused)
+}
+
+/// Whoever meets a registry that runs is told where its users are changed.
+fn unopened(error: Error) -> Failure {
+    let busy = matches!(error, Error::DataDirInUse { .. });
+    let mut failure = refused(error);
+    if busy {
+        failure.error =
+            format!("{}: its users are changed over its HTTP API (/nacos/v3/auth/user)", failure.error)
+                .into();
+    }
+    failure
 }
 
 fn list(users: &Users) -> io::Result<()> {
