@@ -39,8 +39,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     write(&document, arguments.to.as_deref()).map_err(Failure::could_not)?;
     let (services, instances) = (document.services.len(), document.instances_len());
     // Whoever does not listen misses nothing that is not in the file.
-    let _ = writeln!(io::stderr(), "{services} services with {instances} persistent instances");
+    let services = counted(services, "service");
+    let _ = writeln!(io::stderr(), "{services} with {}", counted(instances, "persistent instance"));
     Ok(())
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 async fn read(arguments: &Arguments) -> Result<Document, Box<dyn Error>> {
