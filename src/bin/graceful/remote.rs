@@ -4,8 +4,9 @@ use super::Failure;
 use super::transfer::{Server, Trouble};
 use clap::Args;
 use std::error::Error;
+use std::ffi::OsString;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::Path;
 use tokio::runtime;
 
 /// Where a registry is that nobody has moved.
@@ -23,7 +24,7 @@ pub(super) struct Login {
 
     /// File with the password.
     #[arg(long, value_name = "FILE", env = "GRACEFUL_REGISTRY_PASSWORD_FILE")]
-    password_file: Option<PathBuf>,
+    password_file: Option<OsString>, // No path: a variable that is empty says nothing.
 }
 
 impl Login {
@@ -40,9 +41,9 @@ impl Login {
     }
 
     fn password(&self) -> Result<String, Box<dyn Error>> {
-        let Some(path) = &self.password_file else {
-            let password = std::env::var("GRACEFUL_REGISTRY_PASSWORD");
-            return password.map_err(|_| {
+        let Some(path) = self.password_file.as_deref().filter(|path| !path.is_empty()).map(Path::new) else {
+            let password = std::env::var("GRACEFUL_REGISTRY_PASSWORD").ok();
+            return password.filter(|password| !password.is_empty()).ok_or_else(|| {
                 "user: there is no password: give --password-file or GRACEFUL_REGISTRY_PASSWORD".into()
             });
         };
@@ -58,4 +59,19 @@ impl Login {
 pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime: io::Result<_> = runtime::Builder::new_current_thread().enable_all().build();
     Ok(runtime.map_err(Failure::could_not)?.block_on(work))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn empty_variables_name_nobody() {
+        let mut nowhere = Server::new("127.0.0.1:1").unwrap();
+        let login = Login { user: Some(String::new()), password_file: Some(OsString::new()) };
+        login.enter(&mut nowhere).await.unwrap();
+        let login = Login { user: Some("ops".to_owned()), password_file: Some(OsString::new()) };
+        let error = login.enter(&mut nowhere).await.unwrap_err().to_string();
+        assert!(error.starts_with("user: there is no password"), "{error}");
+    }
 }
