@@ -126,6 +126,8 @@ macro_rules! response {
     };
 }
 
+pub(super) use {request, response};
+
 request! {
     /// First question on a new transport: who are you, and who am I?
     ServerCheckRequest -> ServerCheckResponse, "internal" {}

@@ -15,6 +15,7 @@ mod lenient;
 pub(crate) mod message;
 mod payload;
 pub(crate) mod reply;
+pub(crate) mod report;
 pub(crate) mod written;
 
 pub(crate) use payload::{ACCESS_TOKEN, Payload, Unreadable};

@@ -56,6 +56,8 @@ pub(crate) enum Bound {
     ServicesPerClient,
     /// Services that one connection follows.
     Subscriptions,
+    /// Instances and services that one connection reports of.
+    Reported,
     /// Namespaces that have a name.
     Namespaces,
     /// Changes that wait to be stored.
@@ -63,7 +65,7 @@ pub(crate) enum Bound {
 }
 
 impl Bound {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::Head,
@@ -79,6 +81,7 @@ impl Bound {
         Self::InstancesPerClient,
         Self::ServicesPerClient,
         Self::Subscriptions,
+        Self::Reported,
         Self::Namespaces,
         Self::Waiting,
     ];
@@ -101,6 +104,7 @@ impl Bound {
             Self::InstancesPerClient => "instances-per-client",
             Self::ServicesPerClient => "services-per-client",
             Self::Subscriptions => "subscriptions",
+            Self::Reported => "reported",
             Self::Namespaces => "namespaces",
             Self::Waiting => "waiting",
         }
@@ -124,6 +128,7 @@ impl Bound {
             Self::InstancesPerClient => "instances of one client",
             Self::ServicesPerClient => "services of one client",
             Self::Subscriptions => "subscriptions of one connection",
+            Self::Reported => "instances and services that one connection reports of",
             Self::Namespaces => "namespaces with a name",
             Self::Waiting => "changes that wait to be stored",
         }

@@ -154,6 +154,8 @@ pub(crate) enum Refusal {
     Probed { service: ServiceKey, cluster: Cluster },
     #[error("the connection is not set up")]
     Unregistered,
+    #[error("this connection neither publishes the instance nor follows the service that it reports of")]
+    NotYours,
     #[error("the registry holds {max} instances and takes no more")]
     Full { max: usize },
     #[error("nothing is switched while the registry runs: what may be chosen is a setting of its start")]

@@ -1,21 +1,24 @@
 //! What has happened to instances lately, by whom and why: also to those that are gone.
 //!
-//! Pure: moments come in as arguments. A ring for each service, all under one bound, so that neither a service
-//! that is never quiet nor a great many of them take more than a little room. Nothing is decided by these
-//! records.
+//! Pure: moments come in as arguments. A ring for each instance, all under one bound, so that neither an
+//! instance that is never quiet nor a great many of them take more than a little room. Nothing is decided by
+//! these records.
 
 use super::access::UserName;
 use super::command::ConnectionId;
 use super::peer::Peer;
 use super::senders::Sender;
-use crate::model::{InstanceKey, Reason, ServiceKey, UnixMillis};
+use crate::model::{Address, InstanceKey, Reason, ServiceKey, UnixMillis};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Events of one service: several releases of a large one.
-const OF_SERVICE_MAX: usize = 200;
-/// Events in all: about two megabytes.
-const MAX: usize = 10_000;
+/// Events of one instance: its life, and what a hundred consumers have to say of its end.
+const OF_INSTANCE_MAX: usize = 200;
+/// Events in all: about fifteen megabytes.
+const MAX: usize = 50_000;
+/// How long an event is kept: whoever is called in the morning asks for the night.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One thing that happened to an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +30,7 @@ pub(crate) struct Recorded {
 }
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum What {
     Came,
     Went(Reason),
@@ -37,6 +40,51 @@ pub(crate) enum What {
     Set,
     /// An operator has it take no traffic.
     Disabled,
+    /// A process says so of itself, or a consumer of an instance that it calls; or the registry has been told to
+    /// say so to the instance.
+    Told(Arc<Told>),
+}
+
+/// What is said to have happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// In one word.
+    pub(crate) event: String,
+    /// Why, or by what; may be empty.
+    pub(crate) detail: String,
+    /// The side that a process says it from; nothing where no process does.
+    pub(crate) role: Option<Role>,
+}
+
+/// A side of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// An instance of it.
+    Provider,
+    /// Whoever calls it.
+    Consumer,
+}
+
+impl Role {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Provider => "provider",
+            Self::Consumer => "consumer",
+        }
+    }
+}
+
+/// Letters of the word for what happened, and of what is said about it.
+const EVENT_CHARS_MAX: usize = 32;
+const DETAIL_CHARS_MAX: usize = 200;
+
+impl Told {
+    /// Nothing where `event` is no word of small letters and hyphens.
+    pub(crate) fn new(role: Option<Role>, event: String, detail: &str) -> Option<Self> {
+        let is_word = (1..=EVENT_CHARS_MAX).contains(&event.len())
+            && event.bytes().all(|letter| letter.is_ascii_lowercase() || letter == b'-');
+        is_word.then(|| Self { event, detail: detail.chars().take(DETAIL_CHARS_MAX).collect(), role })
+    }
 }
 
 /// Who brought it about.
@@ -51,13 +99,13 @@ pub(crate) enum By {
     Storage,
 }
 
-/// The events of all services, numbered in the order in which they happened.
+/// The events of all services, numbered in the order in which they were written down.
 #[derive(Debug, Default)]
 pub(crate) struct Events {
-    /// Those of each service with their numbers, the newest last; never empty.
-    services: HashMap<Arc<ServiceKey>, VecDeque<(u64, Recorded)>>,
-    /// The services by the number of their oldest event, so that the oldest of all is that of the first.
-    oldest: BTreeMap<u64, Arc<ServiceKey>>,
+    /// Those of each instance with their numbers, the newest last; neither map nor ring is ever empty.
+    services: HashMap<ServiceKey, HashMap<InstanceKey, VecDeque<(u64, Recorded)>>>,
+    /// Whose an instance's oldest event is, by its number: the oldest of all is that of the first.
+    oldest: BTreeMap<u64, (ServiceKey, InstanceKey)>,
     len: usize,
     last: u64,
 }
@@ -66,37 +114,96 @@ impl Events {
     /// Writes down what happened.
     pub(crate) fn record(&mut self, service: &ServiceKey, event: Recorded) {
         if self.len == MAX
-            && let Some((_, service)) = self.oldest.first_key_value()
+            && let Some((_, (service, instance))) = self.oldest.first_key_value()
         {
-            self.forget_oldest(&service.clone());
+            self.forget_oldest(&service.clone(), &instance.clone());
         }
-        if self.services.get(service).is_some_and(|of_service| of_service.len() == OF_SERVICE_MAX) {
-            self.forget_oldest(service);
+        if self.of_instance(service, &event.instance).len() == OF_INSTANCE_MAX {
+            self.forget_oldest(service, &event.instance);
         }
         self.last += 1;
         self.len += 1;
-        if let Some(of_service) = self.services.get_mut(service) {
-            of_service.push_back((self.last, event));
+        let of_service = self.services.entry(service.clone()).or_default();
+        let of_instance = of_service.entry(event.instance.clone()).or_default();
+        if of_instance.len() == of_instance.capacity() {
+            // Most instances come and go, and no more: the usual room for four would be half empty.
+            of_instance.reserve_exact(of_instance.len().max(1));
+        }
+        if of_instance.is_empty() {
+            self.oldest.insert(self.last, (service.clone(), event.instance.clone()));
+        }
+        of_instance.push_back((self.last, event));
+    }
+
+    /// The events of a service that came after the one with the number `after` and are of an instance that is
+    /// `wanted`: the newest `max` of them with their numbers, the newest first.
+    pub(crate) fn of(
+        &self,
+        service: &ServiceKey,
+        wanted: impl Fn(&InstanceKey) -> bool,
+        after: u64,
+        max: usize,
+    ) -> Vec<(u64, &Recorded)> {
+        let instances = self.services.get(service).into_iter().flatten();
+        let newest = |events: &VecDeque<_>| events.len().saturating_sub(max);
+        let mut found: Vec<_> = instances
+            .filter(|(instance, _)| wanted(instance))
+            .flat_map(|(_, events)| events.range(newest(events)..))
+            .filter(|(number, _)| *number > after)
+            .map(|(number, event)| (*number, event))
+            .collect();
+        found.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
+        found.truncate(max);
+        found
+    }
+
+    /// The events of one instance with their numbers, the oldest first.
+    pub(crate) fn of_instance(
+        &self,
+        service: &ServiceKey,
+        instance: &InstanceKey,
+    ) -> impl ExactSizeIterator<Item = &(u64, Recorded)> {
+        let events = self.services.get(service).and_then(|of_service| of_service.get(instance));
+        events.map_or_else(Default::default, VecDeque::iter)
+    }
+
+    /// The instance of a service that events are known of and that is at `address`.
+    pub(crate) fn at(&self, service: &ServiceKey, address: &Address) -> Option<&InstanceKey> {
+        self.services.get(service)?.keys().find(|instance| instance.address == *address)
+    }
+
+    /// Events held in all, of at most [`MAX`].
+    pub(crate) fn held(&self) -> usize {
+        self.len
+    }
+
+    /// Forgets what was written down too long before `now`.
+    pub(crate) fn tidy(&mut self, now: UnixMillis) {
+        let old = |events: &Self, service: &ServiceKey, instance: &InstanceKey| {
+            events
+                .of_instance(service, instance)
+                .next()
+                .is_some_and(|(_, oldest)| now.since(oldest.at) > KEPT)
+        };
+        while let Some((_, (service, instance))) = self.oldest.first_key_value()
+            && old(self, service, instance)
+        {
+            self.forget_oldest(&service.clone(), &instance.clone());
+        }
+    }
+
+    fn forget_oldest(&mut self, service: &ServiceKey, instance: &InstanceKey) {
+        let Some(of_service) = self.services.get_mut(service) else { return };
+        let Some(of_instance) = of_service.get_mut(instance) else { return };
+        let forgotten = of_instance.pop_front().and_then(|(number, _)| self.oldest.remove(&number));
+        self.len -= 1;
+        if let Some((oldest, _)) = of_instance.front() {
+            self.oldest.extend(forgotten.map(|whose| (*oldest, whose)));
             return;
         }
-        let service = Arc::new(service.clone());
-        self.oldest.insert(self.last, service.clone());
-        self.services.insert(service, [(self.last, event)].into());
-    }
-
-    /// The events of a service with their numbers, the newest first.
-    pub(crate) fn of(&self, service: &ServiceKey) -> impl Iterator<Item = (u64, &Recorded)> {
-        let events = self.services.get(service).into_iter().flatten().rev();
-        events.map(|(number, event)| (*number, event))
-    }
-
-    fn forget_oldest(&mut self, service: &ServiceKey) {
-        let Some(of_service) = self.services.get_mut(service) else { return };
-        let forgotten = of_service.pop_front().and_then(|(number, _)| self.oldest.remove(&number));
-        self.len -= 1;
-        match of_service.front() {
-            Some((oldest, _)) => self.oldest.extend(forgotten.map(|service| (*oldest, service))),
-            None => _ = self.services.remove(service),
+        of_service.remove(instance);
+        if of_service.is_empty() {
+            self.services.remove(service);
         }
     }
 }
@@ -106,35 +213,59 @@ mod tests {
     use super::*;
     use crate::model::{Address, Instance};
 
-    fn came(at: u64) -> Recorded {
-        let instance = Instance::new(Address::new("10.0.0.7", 80).unwrap()).key;
+    fn came(port: u16, at: u64) -> Recorded {
+        let instance = Instance::new(Address::new("10.0.0.7", port).unwrap()).key;
         Recorded { at: UnixMillis::new(at), instance, what: What::Came, by: By::Storage }
     }
 
     fn moments(events: &Events, service: &str) -> Vec<u64> {
-        events.of(&service.parse().unwrap()).map(|(_, event)| event.at.as_u64()).collect()
+        let found = events.of(&service.parse().unwrap(), |_| true, 0, usize::MAX);
+        found.into_iter().map(|(_, event)| event.at.as_u64()).collect()
     }
 
     #[test]
-    fn a_service_that_is_never_quiet_drives_out_its_own_events_only() {
-        let mut events = Events::default();
-        events.record(&"mail".parse().unwrap(), came(1));
+    fn an_instance_that_is_never_quiet_drives_out_its_own_events_only() {
+        let (mut events, orders) = (Events::default(), "orders".parse().unwrap());
+        events.record(&orders, came(81, 1));
         for at in 0..3 * MAX as u64 {
-            events.record(&"orders".parse().unwrap(), came(at));
+            events.record(&orders, came(80, at));
         }
-        assert_eq!(moments(&events, "mail"), [1]);
-        let newest: Vec<u64> = (0..3 * MAX as u64).rev().take(OF_SERVICE_MAX).collect();
-        assert_eq!(moments(&events, "orders"), newest);
-        assert_eq!((events.len, events.oldest.len()), (OF_SERVICE_MAX + 1, 2));
+        let newest = (0..3 * MAX as u64).rev().take(OF_INSTANCE_MAX);
+        assert_eq!(moments(&events, "orders"), newest.chain([1]).collect::<Vec<_>>());
+        assert_eq!((events.held(), events.oldest.len()), (OF_INSTANCE_MAX + 1, 2));
     }
 
     #[test]
-    fn many_services_keep_the_newest_of_all() {
+    fn many_instances_keep_the_newest_of_all() {
         let mut events = Events::default();
         for n in 0..MAX as u64 + 10 {
-            events.record(&format!("s{n}").parse().unwrap(), came(n));
+            events.record(&format!("s{n}").parse().unwrap(), came(80, n));
         }
         assert_eq!((events.len, events.services.len(), events.oldest.len()), (MAX, MAX, MAX));
         assert_eq!((moments(&events, "s9"), moments(&events, "s10")), (vec![], vec![10]));
+    }
+
+    #[test]
+    fn one_asks_for_what_is_new_and_for_no_more_than_one_reads() {
+        let (mut events, orders) = (Events::default(), "orders".parse().unwrap());
+        for at in 1..=10 {
+            events.record(&orders, came(80 + u16::try_from(at % 2).unwrap(), at));
+        }
+        let numbers = |found: Vec<(u64, &Recorded)>| found.iter().map(|(n, _)| *n).collect::<Vec<_>>();
+        assert_eq!(numbers(events.of(&orders, |_| true, 7, 100)), [10, 9, 8]);
+        assert_eq!(numbers(events.of(&orders, |_| true, 0, 2)), [10, 9]);
+        assert_eq!(numbers(events.of(&orders, |key| key.address.port() == 80, 0, 2)), [10, 8]);
+    }
+
+    #[test]
+    fn a_day_later_an_event_is_forgotten() {
+        let (mut events, day) = (Events::default(), 24 * 60 * 60 * 1000);
+        for (service, at) in [("mail", 1), ("orders", 2), ("mail", 3)] {
+            events.record(&service.parse().unwrap(), came(80, at));
+        }
+        events.tidy(UnixMillis::new(day + 2));
+        assert_eq!((moments(&events, "mail"), moments(&events, "orders")), (vec![3], vec![2]));
+        events.tidy(UnixMillis::new(day + 4));
+        assert_eq!((events.held(), events.services.len(), events.oldest.len()), (0, 0, 0));
     }
 }

@@ -17,12 +17,14 @@ mod lines;
 mod listen;
 mod namespaces;
 mod reads;
+mod reports;
 mod standing;
 
 use explain::changed;
 pub(crate) use explain::{ClientLine, EventLine, Followers, Instances, ServiceLine};
 pub(crate) use farewell::Farewell;
 pub(crate) use kept::KeptService;
+pub(crate) use reports::{Recordings, Report, TrafficLines};
 pub(crate) use standing::Unready;
 
 use super::access::{Accounts, UserName};
@@ -41,11 +43,13 @@ use super::peer::Peer;
 use super::push::Subscriber;
 use super::query::{Clusters, Described, Page, View};
 use super::senders::{Agents, Sender};
+use super::traffic::Traffic;
 use super::udp::Audience;
 use super::write::Present;
 use crate::Clock;
 use crate::model::{
-    Address, Group, Instance, Liveness, Namespace, Reason, ServiceKey, ServiceName, Snapshot, UnixMillis,
+    Address, Group, Instance, InstanceKey, Liveness, Namespace, Reason, ServiceKey, ServiceName, Snapshot,
+    UnixMillis,
 };
 use arc_swap::ArcSwap;
 use leases::Leased;
@@ -91,6 +95,9 @@ struct State {
     expiry: Expiry,
     agents: Agents,
     events: Events,
+    traffic: Traffic,
+    /// Of whom each connection has told something.
+    reporters: HashMap<ConnectionId, Vec<(ServiceKey, Option<InstanceKey>)>>,
     connections: HashMap<ConnectionId, Arc<Subscriber>>,
     last_connection: u64,
     /// Who follows a service; the reverse of each subscriber's own notes.
@@ -134,6 +141,8 @@ impl Hub {
             expiry: Expiry::default(),
             agents: Agents::default(),
             events: Events::default(),
+            traffic: Traffic::default(),
+            reporters: HashMap::new(),
             connections: HashMap::new(),
             last_connection: 0,
             followers: HashMap::new(),
@@ -329,6 +338,7 @@ impl Hub {
         // A frozen hub keeps the instances: the registry ends, and they do not.
         let events = state.execute(Command::Forget { connection: id }, self.now(), now).unwrap_or_default();
         state.connections.remove(&id);
+        state.reporters.remove(&id);
         if state.connections.is_empty() {
             self.deserted.notify_one();
         }
@@ -491,7 +501,7 @@ impl State {
             _ => None,
         };
         let events = self.catalog.apply(command, now);
-        self.record(&events, changed, &by, now);
+        self.record(&events, changed.as_ref(), &by, now);
         self.lease(leased, at);
         if let Some((service, address, sender)) = heard {
             self.expiry.hear((&service, &address), sender, now);
@@ -577,6 +587,8 @@ impl State {
         self.catalog.tidy(now);
         self.expiry.tidy();
         self.agents.tidy();
+        self.traffic.tidy(now.as_u64() / 1000);
+        self.events.tidy(now);
         shrink(&mut self.connections);
         shrink(&mut self.followers);
     }

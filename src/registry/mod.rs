@@ -42,7 +42,9 @@ mod settings;
 mod storage;
 mod texts;
 mod tls;
+mod traffic;
 mod udp;
+mod verdict;
 mod write;
 
 pub use access::{Admin, Grant, InvalidUser, Password, Role, UserName, Users};

@@ -1,6 +1,7 @@
 //! A unary request to its handler, by the name of its type.
 
 use super::connection::Transport;
+use super::report::report;
 use super::rights::{Governed, admit, sender};
 use crate::model::{Group, Instance, Namespace};
 use crate::naming::Causes;
@@ -12,6 +13,7 @@ use crate::protocol::message::{
     Request, Response, ServerCheckRequest, ServerCheckResponse, ServiceListRequest, ServiceListResponse,
     ServiceQueryRequest, SubscribeServiceRequest, SubscribeServiceResponse, UntoldCaller,
 };
+use crate::protocol::report::GracefulReportRequest;
 use crate::protocol::{Payload, code};
 use crate::registry::command::{Client, ConnectionId};
 use crate::registry::error::Refusal;
@@ -65,6 +67,7 @@ async fn answer_to(transport: &Transport, payload: &Payload) -> Answer {
         BatchInstanceRequest::KIND => handle(transport, payload, batch).await,
         PersistentInstanceRequest::KIND => persistent(transport, payload).await,
         GracefulDeregisterRequest::KIND => leave(transport, payload).await,
+        GracefulReportRequest::KIND => handle(transport, payload, report).await,
         SubscribeServiceRequest::KIND => handle(transport, payload, subscribe).await,
         ServiceQueryRequest::KIND => handle(transport, payload, query).await,
         ServiceListRequest::KIND => handle(transport, payload, list).await,
@@ -278,6 +281,7 @@ fn error_code(refusal: &Refusal) -> i32 {
         | Refusal::Probed { .. }
         | Refusal::OtherKind { .. }
         | Refusal::RequestType { .. }
+        | Refusal::NotYours
         | Refusal::TooMany { .. }
         | Refusal::User(_) => code::INVALID_PARAM,
         Refusal::Denied(_) | Refusal::UnknownUser => code::NO_RIGHT,

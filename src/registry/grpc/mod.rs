@@ -8,6 +8,7 @@
 mod connection;
 mod detection;
 mod dispatch;
+mod report;
 mod rights;
 mod server;
 mod unary;

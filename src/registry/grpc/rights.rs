@@ -11,6 +11,7 @@ use crate::protocol::message::{
     BatchInstanceRequest, GracefulDeregisterRequest, InstanceRequest, PersistentInstanceRequest, Request,
     ServiceListRequest, ServiceQueryRequest, SubscribeServiceRequest,
 };
+use crate::protocol::report::GracefulReportRequest;
 use crate::registry::access::{Action, Denied, Place, Principal, decide};
 use crate::registry::error::Refusal;
 
@@ -43,6 +44,8 @@ governed! {
     BatchInstanceRequest: Write,
     PersistentInstanceRequest: Write,
     GracefulDeregisterRequest: Write,
+    // Of an instance only who has registered it reports.
+    GracefulReportRequest: Read,
     SubscribeServiceRequest: Read,
     ServiceQueryRequest: Read,
     ServiceListRequest: Read,

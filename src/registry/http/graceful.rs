@@ -5,10 +5,10 @@ use super::extract::Parameters;
 use super::kept::kept;
 use super::openapi::openapi;
 use super::respond::Json;
-use crate::model::Address;
+use crate::model::{Address, InstanceKey};
 use crate::protocol::form::{Form, InvalidForm};
 use crate::registry::error::Refusal;
-use crate::registry::hub::{ClientLine, EventLine, Followers, Hub, Instances, ServiceLine};
+use crate::registry::hub::{ClientLine, EventLine, Followers, Hub, Instances, ServiceLine, TrafficLines};
 use crate::registry::query::Page;
 use axum::Router;
 use axum::extract::State;
@@ -18,6 +18,10 @@ use std::sync::Arc;
 
 /// Entries on a page, when nobody says how many.
 const PAGE_SIZE: usize = 100;
+/// Events in an answer, when nobody says how many.
+const EVENTS_SHOWN: usize = 200;
+/// Events in an answer at most: some megabytes.
+const EVENTS_SHOWN_MAX: usize = 10_000;
 
 /// A page of services.
 #[derive(Serialize)]
@@ -47,6 +51,7 @@ pub(super) fn routes() -> Router<Arc<Hub>> {
         .route("/instances", get(instances))
         .route("/subscribers", get(subscribers))
         .route("/events", get(events))
+        .route("/traffic", get(traffic))
         .route("/clients", get(clients))
 }
 
@@ -73,9 +78,23 @@ async fn subscribers(
 }
 
 async fn events(State(hub): State<Arc<Hub>>, Parameters(form): Parameters) -> Result<Json<Events>, Refusal> {
+    let max = form.count("max")?.unwrap_or(EVENTS_SHOWN).min(EVENTS_SHOWN_MAX);
+    let after = form.count("after")?.unwrap_or(0) as u64;
+    Ok(Json(Events { events: hub.event_lines(&form.service()?, wanted(&form)?, after, max) }))
+}
+
+async fn traffic(
+    State(hub): State<Arc<Hub>>,
+    Parameters(form): Parameters,
+) -> Result<Json<TrafficLines>, Refusal> {
+    let seconds = form.count("seconds")?.map_or(u64::MAX, |seconds| seconds as u64);
+    Ok(Json(hub.traffic(&form.service()?, wanted(&form)?, seconds)))
+}
+
+/// The instance that is asked for, or every one.
+fn wanted(form: &Form) -> Result<impl Fn(&InstanceKey) -> bool + use<>, InvalidForm> {
     let one: Option<Address> = form.text("ip").map(|_| form.address()).transpose()?;
-    let wanted = |address: &Address| one.as_ref().is_none_or(|one| one == address);
-    Ok(Json(Events { events: hub.event_lines(&form.service()?, |key| wanted(&key.address)) }))
+    Ok(move |key: &InstanceKey| one.as_ref().is_none_or(|one| *one == key.address))
 }
 
 async fn clients(

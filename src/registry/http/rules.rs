@@ -140,6 +140,7 @@ const RULES: &[Rule] = &[
     (&[OURS], "/instances", &[(GET, In(Read))]),
     (&[OURS], "/subscribers", &[(GET, In(Read))]),
     (&[OURS], "/events", &[(GET, In(Read))]),
+    (&[OURS], "/traffic", &[(GET, In(Read))]),
     (&[OURS], "/clients", &[(GET, Everywhere(Read))]),
     (&[OURS], "/kept", &[(GET, Everywhere(Read))]),
 ];

@@ -79,6 +79,7 @@ impl Fault {
             Refusal::User(_) => Self::new(20_002, "parameter validate error"),
             Refusal::OtherKind { .. }
             | Refusal::Unregistered
+            | Refusal::NotYours
             | Refusal::Full { .. }
             | Refusal::Busy { .. }
             | Refusal::Hash(_)

@@ -5,13 +5,14 @@ use super::{Asker, Client, Command, ConnectionId, Event, Hub, State};
 use crate::model::{Instance, InstanceKey, Namespace, ServiceKey, UnixMillis};
 use crate::registry::command::Change;
 use crate::registry::error::Refusal;
-use crate::registry::events::{By, Recorded, What};
+use crate::registry::events::{By, Recorded, Role, What};
 use crate::registry::peer::Peer;
 use crate::registry::push::Subscriber;
 use crate::registry::query::Page;
 use crate::registry::senders::Heard;
 use crate::registry::udp::Ear;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -156,9 +157,12 @@ pub(crate) struct EventLine {
     ip: String,
     port: u16,
     cluster: String,
-    event: &'static str,
+    event: Cow<'static, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
+    reason: Option<Cow<'static, str>>,
+    /// The side that a process says it from; without it, the registry says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    told_by: Option<&'static str>,
     by: Source,
 }
 
@@ -241,14 +245,17 @@ impl Hub {
         Followers { revision, subscribers, listeners }
     }
 
-    /// What has happened to the instances of a service, or to the one that is `wanted`, the newest first.
+    /// What has happened to the instances of a service that are `wanted`, since the event with the number
+    /// `after`: the newest `max` events, the newest first.
     pub(crate) fn event_lines(
         &self,
         service: &ServiceKey,
         wanted: impl Fn(&InstanceKey) -> bool,
+        after: u64,
+        max: usize,
     ) -> Vec<EventLine> {
         let state = self.state();
-        let events = state.events.of(service).filter(|(_, event)| wanted(&event.instance));
+        let events = state.events.of(service, wanted, after, max).into_iter();
         events.map(|(sequence, event)| EventLine::new(sequence, event)).collect()
     }
 
@@ -340,19 +347,19 @@ impl State {
         }
     }
 
-    fn by_connection(&self, id: ConnectionId) -> By {
+    pub(super) fn by_connection(&self, id: ConnectionId) -> By {
         let peer = self.connections.get(&id).map(|subscriber| subscriber.peer().clone());
         By::Connection(id, peer.unwrap_or_default())
     }
 
     /// Writes down what people will ask for; `changed` is what a change means that is neither a coming nor a
     /// going.
-    pub(super) fn record(&mut self, events: &[Event], changed: Option<What>, by: &By, now: UnixMillis) {
+    pub(super) fn record(&mut self, events: &[Event], changed: Option<&What>, by: &By, now: UnixMillis) {
         for Event { service, instance, change } in events {
             let what = match change {
                 Change::Came => Some(What::Came),
                 Change::Went(reason) => Some(What::Went(*reason)),
-                Change::Changed => changed,
+                Change::Changed => changed.cloned(),
             };
             if let Some(what) = what {
                 let event = Recorded { at: now, instance: instance.clone(), what, by: by.clone() };
@@ -440,14 +447,18 @@ impl HeardSender {
 
 impl EventLine {
     fn new(sequence: u64, event: &Recorded) -> Self {
-        let (name, reason) = match event.what {
-            What::Came => ("came", None),
-            What::Went(reason) => ("went", Some(reason.as_str())),
-            What::BecameHealthy => ("became-healthy", None),
-            What::BecameUnhealthy => ("became-unhealthy", None),
-            What::Set => ("set", None),
-            What::Disabled => ("disabled", None),
+        let (name, reason): (Cow<'static, str>, Option<Cow<'static, str>>) = match &event.what {
+            What::Came => ("came".into(), None),
+            What::Went(reason) => ("went".into(), Some(reason.as_str().into())),
+            What::BecameHealthy => ("became-healthy".into(), None),
+            What::BecameUnhealthy => ("became-unhealthy".into(), None),
+            What::Set => ("set".into(), None),
+            What::Disabled => ("disabled".into(), None),
+            What::Told(told) => {
+                (told.event.clone().into(), (!told.detail.is_empty()).then(|| told.detail.clone().into()))
+            }
         };
+        let told_by = if let What::Told(told) = &event.what { told.role.map(Role::as_str) } else { None };
         let by = match &event.by {
             By::Connection(id, peer) => Source::Connection(PeerLine::new(*id, peer)),
             By::Http(sender) => Source::Http {
@@ -466,6 +477,7 @@ impl EventLine {
             cluster: cluster.to_string(),
             event: name,
             reason,
+            told_by,
             by,
         }
     }

@@ -39,7 +39,8 @@ impl Hub {
     pub(crate) async fn standing(&self) -> Standing {
         let subscribers: Vec<_> = self.state().connections.values().map(Arc::clone).collect();
         let unacknowledged = subscribers.iter().map(|subscriber| subscriber.pushes().under_way()).sum();
-        Standing { counts: self.counts(), phases: self.phases().await, unacknowledged }
+        let (counts, recordings) = (self.counts(), self.recordings());
+        Standing { counts, phases: self.phases().await, unacknowledged, recordings }
     }
 
     async fn phases(&self) -> Phases {

@@ -244,7 +244,7 @@ async fn the_end_of_a_silent_instance_names_who_was_heard_last() {
     hub.publish_beaten(orders(), instance(), sender).unwrap();
     let silence = sleep(Duration::from_secs(31));
     tokio::select! { () = hub.expire() => unreachable!(), () = silence => {} }
-    let events = serde_json::to_value(hub.event_lines(&orders(), |_| true)).unwrap();
+    let events = serde_json::to_value(hub.event_lines(&orders(), |_| true, 0, 100)).unwrap();
     assert_eq!((&events[0]["event"], &events[0]["reason"]), (&"went".into(), &"expired".into()));
     for n in 0..3 {
         let by = serde_json::json!({"kind": "http", "ip": "10.0.0.9", "agent": "curl/8"});

@@ -140,6 +140,7 @@ impl Metrics {
             | Bound::InstancesPerClient
             | Bound::ServicesPerClient
             | Bound::Subscriptions
+            | Bound::Reported
             | Bound::Namespaces
             | Bound::Waiting => self.refused[bound as usize].load(Relaxed),
         }

@@ -4,7 +4,7 @@ use super::super::bound::Bound;
 use super::super::grpc::KINDS;
 use super::super::http::apis;
 use super::{Meter, Metrics, Phase, Phases};
-use crate::registry::hub::Counts;
+use crate::registry::hub::{Counts, Recordings};
 use std::fmt::{self, Display, Write};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -15,6 +15,7 @@ pub(crate) struct Standing {
     pub(crate) phases: Phases,
     /// Lists that were sent and not yet acknowledged.
     pub(crate) unacknowledged: usize,
+    pub(crate) recordings: Recordings,
 }
 
 /// The label of requests for which there is no API.
@@ -30,7 +31,7 @@ impl Metrics {
     }
 
     fn write(&self, out: &mut String, standing: &Standing) -> fmt::Result {
-        let Standing { counts, phases, unacknowledged } = standing;
+        let Standing { counts, phases, unacknowledged, recordings } = standing;
         head(
             out,
             "registry_instances",
@@ -88,6 +89,20 @@ impl Metrics {
             "gauge",
             "1 unless the last change that was to be stored was not.",
             available,
+        )?;
+        one(
+            out,
+            "registry_traffic_seconds",
+            "gauge",
+            "Seconds of traffic that instances have reported and that are kept, of 500 000 at most.",
+            recordings.seconds,
+        )?;
+        one(
+            out,
+            "registry_events",
+            "gauge",
+            "Events of instances that are kept, of 50 000 at most.",
+            recordings.events,
         )?;
         let under_way = self.under_way.load(Relaxed);
         one(

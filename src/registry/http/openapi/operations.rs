@@ -2,11 +2,11 @@
 
 use super::parameters::{
     ADDRESS, AFTER, BATCH, BEAT, CHECKER, CLIENT_ID, CLUSTER, CLUSTER_NAMES, CLUSTER_SET, CLUSTERS,
-    CONNECTION_ID, ENABLED_ONLY, ENTRY, EPHEMERAL, EXPRESSION, GROUP, Group, HEALTH, HEALTHY_ONLY,
+    CONNECTION_ID, ENABLED_ONLY, ENTRY, EPHEMERAL, EVENTS, EXPRESSION, GROUP, Group, HEALTH, HEALTHY_ONLY,
     HEART_BEAT, KEY, LOG_LEVEL, LOGIN, NAMESPACE, NAMESPACE_ASKED, NAMESPACE_MEANT, NAMESPACE_NAMED,
     NAMESPACE_NEW, NAMESPACE_NEW_V1, NAMESPACE_RENAMED_V1, NEW_EPHEMERAL, NEW_PASSWORD, NEW_USER, OF_ADDRESS,
-    OF_ROLE, OF_USER, ONLY_STATUS, OVERRIDES, PAGE, PAGE_ASKED, REGISTRATION, ROLE, SAID, SEARCH, SERVICE,
-    STAYING, USER,
+    OF_ROLE, OF_USER, ONLY_STATUS, OVERRIDES, PAGE, PAGE_ASKED, REGISTRATION, ROLE, SAID, SEARCH, SECONDS,
+    SERVICE, STAYING, USER,
 };
 use http::Method;
 
@@ -532,7 +532,20 @@ pub(super) static LINES: &[Line] = &[
     (
         &[OURS],
         "/events",
-        &[get("What has happened to instances.", &[SERVICE, OF_ADDRESS], Like(r#"{"events":[]}"#))],
+        &[get(
+            "What has happened to instances, the newest first.",
+            &[SERVICE, OF_ADDRESS, EVENTS],
+            Like(r#"{"events":[]}"#),
+        )],
+    ),
+    (
+        &[OURS],
+        "/traffic",
+        &[get(
+            "Requests of each instance, second by second, as it reports them.",
+            &[SERVICE, OF_ADDRESS, SECONDS],
+            Like(r#"{"now":1732060801000,"kept":300,"instances":[]}"#),
+        )],
     ),
     (
         &[OURS],

@@ -65,6 +65,11 @@ pub(super) const ADDRESS: Group = &[
 ];
 pub(super) const OF_ADDRESS: Group =
     &[may("ip", Text, "Only what concerns this instance."), may("port", Port, "Its port; goes with `ip`.")];
+pub(super) const EVENTS: Group = &[
+    may("after", Count, "Only what was written down after the event with this number."),
+    may("max", Count, "Events at most; 200 when absent, and 10 000 at most."),
+];
+pub(super) const SECONDS: Group = &[may("seconds", Count, "How far back; 300 when absent, and at most.")];
 pub(super) const CLUSTER: Group = &[may("clusterName", Text, "Cluster; `DEFAULT` when absent.")];
 pub(super) const CLUSTERS: Group =
     &[may("clusters", Text, "A list with commas of the clusters that are wanted; all when absent.")];
