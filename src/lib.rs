@@ -90,10 +90,13 @@ pub mod consumer;
 pub mod fuzz;
 pub mod model;
 pub mod naming;
-#[cfg(any(feature = "consumer", feature = "provider"))]
 #[cfg_attr(
     not(all(feature = "consumer", feature = "serve")),
-    allow(dead_code, reason = "consumers and providers each tell their half of what happens")
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "consumers and providers each tell their half of what happens"
+    )
 )]
 pub mod observe;
 #[cfg(any(feature = "registry", all(feature = "client", feature = "tls")))]

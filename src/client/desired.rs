@@ -260,6 +260,15 @@ impl Desired {
         self.publications.values().map(Publication::held).sum()
     }
 
+    /// Whether the registry knows what this client has to do with a service: that it has registered this
+    /// instance, or that it follows.
+    pub(super) fn is_known(&self, service: &ServiceKey, instance: Option<&InstanceKey>) -> bool {
+        match instance {
+            Some(key) => self.publications.get(service).is_some_and(|publication| publication.holds(key)),
+            None => self.follows.get(service).is_some_and(Follow::is_subscribed),
+        }
+    }
+
     /// The first moment after `now` at which something becomes due by itself.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         let publications = self.publications.values().filter_map(Publication::due);

@@ -2,14 +2,15 @@
 
 use super::desired::Listing;
 use super::shared::Shared;
-use crate::model::{Namespace, ServiceKey};
-use crate::naming::{Told, Untold};
-use crate::protocol::Payload;
+use crate::model::{Address, Cluster, InstanceKey, Namespace, ServiceKey, UnixMillis};
+use crate::naming::{BoxError, Order, Told, Untold};
 use crate::protocol::entity::ServiceInfo;
 use crate::protocol::message::{
     ClientDetectionRequest, ClientDetectionResponse, ConnectResetRequest, ConnectResetResponse,
     GracefulDeregisterResponse, Message, NotifySubscriberRequest, NotifySubscriberResponse, Response,
 };
+use crate::protocol::report::{GracefulCommandRequest, GracefulCommandResponse, OFFLINE};
+use crate::protocol::{Payload, code};
 
 /// Does what the registry asks on the stream, and returns the answer, if it is to have one.
 pub(super) fn answer(request: &Payload, shared: &Shared, namespace: &Namespace) -> Option<Payload> {
@@ -23,6 +24,13 @@ pub(super) fn answer(request: &Payload, shared: &Shared, namespace: &Namespace) 
         ClientDetectionRequest::KIND => request.read().map(|detection: ClientDetectionRequest| {
             Payload::new(&ClientDetectionResponse::default().succeed(&detection.request_id))
         }),
+        GracefulCommandRequest::KIND => request.read().map(|command: GracefulCommandRequest| {
+            let (id, answer) = (command.request_id.clone(), GracefulCommandResponse::default());
+            Payload::new(&match obey(command, shared, namespace) {
+                Ok(()) => answer.succeed(&id),
+                Err(why) => answer.fail(&id, code::INVALID_PARAM, why),
+            })
+        }),
         ConnectResetRequest::KIND => request.read().map(|reset: ConnectResetRequest| {
             Payload::new(&ConnectResetResponse::default().succeed(&reset.request_id))
         }),
@@ -32,6 +40,24 @@ pub(super) fn answer(request: &Payload, shared: &Shared, namespace: &Namespace) 
         }
     };
     read.inspect_err(|error| tracing::warn!(%error, "could not read a message of the registry")).ok()
+}
+
+/// Hands on what the registry orders one of this client's instances; an error says why nobody took it.
+fn obey(command: GracefulCommandRequest, shared: &Shared, namespace: &Namespace) -> Result<(), BoxError> {
+    let GracefulCommandRequest { group_name, service_name, ip, port, cluster, epoch, command, actor, .. } =
+        command;
+    if command != OFFLINE {
+        return Err(format!("this client knows no command {command:?}").into());
+    }
+    let service =
+        ServiceKey { namespace: namespace.clone(), group: group_name.parse()?, name: service_name.parse()? };
+    let key = InstanceKey { address: Address::new(&ip, port)?, cluster: Cluster::new(&cluster)? };
+    let epoch = (epoch > 0).then(|| UnixMillis::new(epoch));
+    if shared.order(&service, &key, epoch, Order::offline(actor)) {
+        Ok(())
+    } else {
+        Err("no provider of this client is that instance".into())
+    }
 }
 
 /// Publishes a pushed list. The registry names the service in the list, and mostly leaves the namespace out:

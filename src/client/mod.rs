@@ -67,6 +67,7 @@ mod incoming;
 mod login;
 mod nacos;
 mod outgoing;
+mod reports;
 mod servers;
 mod session;
 mod settings;

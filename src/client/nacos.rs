@@ -1,12 +1,16 @@
 //! The handle on the client.
 
 use super::dial::{Dial, Tcp};
+use super::reports::Reports;
 use super::settings::{NacosBuilder, Settings};
 use super::shared::{Following, Shared};
 use super::{DEREGISTER_TRIES, TOLD_WITHIN, TRIES, worker};
+use crate::Clock;
 use crate::model::{Address, Instance, InstanceKey, ServiceKey};
-use crate::naming::{BoxFuture, Error, Register, Snapshots, Subscribe, Told};
+use crate::naming::{BoxFuture, Error, Order, Register, Snapshots, Subscribe, Told};
+use crate::observe::Observer;
 use std::fmt;
+use std::future::pending;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -28,6 +32,8 @@ pub struct Nacos {
 /// What ends with the last handle.
 struct Inner {
     shared: Arc<Shared>,
+    /// What is told the registry, if anything is.
+    reports: Option<Arc<Reports>>,
     settings: Settings,
     runtime: Handle,
     task: AbortHandle,
@@ -55,9 +61,23 @@ impl Nacos {
     pub(super) fn spawn_with(dial: Arc<dyn Dial>, settings: Settings, runtime: &Handle) -> Self {
         let files = settings.snapshot_files.clone();
         let shared = Arc::new(Shared::new(settings.keep_empty, files.is_some()));
+        let reports = settings.reports.then(|| Reports::new(Clock::system(), settings.namespace.clone()));
         let (running, ended) = watch::channel(());
-        let (work, unsaved) = (worker::run(shared.clone(), dial, settings.clone()), shared.clone());
+        let work = worker::run(shared.clone(), reports.clone(), dial, settings.clone());
+        let (unsaved, to_measure) = (shared.clone(), reports.clone());
         let task = runtime.spawn(async move {
+            let measuring = async {
+                match to_measure {
+                    Some(reports) => reports.measure().await,
+                    None => pending().await,
+                }
+            };
+            let work = async {
+                tokio::select! {
+                    () = work => {}
+                    () = measuring => {}
+                }
+            };
             match files {
                 Some(files) => _ = tokio::join!(work, files.keep(&unsaved)),
                 None => work.await,
@@ -66,7 +86,7 @@ impl Nacos {
         });
         let (runtime, task) = (runtime.clone(), task.abort_handle());
         let listeners = Mutex::default();
-        Self { inner: Arc::new(Inner { shared, settings, runtime, task, ended, listeners }) }
+        Self { inner: Arc::new(Inner { shared, reports, settings, runtime, task, ended, listeners }) }
     }
 
     /// Follows `service`, written as `name` or `group@@name`: [`Subscribe::subscribe`] for a name.
@@ -135,10 +155,10 @@ impl Nacos {
         async move { call?.outcome(bound, || format!("deregistering {instance:?}")).await }
     }
 
-    fn begin_subscribe(&self, service: &ServiceKey) -> Result<Following, Error> {
+    pub(super) fn begin_subscribe(&self, service: &ServiceKey) -> Result<Following, Error> {
         let inner = &*self.inner;
         let service = inner.settings.resolve(service)?;
-        let mut following = inner.shared.subscribe(&service)?;
+        let mut following = inner.shared.subscribe(&service, self.observer())?;
         if let Some(cell) = following.anew.take() {
             let mut listeners = inner.listeners();
             while listeners.try_join_next().is_some() {} // Keep only those that run.
@@ -223,6 +243,23 @@ impl Register for Nacos {
     /// so, so it is known of whoever follows a service.
     fn hears_of_consumers(&self) -> bool {
         self.inner.shared.hears()
+    }
+
+    /// Orders come from this crate's registry: from whoever may change instances there.
+    fn ordered<'a>(&'a self, service: &'a ServiceKey, instance: &'a Instance) -> BoxFuture<'a, Order> {
+        Box::pin(async move {
+            let Inner { shared, settings, .. } = &*self.inner;
+            let Ok(service) = settings.resolve(service) else { return pending().await };
+            match shared.await_order(service, instance).await {
+                Ok(order) => order,
+                Err(_) => pending().await, // The client is closed.
+            }
+        })
+    }
+
+    /// Takes note for the registry, unless [`reports`](NacosBuilder::reports) are off.
+    fn observer(&self) -> Option<Arc<dyn Observer>> {
+        self.inner.reports.as_ref().map(Reports::observer)
     }
 
     fn address(&self) -> Option<Address> {

@@ -13,6 +13,7 @@ use crate::protocol::message::{
     BATCH_REGISTER, BatchInstanceRequest, DEREGISTER, GracefulDeregisterRequest, HealthCheckRequest,
     InstanceRequest, REGISTER, ServiceQueryRequest, SubscribeServiceRequest,
 };
+use crate::protocol::report::GracefulReportRequest;
 
 /// A request that has come to an end.
 #[derive(Debug)]
@@ -22,6 +23,7 @@ pub(super) enum Done {
     Followed(ServiceKey, Ask, Result<Listing, Failure>),
     Checked(Result<(), Failure>),
     LoggedIn(Result<(), Failure>),
+    Reported(Result<(), Failure>),
 }
 
 impl Done {
@@ -31,6 +33,7 @@ impl Done {
             Self::Published(_, _, result) => result.as_ref().err(),
             Self::Checked(result) => result.as_ref().err(),
             Self::Followed(_, _, result) => result.as_ref().err(),
+            Self::Reported(result) => result.as_ref().err(),
             Self::LoggedIn(_) => return true,
         };
         matches!(failure, Some(Failure::Broken(_)))
@@ -86,6 +89,11 @@ pub(super) async fn perform(mut caller: Caller, step: Step) -> Done {
 /// Asks the registry whether it is there and knows this connection.
 pub(super) async fn check(mut caller: Caller) -> Done {
     Done::Checked(caller.ask(&HealthCheckRequest::default()).await.map(drop))
+}
+
+/// Tells the registry what has happened in this process.
+pub(super) async fn report(mut caller: Caller, report: GracefulReportRequest) -> Done {
+    Done::Reported(caller.ask(&report).await.map(drop))
 }
 
 /// Logs in again; what comes of it is heard on another connection.

@@ -2,15 +2,18 @@
 
 use super::connection::Connection;
 use super::desired::Answer;
+use super::desired::{Change, Step};
 use super::failure::Failure;
 use super::incoming;
-use super::outgoing::{Done, check, log_in, perform};
+use super::outgoing::{Done, check, log_in, perform, report};
+use super::reports::Reports;
 use super::settings::Settings;
 use super::shared::Shared;
-use crate::model::ServiceKey;
+use crate::model::{InstanceKey, ServiceKey};
 use crate::naming;
 use crate::protocol::code;
 use crate::protocol::message::{ConnectResetRequest, Message};
+use std::future::pending;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -20,11 +23,20 @@ const HEALTH_AFTER: Duration = Duration::from_secs(5);
 /// Requests on their way at one time: enough to bring hundreds of services back at once after a reconnect,
 /// and a bound for a registry that answers none.
 const UNDER_WAY_MAX: usize = 64;
+/// How long a client that is closed waits for the registry to take its last report: a round trip or two, and
+/// no reason to hold up the end of a process.
+const LAST_WORDS_WITHIN: Duration = Duration::from_millis(100);
 
 /// Runs until the connection is of no more use, and returns why; nothing once the client is closing and all
 /// is taken off.
-pub(super) async fn run(mut connection: Connection, shared: &Shared, settings: &Settings) -> Option<Failure> {
+pub(super) async fn run(
+    mut connection: Connection,
+    shared: &Shared,
+    reports: Option<&Reports>,
+    settings: &Settings,
+) -> Option<Failure> {
     let mut under_way = JoinSet::new();
+    let (mut reporting, mut last_words) = (0, None);
     let (mut heard, mut checking, mut logging_in) = (Instant::now(), false, false);
     let caller = connection.caller();
     loop {
@@ -32,11 +44,36 @@ pub(super) async fn run(mut connection: Connection, shared: &Shared, settings: &
         while under_way.len() < UNDER_WAY_MAX
             && let Some(step) = shared.next(now)
         {
+            // What is known of an instance goes before it: afterwards it may be too late.
+            let last =
+                reports.zip(goes(&step)).map(|(reports, service)| reports.take_last(now, Some(service)));
+            for last in last.into_iter().flatten() {
+                reporting += 1;
+                under_way.spawn(report(caller.clone(), last));
+            }
             under_way.spawn(perform(caller.clone(), step));
         }
         if shared.is_closing() && shared.held() == 0 {
-            return None;
+            let last =
+                if last_words.is_none() { reports.map(|reports| reports.take_last(now, None)) } else { None };
+            for last in last.into_iter().flatten() {
+                reporting += 1;
+                under_way.spawn(report(caller.clone(), last));
+            }
+            let until = *last_words.get_or_insert(now + LAST_WORDS_WITHIN);
+            if reporting == 0 || now >= until {
+                return None;
+            }
         }
+        let is_known =
+            |service: &ServiceKey, instance: Option<&InstanceKey>| shared.is_known(service, instance);
+        if let Some(reports) = reports.filter(|_| reporting == 0) {
+            for next in reports.take(now, is_known) {
+                reporting += 1;
+                under_way.spawn(report(caller.clone(), next));
+            }
+        }
+        let to_report = reports.filter(|_| reporting == 0).and_then(|reports| reports.due(now, is_known));
         if !checking && now >= heard + HEALTH_AFTER {
             checking = true;
             under_way.spawn(check(caller.clone()));
@@ -47,7 +84,8 @@ pub(super) async fn run(mut connection: Connection, shared: &Shared, settings: &
             under_way.spawn(log_in(caller.clone()));
         }
         let login = caller.login_due().filter(|_| !logging_in);
-        let due = health.into_iter().chain(login).chain(shared.tick(now)).min();
+        let due =
+            health.into_iter().chain(login).chain(shared.tick(now)).chain(to_report).chain(last_words).min();
 
         tokio::select! {
             Some(done) = under_way.join_next() => {
@@ -60,7 +98,8 @@ pub(super) async fn run(mut connection: Connection, shared: &Shared, settings: &
                 }
                 checking &= !matches!(done, Done::Checked(_));
                 logging_in &= !matches!(done, Done::LoggedIn(_));
-                if let Err(failure) = done.settle(shared) {
+                reporting -= usize::from(matches!(done, Done::Reported(_)));
+                if let Err(failure) = done.settle(shared, reports) {
                     return Some(failure);
                 }
             }
@@ -77,8 +116,25 @@ pub(super) async fn run(mut connection: Connection, shared: &Shared, settings: &
                 }
             },
             () = shared.changed() => {}
+            () = told(reports) => {}
             () = sleep_until(due.unwrap_or(now)), if due.is_some() => {}
         }
+    }
+}
+
+/// The service of which this client has an instance that the step takes off.
+fn goes(step: &Step) -> Option<&ServiceKey> {
+    match step {
+        Step::Publish(service, Change::Deregister(_) | Change::Leave { .. }) => Some(service),
+        Step::Publish(_, Change::Register(_)) | Step::Follow(..) => None,
+    }
+}
+
+/// Waits until there may be something to report.
+async fn told(reports: Option<&Reports>) {
+    match reports {
+        Some(reports) => reports.changed().await,
+        None => pending().await,
     }
 }
 
@@ -86,8 +142,19 @@ impl Done {
     /// Hands the outcome on. An error says that the connection is of no more use: the registry does not know
     /// it, is not there, or may or may not hold what was to be registered. A new connection holds nothing,
     /// so that it is known again what the registry holds.
-    fn settle(self, shared: &Shared) -> Result<(), Failure> {
+    fn settle(self, shared: &Shared, reports: Option<&Reports>) -> Result<(), Failure> {
         match self {
+            Self::Reported(Ok(())) => Ok(()),
+            Self::Reported(Err(Failure::Refused { code: code::NO_HANDLER, .. })) => {
+                tracing::debug!("the registry takes no reports");
+                reports.into_iter().for_each(Reports::is_deaf);
+                Ok(())
+            }
+            Self::Reported(Err(failure)) => {
+                // It is lost: a connection that is broken is found out by what matters more.
+                tracing::debug!(error = &failure as &dyn std::error::Error, "a report was not taken");
+                Ok(())
+            }
             Self::Checked(Ok(()) | Err(Failure::Busy { .. } | Failure::NotLoggedIn(_)))
             | Self::LoggedIn(Ok(())) => Ok(()),
             Self::LoggedIn(Err(failure)) => {

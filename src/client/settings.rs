@@ -23,6 +23,8 @@ const KEEP_EMPTY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 const METADATA_CHARS_MAX: usize = 1024;
 /// The variable of the process that names a file with roots for TLS.
 const TLS_CA: &str = "GRACEFUL_REGISTRY_TLS_CA";
+/// The variable of the process that says whether the registry is told what happens.
+const REPORTS: &str = "GRACEFUL_REPORTS";
 /// Keys that a refusal of metadata names at most, largest first.
 const NAMED_KEYS_MAX: usize = 8;
 
@@ -38,6 +40,7 @@ pub struct NacosBuilder {
     keep_empty: Duration,
     snapshot_files: Option<PathBuf>,
     metadata_chars_max: usize,
+    reports: Option<bool>,
     credentials: Option<Credentials>,
     #[cfg(feature = "tls")]
     tls: Option<TlsConfig>,
@@ -56,6 +59,7 @@ impl NacosBuilder {
             keep_empty: DEFAULT_KEEP_EMPTY,
             snapshot_files: None,
             metadata_chars_max: METADATA_CHARS_MAX,
+            reports: None,
             credentials: None,
             #[cfg(feature = "tls")]
             tls: None,
@@ -136,6 +140,14 @@ impl NacosBuilder {
         Self { metadata_chars_max: max, ..self }
     }
 
+    /// Whether a registry of this crate is told what happens to this process' instances and in its balancers,
+    /// and how many requests its instances take: one message a second at most, over the connection that there
+    /// is. A registry that knows no reports is sent one for each connection. Default: what `GRACEFUL_REPORTS`
+    /// says, else true.
+    pub fn reports(self, reports: bool) -> Self {
+        Self { reports: Some(reports), ..self }
+    }
+
     /// Starts the client on the current tokio runtime and returns at once; it connects in the background,
     /// and again whenever the connection is lost.
     ///
@@ -186,6 +198,15 @@ impl NacosBuilder {
             let given = self.keep_empty;
             return Err(invalid(format!("keeping for {given:?} is not valid: accepted is 0s to 24h")));
         }
+        let said = variable(REPORTS).filter(|said| !said.is_empty());
+        let reports = match (self.reports, said.as_deref().map(str::trim)) {
+            (Some(reports), _) => reports,
+            (None, None | Some("true")) => true,
+            (None, Some("false")) => false,
+            (None, Some(given)) => {
+                return Err(invalid(format!("{REPORTS} {given:?} is not valid: accepted is true or false")));
+            }
+        };
         let open = |directory: PathBuf| {
             let opened = SnapshotFiles::open(&directory, Clock::system());
             let cannot = |e| invalid(format!("snapshot files: cannot use {}: {e}", directory.display()));
@@ -202,6 +223,7 @@ impl NacosBuilder {
             keep_empty: self.keep_empty,
             snapshot_files: self.snapshot_files.map(open).transpose()?,
             metadata_chars_max: self.metadata_chars_max,
+            reports,
         })
     }
 }
@@ -220,6 +242,7 @@ pub(super) struct Settings {
     pub(super) keep_empty: Duration,
     pub(super) snapshot_files: Option<Arc<SnapshotFiles>>,
     metadata_chars_max: usize,
+    pub(super) reports: bool,
 }
 
 impl Settings {

@@ -6,8 +6,9 @@
 use super::connection::Hears;
 use super::desired::{Answer, Desired, Listing, Outcome, Settled, Step, Ticket};
 use super::failure::Failure;
-use crate::model::{Instance, InstanceKey, ServiceKey, Snapshot};
-use crate::naming::{Error, Publisher, Snapshots, Told};
+use crate::model::{Instance, InstanceKey, ServiceKey, Snapshot, UnixMillis};
+use crate::naming::{Error, Order, Publisher, Snapshots, Told};
+use crate::observe::Observer;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,6 +33,8 @@ struct State {
     desired: Desired,
     cells: HashMap<ServiceKey, Arc<Publisher>>,
     calls: HashMap<Ticket, oneshot::Sender<Outcome>>,
+    /// Instances that wait for orders: as many as providers run in this process.
+    takers: Vec<Taker>,
     tickets: u64,
     /// Whether the connection's registry hears of consumers.
     hears: Hears,
@@ -42,6 +45,15 @@ struct State {
     /// The newest list of each service that is not in its file yet; nothing where nobody writes files.
     unsaved: Option<HashMap<ServiceKey, Arc<Snapshot>>>,
     closing: bool,
+}
+
+/// An instance that waits for an order.
+#[derive(Debug)]
+struct Taker {
+    service: ServiceKey,
+    key: InstanceKey,
+    epoch: Option<UnixMillis>,
+    order: oneshot::Sender<Order>,
 }
 
 /// A call that waits for its outcome; dropping it gives it up.
@@ -70,6 +82,7 @@ impl Shared {
             desired: Desired::new(keep),
             cells: HashMap::new(),
             calls: HashMap::new(),
+            takers: Vec::new(),
             tickets: 0,
             hears: Hears::default(),
             trouble: None,
@@ -105,14 +118,18 @@ impl Shared {
         Ok(call)
     }
 
-    /// Follows a service.
-    pub(super) fn subscribe(self: &Arc<Self>, service: &ServiceKey) -> Result<Following, Error> {
+    /// Follows a service, whose readers tell `observer` what they do about its instances.
+    pub(super) fn subscribe(
+        self: &Arc<Self>,
+        service: &ServiceKey,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Result<Following, Error> {
         let ((snapshots, anew), first) = self.begin(service, |state, ticket, settled| {
             let begun = state.desired.subscribe(ticket, service, settled)?;
             match state.cells.get(service) {
                 Some(cell) if !begun => Ok((cell.snapshots(), None)),
                 _ => {
-                    let (cell, snapshots) = Publisher::new(service.clone());
+                    let (cell, snapshots) = Publisher::observed(service.clone(), observer);
                     let cell = Arc::new(cell);
                     state.cells.insert(service.clone(), cell.clone());
                     Ok((snapshots, Some(cell)))
@@ -225,6 +242,7 @@ impl Shared {
             state.closing = true;
             state.desired.clear(settled);
             state.cells.clear();
+            state.takers.clear();
         });
     }
 
@@ -233,6 +251,7 @@ impl Shared {
         let mut state = self.state();
         state.closing = true;
         state.calls.clear();
+        state.takers.clear();
         self.to_save.notify_one();
     }
 
@@ -244,6 +263,41 @@ impl Shared {
     /// Number of instances that the registry holds as far as is known.
     pub(super) fn held(&self) -> usize {
         self.state().desired.held()
+    }
+
+    /// Whether the registry knows what this client has to do with a service: that it has registered this
+    /// instance, or that it follows.
+    pub(super) fn is_known(&self, service: &ServiceKey, instance: Option<&InstanceKey>) -> bool {
+        self.state().desired.is_known(service, instance)
+    }
+
+    /// Waits for the next order for an instance; an error when none will come any more.
+    pub(super) fn await_order(&self, service: ServiceKey, instance: &Instance) -> oneshot::Receiver<Order> {
+        let (taker, order) = oneshot::channel();
+        let mut state = self.state();
+        state.takers.retain(|taker| !taker.order.is_closed());
+        if !state.closing {
+            let (key, epoch) = (instance.key.clone(), instance.epoch());
+            state.takers.push(Taker { service, key, epoch, order: taker });
+        }
+        order
+    }
+
+    /// Hands an order to the instance at an address, of this epoch if one is given; whether it took it.
+    pub(super) fn order(
+        &self,
+        service: &ServiceKey,
+        key: &InstanceKey,
+        epoch: Option<UnixMillis>,
+        order: Order,
+    ) -> bool {
+        let is_meant = |taker: &Taker| {
+            let is_it = epoch.is_none() || taker.epoch == epoch;
+            taker.service == *service && taker.key == *key && is_it && !taker.order.is_closed()
+        };
+        let mut state = self.state();
+        let taker = state.takers.iter().position(is_meant).map(|place| state.takers.swap_remove(place));
+        taker.is_some_and(|taker| taker.order.send(order).is_ok())
     }
 
     /// Whether there is a registry that hears of consumers.
@@ -374,15 +428,15 @@ mod tests {
     #[test]
     fn a_cell_that_has_found_a_reader_again_is_not_given_up() {
         let (shared, orders) = (Arc::new(Shared::new(Duration::ZERO, false)), "orders".parse().unwrap());
-        let first = shared.subscribe(&orders).unwrap();
+        let first = shared.subscribe(&orders, None).unwrap();
         let cell = first.anew.clone().unwrap();
         drop(first);
-        let second = shared.subscribe(&orders).unwrap(); // Before its listener has noticed anything.
+        let second = shared.subscribe(&orders, None).unwrap(); // Before its listener has noticed anything.
         assert!(second.anew.is_none());
         assert!(!shared.abandon(&orders, &cell));
         drop(second);
         assert!(shared.abandon(&orders, &cell));
-        assert!(shared.subscribe(&orders).unwrap().anew.is_some());
+        assert!(shared.subscribe(&orders, None).unwrap().anew.is_some());
     }
 
     #[tokio::test]

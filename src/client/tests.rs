@@ -2,6 +2,7 @@
 
 mod failover;
 mod login;
+mod reports;
 mod stage;
 
 use super::*;

@@ -4,6 +4,7 @@ use super::connection::Connection;
 use super::dial::Dial;
 use super::failure::Failure;
 use super::login::Login;
+use super::reports::Reports;
 use super::servers::Turns;
 use super::session;
 use super::settings::Settings;
@@ -15,7 +16,12 @@ use tokio::time::{Instant, sleep};
 
 /// Keeps a connection until the client is closed and has taken off what it registered, or has no
 /// connection to do so.
-pub(super) async fn run(shared: Arc<Shared>, dial: Arc<dyn Dial>, settings: Settings) {
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    reports: Option<Arc<Reports>>,
+    dial: Arc<dyn Dial>,
+    settings: Settings,
+) {
     let _end = End(&shared);
     let login = Arc::new(Login::new(settings.credentials.clone(), dial.clone(), settings.request_timeout));
     let mut turns = Turns::new(&settings.servers, &mut fastrand::Rng::new());
@@ -29,8 +35,10 @@ pub(super) async fn run(shared: Arc<Shared>, dial: Arc<dyn Dial>, settings: Sett
             Ok(connection) => {
                 tracing::info!(server.address = %server.grpc, "connected to the registry");
                 shared.connected(connection.caller().hears().clone());
+                let reports = reports.as_deref();
+                reports.into_iter().for_each(Reports::connected);
                 let since = Instant::now();
-                let trouble = session::run(connection, &shared, &settings).await;
+                let trouble = session::run(connection, &shared, reports, &settings).await;
                 if since.elapsed() >= backoff::LONGEST {
                     turns.lasted();
                 }

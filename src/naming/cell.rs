@@ -1,6 +1,7 @@
 //! The cell between whoever learns of instances and whoever chooses among them.
 
 use crate::model::{Instance, ServiceKey, Snapshot};
+use crate::observe::Observer;
 use std::fmt;
 use std::future::pending;
 use std::mem;
@@ -50,6 +51,8 @@ impl From<Arc<Snapshot>> for Published {
 
 #[derive(Default)]
 struct Shared {
+    /// Who wants to be told what readers do about the instances.
+    observer: Option<Arc<dyn Observer>>,
     /// Counts published snapshots: what a reader looks at before every pick.
     version: AtomicU64,
     /// Holds one permit at most, so any number of wishes makes one refresh.
@@ -59,8 +62,13 @@ struct Shared {
 impl Publisher {
     /// A cell for `service` that holds the empty snapshot of revision 0.
     pub fn new(service: ServiceKey) -> (Self, Snapshots) {
+        Self::observed(service, None)
+    }
+
+    /// The same, whose readers tell `observer` what happens to the instances: whoever balances by them does.
+    pub fn observed(service: ServiceKey, observer: Option<Arc<dyn Observer>>) -> (Self, Snapshots) {
         let (sender, receiver) = watch::channel(Arc::new(Snapshot::empty(service)).into());
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::new(Shared { observer, ..Shared::default() });
         (Self { shared: shared.clone(), latest: sender }, Snapshots { shared, latest: receiver })
     }
 
@@ -131,6 +139,11 @@ impl Snapshots {
     pub fn latest_at(&self) -> (Arc<Snapshot>, Instant) {
         let published = self.latest.borrow();
         (published.snapshot.clone(), published.at)
+    }
+
+    /// Who wants to be told what happens to these instances, if anybody does.
+    pub fn observer(&self) -> Option<&Arc<dyn Observer>> {
+        self.shared.observer.as_ref()
     }
 
     /// Number of snapshots published so far: one atomic load. Read it before [`Snapshots::latest`], and

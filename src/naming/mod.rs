@@ -29,8 +29,11 @@ pub use in_process::InProcess;
 pub use told::{Told, Untold};
 
 use crate::model::{Address, Instance, InstanceKey, ServiceKey};
+use crate::observe::Observer;
 use std::fmt::Debug;
+use std::future::pending;
 use std::pin::Pin;
+use std::sync::Arc;
 
 /// A boxed future, so that the traits can be used as `dyn`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -80,6 +83,20 @@ pub trait Register: Debug + Send + Sync + 'static {
         false
     }
 
+    /// Waits until the registry hands this instance an order. Default: for ever.
+    ///
+    /// # Cancel safety
+    /// An order that comes while nobody waits is not kept: who gives it learns that nobody took it.
+    fn ordered<'a>(&'a self, service: &'a ServiceKey, instance: &'a Instance) -> BoxFuture<'a, Order> {
+        let _ = (service, instance);
+        Box::pin(pending())
+    }
+
+    /// Who wants to be told what happens to instances that are registered here. Default: nobody.
+    fn observer(&self) -> Option<Arc<dyn Observer>> {
+        None
+    }
+
     /// Where the registry is, if it is anywhere but in this process. A provider that listens on all
     /// addresses advertises the one from which a route leads there. Default: nowhere.
     fn address(&self) -> Option<Address> {
@@ -90,6 +107,25 @@ pub trait Register: Debug + Send + Sync + 'static {
     /// nothing that it knows of.
     fn trouble(&self) -> Option<Error> {
         None
+    }
+}
+
+/// What a registry can order an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Order {
+    /// Leave, as by a call of `/offline`.
+    #[non_exhaustive]
+    Offline {
+        /// Who wants it, in the registry's words.
+        actor: String,
+    },
+}
+
+impl Order {
+    /// To leave, by the wish of `actor`.
+    pub fn offline(actor: impl Into<String>) -> Self {
+        Self::Offline { actor: actor.into() }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{AsideCause, Cause, LeaveCause, NoticeResult};
 use crate::model::{Address, Instance, ServiceKey, Source, UnixMillis, WarmUpClock};
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 use tracing::Level;
 
@@ -134,6 +135,30 @@ impl ConsumerEvent<'_> {
     }
 }
 
+/// Somebody who calls an instance that has said that it leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LateCaller {
+    /// The id of its process, if it has the consumer's layers.
+    pub id: Option<u64>,
+    /// What it calls itself; may be empty.
+    pub app: String,
+    /// Where its connection comes from, if that is known.
+    pub address: Option<IpAddr>,
+    /// What it asked for, without the query, 200 characters at most.
+    pub path: String,
+    /// How often, since this was told last.
+    pub requests: u64,
+}
+
+impl LateCaller {
+    /// One with no request yet.
+    #[cfg(feature = "serve")]
+    pub(crate) fn new(id: Option<u64>, app: String, address: Option<IpAddr>, path: String) -> Self {
+        Self { id, app, address, path, requests: 0 }
+    }
+}
+
 /// What a provider has come to on its way from start to stop. With each goes the moment.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -151,6 +176,8 @@ pub enum ProviderEvent<'a> {
     WarmUpStarted {
         /// What started it.
         cause: WarmUpClock,
+        /// The path of the request that did, if one did.
+        path: Option<&'a str>,
         /// How long it takes.
         window: Duration,
     },
@@ -203,6 +230,13 @@ pub enum ProviderEvent<'a> {
         /// What came of it.
         result: NoticeResult,
     },
+    /// Somebody has called since this instance has said that it leaves, and any fade is over: told once a second at
+    /// most of the same caller and path.
+    #[non_exhaustive]
+    CalledLate {
+        /// Who.
+        caller: &'a LateCaller,
+    },
     /// Consumers have had their time to turn away, and the last request has ended, or time was up.
     #[non_exhaustive]
     Drained {
@@ -231,10 +265,10 @@ impl ProviderEvent<'_> {
         match *self {
             Self::Registered { instance } => log!(INFO, instance = %instance.address(), "registered"),
             Self::Serving => log!(INFO, "serving"),
-            Self::WarmUpStarted { cause: WarmUpClock::FirstRequest, window } => {
-                log!(INFO, ?window, "the first request came: warming up");
+            Self::WarmUpStarted { cause: WarmUpClock::FirstRequest, path, window } => {
+                log!(INFO, ?window, path, "the first request came: warming up");
             }
-            Self::WarmUpStarted { cause: WarmUpClock::Registration, window } => {
+            Self::WarmUpStarted { cause: WarmUpClock::Registration, window, .. } => {
                 log!(INFO, ?window, "registered: warming up");
             }
             Self::SettingChanged { key, own, counts, .. } if own == counts => {
@@ -258,6 +292,19 @@ impl ProviderEvent<'_> {
                 log!(WARN, %instance, %why, "deregistration failed: only the answers tell it now");
             }
             Self::Notified { caller, result } => log!(DEBUG, %caller, %result, "a caller was sent a notice"),
+            Self::CalledLate { caller } => {
+                let LateCaller { id, app, address, path, requests } = caller;
+                let id = id.map(|id| format!("{id:016x}"));
+                log!(
+                    DEBUG,
+                    caller = id,
+                    app,
+                    ?address,
+                    path,
+                    requests,
+                    "called after it has said that it leaves"
+                );
+            }
             Self::Drained { after, abandoned: 0 } => log!(INFO, ?after, "drained"),
             Self::Drained { after, abandoned } => log!(WARN, ?after, abandoned, "time is up: not drained"),
             Self::Stopped { cut_connections, cut_tasks } => {

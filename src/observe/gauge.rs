@@ -44,4 +44,20 @@ pub struct ProviderReading {
     pub warm_up: f64,
     /// How long it has been leaving, or took until it was drained; nothing before it leaves.
     pub leaving: Option<Duration>,
+    /// Requests since the start, without probes, from callers with the consumer's layers.
+    pub governed: RequestCounts,
+    /// Those from all others.
+    pub ungoverned: RequestCounts,
+}
+
+/// Requests to a provider since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RequestCounts {
+    /// They have come.
+    pub started: u64,
+    /// They have been answered, or given up by whoever waited; the body of an answer may be under way still.
+    pub finished: u64,
+    /// Those of them that were answered with a status from 500 on, or not at all.
+    pub failed: u64,
 }

@@ -44,8 +44,8 @@ pub mod metrics;
 mod witness;
 mod words;
 
-pub use event::{ConsumerEvent, ProviderEvent};
-pub use gauge::{ConsumerReading, Gauge, ProviderReading, Reading};
+pub use event::{ConsumerEvent, LateCaller, ProviderEvent};
+pub use gauge::{ConsumerReading, Gauge, ProviderReading, Reading, RequestCounts};
 #[cfg(feature = "metrics")]
 pub use metrics::Metrics;
 pub(crate) use witness::{Observers, Witness};
@@ -65,6 +65,12 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     fn of(&self, role: Role, service: &ServiceKey) -> Option<Arc<dyn Observer>> {
         let _ = (role, service);
         None
+    }
+
+    /// Whether it wants to be told of every pick and request, asked for once by each balancer or provider that is
+    /// built: where nobody does, they pay for a branch. Default true.
+    fn hears_requests(&self) -> bool {
+        true
     }
 
     /// A consumer has chosen an instance that stands like this. With every try of every request.
@@ -98,6 +104,10 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
         (**self).of(role, service)
     }
 
+    fn hears_requests(&self) -> bool {
+        (**self).hears_requests()
+    }
+
     fn picked(&self, state: State) {
         (**self).picked(state);
     }
@@ -124,6 +134,10 @@ impl Observer for Vec<Arc<dyn Observer>> {
     fn of(&self, role: Role, service: &ServiceKey) -> Option<Arc<dyn Observer>> {
         let of = |one: &Arc<dyn Observer>| one.of(role, service).unwrap_or_else(|| one.clone());
         Some(Arc::new(self.iter().map(of).collect::<Self>()))
+    }
+
+    fn hears_requests(&self) -> bool {
+        self.iter().any(Observer::hears_requests)
     }
 
     fn picked(&self, state: State) {
@@ -205,6 +219,31 @@ mod tests {
             "narrowed: picked aside",
         ];
         assert_eq!(notes.lock().unwrap()[..], expected);
+    }
+
+    /// Hears what happens now and then.
+    #[derive(Debug)]
+    struct HardOfHearing;
+
+    impl Observer for HardOfHearing {
+        fn hears_requests(&self) -> bool {
+            false
+        }
+
+        fn picked(&self, _: State) {
+            unreachable!("it does not hear that");
+        }
+    }
+
+    #[test]
+    fn who_hears_no_requests_costs_none() {
+        let notes = Arc::<Mutex<Vec<String>>>::default();
+        let orders = "orders".parse().unwrap();
+        let deaf = Witness::new(Role::Consumer, &orders, &Observers::from(HardOfHearing));
+        deaf.picked(|| unreachable!("nobody asked"));
+        let both = Observers::from(HardOfHearing).and(Notes("wide", notes.clone()));
+        Witness::new(Role::Consumer, &orders, &both).picked(|| State::Warm);
+        assert_eq!(notes.lock().unwrap()[..], ["wide: consumer of orders", "wide: picked warm"]);
     }
 
     #[test]

@@ -21,8 +21,14 @@ impl Observers {
 
     /// These and one more.
     #[must_use]
-    pub(crate) fn and(mut self, observer: impl Observer) -> Self {
-        self.0.push(Arc::new(observer));
+    pub(crate) fn and(self, observer: impl Observer) -> Self {
+        self.and_maybe(Some(Arc::new(observer)))
+    }
+
+    /// These and one more, if there is one.
+    #[must_use]
+    pub(crate) fn and_maybe(mut self, observer: Option<Arc<dyn Observer>>) -> Self {
+        self.0.extend(observer);
         self
     }
 }
@@ -32,22 +38,22 @@ impl Observers {
 pub(crate) struct Witness {
     service: ServiceKey,
     observer: Option<Arc<dyn Observer>>,
+    /// Those who want to be told of every request.
+    of_requests: Option<Arc<dyn Observer>>,
 }
 
 impl Witness {
     pub(crate) fn new(role: Role, service: &ServiceKey, observers: &Observers) -> Self {
-        let observer = match &observers.0[..] {
-            [] => None,
-            [one] => Some(one.of(role, service).unwrap_or_else(|| one.clone())),
-            _ => observers.0.of(role, service),
-        };
-        Self { service: service.clone(), observer }
+        let of = |one: &Arc<dyn Observer>| one.of(role, service).unwrap_or_else(|| one.clone());
+        let all: Vec<_> = observers.0.iter().map(of).collect();
+        let of_requests = all.iter().filter(|one| one.hears_requests()).cloned().collect();
+        Self { service: service.clone(), observer: as_one(all), of_requests: as_one(of_requests) }
     }
 
     /// Tells of a pick; `state` is asked for only when somebody observes.
     #[inline]
     pub(crate) fn picked(&self, state: impl FnOnce() -> State) {
-        if let Some(observer) = &self.observer {
+        if let Some(observer) = &self.of_requests {
             observer.picked(state());
         }
     }
@@ -55,7 +61,7 @@ impl Witness {
     /// Tells of a request; `outcome` is asked for only when somebody observes, and is nothing for a probe.
     #[inline]
     pub(crate) fn answered(&self, outcome: impl FnOnce() -> Option<Outcome>) {
-        if let Some(observer) = &self.observer
+        if let Some(observer) = &self.of_requests
             && let Some(outcome) = outcome()
         {
             observer.answered(outcome);
@@ -80,5 +86,12 @@ impl Witness {
         if let Some(observer) = &self.observer {
             observer.follow(gauge);
         }
+    }
+}
+
+fn as_one(mut observers: Vec<Arc<dyn Observer>>) -> Option<Arc<dyn Observer>> {
+    match observers.len() {
+        0 | 1 => observers.pop(),
+        _ => Some(Arc::new(observers)),
     }
 }

@@ -142,6 +142,8 @@ pub enum LeaveCause {
     Offline,
     /// The application said so, by a `ShutdownHandle`.
     Handle,
+    /// An operator of the registry ordered it.
+    Operator,
     /// Its start failed.
     StartFailed,
 }
@@ -152,6 +154,7 @@ impl fmt::Display for LeaveCause {
             Self::Signal(name) => name,
             Self::Offline => "/offline",
             Self::Handle => "the application",
+            Self::Operator => "an operator of the registry",
             Self::StartFailed => "the start failed",
         })
     }

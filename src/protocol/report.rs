@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
+/// The one command there is: leave, as by a call of `/offline`.
+pub(crate) const OFFLINE: &str = "offline";
 /// Seconds of traffic that one report may carry: more have piled up only where the registry was away.
 pub(crate) const SECONDS_MAX: usize = 300;
 /// Events that one report may carry.
@@ -127,6 +129,25 @@ impl ReportedCaller {
         (&self.caller, &self.address, &self.path)
     }
 }
+
+request! {
+    /// Orders a provider to do something; goes down the stream of the connection that published the instance.
+    GracefulCommandRequest -> GracefulCommandResponse, "naming" {
+        namespace: String,
+        service_name: String,
+        group_name: String,
+        ip: String,
+        port: u16,
+        cluster: String,
+        /// Which of the processes at that address; 0 where its registration did not say.
+        epoch: u64,
+        /// [`OFFLINE`] is the only one.
+        command: String,
+        /// Who orders it, for the provider's log.
+        actor: String,
+    }
+}
+response! { GracefulCommandResponse {} }
 
 #[cfg(test)]
 mod tests {

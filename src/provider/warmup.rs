@@ -25,18 +25,29 @@ use tower_service::Service;
 #[derive(Clone, Debug)]
 pub struct FirstRequest {
     clock: Clock,
-    moment: Arc<SetOnce<UnixMillis>>,
+    came: Arc<SetOnce<Came>>,
+}
+
+#[derive(Debug)]
+struct Came {
+    at: UnixMillis,
+    path: Box<str>,
 }
 
 impl FirstRequest {
     /// It has not come yet; when it does, `clock` says when.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, moment: Arc::default() }
+        Self { clock, came: Arc::default() }
     }
 
     /// When it came; nothing if it has not.
     pub fn moment(&self) -> Option<UnixMillis> {
-        self.moment.get().copied()
+        self.came.get().map(|came| came.at)
+    }
+
+    /// What it asked for, without the query; nothing if it has not come.
+    pub fn path(&self) -> Option<&str> {
+        self.came.get().map(|came| &*came.path)
     }
 
     /// Waits for it, and says when it came.
@@ -44,12 +55,12 @@ impl FirstRequest {
     /// # Cancel safety
     /// May be dropped and called again.
     pub async fn comes(&self) -> UnixMillis {
-        *self.moment.wait().await
+        self.came.wait().await.at
     }
 
-    fn came(&self) {
+    fn came_for(&self, path: &str) {
         // Of two that come at the same moment one is the first; the other is refused here.
-        let _ = self.moment.set(self.clock.now());
+        let _ = self.came.set(Came { at: self.clock.now(), path: path.into() });
     }
 }
 
@@ -75,11 +86,11 @@ impl WarmUpLayer {
 
     /// One atomic load once the first request has come.
     pub(super) fn notice(&self, path: &str) {
-        if !self.first.moment.initialized()
+        if !self.first.came.initialized()
             && self.lifecycle.phase() != Phase::Starting
             && !self.probes.contains(path)
         {
-            self.first.came();
+            self.first.came_for(path);
         }
     }
 }
@@ -138,11 +149,11 @@ mod tests {
         call("/grpc.health.v1.Health/Check").await.unwrap();
         assert_pending!(comes.poll());
 
-        call("/").await.unwrap();
+        call("/buy?x=1").await.unwrap();
         assert!(comes.is_woken());
         hand.advance(Duration::from_secs(1));
         call("/").await.unwrap();
         assert_ready_eq!(comes.poll(), UnixMillis::new(1_000));
-        assert_eq!(first.moment(), Some(UnixMillis::new(1_000)));
+        assert_eq!((first.moment(), first.path()), (Some(UnixMillis::new(1_000)), Some("/buy")));
     }
 }

@@ -156,6 +156,8 @@ pub(crate) enum Refusal {
     Unregistered,
     #[error("this connection neither publishes the instance nor follows the service that it reports of")]
     NotYours,
+    #[error("the instance has not taken the order: {0}")]
+    NotTaken(String),
     #[error("the registry holds {max} instances and takes no more")]
     Full { max: usize },
     #[error("nothing is switched while the registry runs: what may be chosen is a setting of its start")]

@@ -16,6 +16,7 @@ mod leases;
 mod lines;
 mod listen;
 mod namespaces;
+mod orders;
 mod reads;
 mod reports;
 mod standing;
@@ -24,6 +25,7 @@ use explain::changed;
 pub(crate) use explain::{ClientLine, EventLine, Followers, Instances, ServiceLine};
 pub(crate) use farewell::Farewell;
 pub(crate) use kept::KeptService;
+pub(crate) use orders::Actor;
 pub(crate) use reports::{Recordings, Report, TrafficLines};
 pub(crate) use standing::Unready;
 

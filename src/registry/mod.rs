@@ -30,6 +30,7 @@ mod http;
 mod hub;
 mod ledger;
 mod metrics;
+mod order;
 mod overlay;
 mod peer;
 mod probe;

@@ -5,6 +5,7 @@
 //! is bounded by the number of subscriptions, however many changes come and however slow the reader is.
 //! After a quiet time a change is pushed at once; in a storm pushes keep a distance that grows with the list.
 
+use super::order::{Order, Orders};
 use super::peer::{Destination, Peer};
 use super::query::Clusters;
 use crate::model::ServiceKey;
@@ -40,6 +41,8 @@ pub(crate) struct Subscriber {
     wake: Notify,
     /// Somebody may wait for what it acknowledges.
     answered: Notify,
+    /// What it is to be ordered.
+    orders: Orders,
     /// It is to be asked to connect to another server.
     moves_to: Mutex<Option<Destination>>,
 }
@@ -88,6 +91,17 @@ impl Subscriber {
         self.wake.notify_one();
     }
 
+    /// Has its task give it an order.
+    pub(crate) fn order(&self, order: Order) {
+        self.orders.push(order);
+        self.wake.notify_one();
+    }
+
+    /// What it is to be ordered next.
+    pub(crate) fn take_order(&self) -> Option<Order> {
+        self.orders.take()
+    }
+
     /// To which server it is to be asked to connect; asked once.
     pub(crate) fn take_move(&self) -> Option<Destination> {
         self.moves_to.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -106,7 +120,7 @@ impl Subscriber {
         }
     }
 
-    /// Waits until [`Pushes::next`] may have become earlier, or it is to be asked to move.
+    /// Waits until [`Pushes::next`] may have become earlier, or it is to be asked to move or given an order.
     ///
     /// # Cancel safety
     /// No call is missed when this is dropped before it resolves.

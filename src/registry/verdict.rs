@@ -24,7 +24,7 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// `instance` as it stands at `now`, having taken requests since `from`.
+    /// `instance` as it stands at `now`, having taken requests since the second of `from`.
     pub(crate) fn new(instance: &Instance, from: UnixMillis, now: UnixMillis) -> Self {
         let begun = |age| match age {
             WarmUpAge::NotStarted => None,
@@ -36,7 +36,7 @@ impl Member {
         Self {
             weight: if instance.takes_traffic() { instance.weight.as_f64() } else { 0.0 },
             curve: instance.warm_up(now).map(|(curve, age)| (curve, begun(age))),
-            from,
+            from: UnixMillis::new(from.as_u64() / 1000 * 1000), // Its first second is not a whole one.
             until: None,
         }
     }

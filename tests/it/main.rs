@@ -23,6 +23,7 @@ mod registry_namespaces;
 mod registry_operator;
 mod registry_program;
 mod registry_push;
+mod registry_reports;
 mod registry_services;
 mod registry_tls;
 mod registry_transfer;

@@ -10,13 +10,13 @@ use std::process::Command;
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("clock", &["model"]),
-    ("naming", &["model"]),
+    ("naming", &["model", "observe"]),
     ("observe", &["model"]),
     ("pem", &[]),
     ("protocol", &["model"]),
     ("consumer", &["model", "clock", "naming", "observe"]),
     ("provider", &["model", "clock", "naming", "observe"]),
-    ("client", &["model", "clock", "naming", "pem", "protocol"]),
+    ("client", &["model", "clock", "naming", "observe", "pem", "protocol"]),
     ("registry", &["model", "clock", "naming", "pem", "protocol", "provider"]),
     ("fuzz", &["model", "clock", "naming", "consumer", "client", "registry"]),
 ];

@@ -68,6 +68,11 @@ impl Follow {
         self.list.is_whole()
     }
 
+    /// Whether the registry sends pushes on this connection.
+    pub(super) fn is_subscribed(&self) -> bool {
+        self.subscribed
+    }
+
     /// Whether somebody follows it.
     pub(super) fn is_wanted(&self) -> bool {
         self.wanted

@@ -221,6 +221,11 @@ impl Publication {
         self.held.len() + sent.filter(|key| !self.held.contains_key(key)).count()
     }
 
+    /// Whether the registry has acknowledged the instance, on this connection if there is one.
+    pub(super) fn holds(&self, key: &InstanceKey) -> bool {
+        self.held.contains_key(key)
+    }
+
     /// Whether there is nothing to do and nothing to remember.
     pub(super) fn is_over(&self) -> bool {
         let Self { accepted, asked, leaving, held, sent, pause: _ } = self;

@@ -125,7 +125,8 @@ pub(in crate::consumer) struct Fleet {
 impl Fleet {
     pub(super) fn new(snapshots: Snapshots, observers: &Observers) -> Arc<Self> {
         let (judgements, ignored_tags) = (AtomicU64::new(0), AtomicU64::new(0));
-        let witness = Witness::new(Role::Consumer, snapshots.latest().service(), observers);
+        let observers = observers.clone().and_maybe(snapshots.observer().cloned());
+        let witness = Witness::new(Role::Consumer, snapshots.latest().service(), &observers);
         Arc::new(Self { snapshots, aside: Mutex::default(), judgements, ignored_tags, witness })
     }
 

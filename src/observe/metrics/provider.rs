@@ -38,7 +38,8 @@ impl ProviderSeries {
 
     pub(super) fn refresh(&self) {
         let reading = self.process.get().map(|process| process.read());
-        let Some(Reading::Provider(ProviderReading { phase, in_flight, warm_up, leaving })) = reading else {
+        let Some(Reading::Provider(ProviderReading { phase, in_flight, warm_up, leaving, .. })) = reading
+        else {
             return;
         };
         self.enter(phase);
@@ -71,6 +72,7 @@ impl Observer for ProviderSeries {
             | ProviderEvent::Leaving { .. }
             | ProviderEvent::Deregistered { .. }
             | ProviderEvent::NotDeregistered { .. }
+            | ProviderEvent::CalledLate { .. }
             | ProviderEvent::Stopped { .. } => {}
         }
         self.refresh(); // A recorder that nobody reads through us learns of each step, of the last one too.

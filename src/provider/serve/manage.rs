@@ -15,6 +15,7 @@ use super::settings::Port;
 use super::settings::Token;
 use crate::model::Phase;
 use crate::naming::Causes;
+use crate::observe::LeaveCause;
 #[cfg(feature = "metrics")]
 use crate::observe::Metrics;
 #[cfg(feature = "metrics")]
@@ -137,7 +138,7 @@ async fn offline(
             );
         }
     };
-    process.asked.go_offline();
+    process.asked.go_offline(LeaveCause::Offline);
     process.lifecycle.reached(Phase::Leaving).await;
     // Drained or not, the answer says how far it has come.
     let _ = time::timeout(wait, process.drained()).await;

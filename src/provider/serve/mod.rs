@@ -8,10 +8,12 @@
 mod advertise;
 mod app;
 mod connection;
+mod counted;
 mod error;
 mod handling;
 mod heads;
 mod hooks;
+mod late;
 mod leave;
 mod listen;
 mod listeners;

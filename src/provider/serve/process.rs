@@ -82,7 +82,7 @@ impl Bound {
 /// What a provider has been asked, each at most once; who comes late still learns of it.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
-    offline: SetOnce<Instant>,
+    offline: SetOnce<(Instant, LeaveCause)>,
     shutdown: SetOnce<(Instant, LeaveCause)>,
     abort: SetOnce<()>,
 }
@@ -169,8 +169,8 @@ impl Process {
 
 impl Asked {
     /// Leave the registry's list, and stay.
-    pub(super) fn go_offline(&self) {
-        let _ = self.offline.set(Instant::now()); // The first time counts.
+    pub(super) fn go_offline(&self, cause: LeaveCause) {
+        let _ = self.offline.set((Instant::now(), cause)); // The first time counts.
     }
 
     /// Leave and end. Says whether this was the first time.
@@ -187,7 +187,7 @@ impl Asked {
     /// Resolves when there is reason to leave, and says since when.
     pub(super) async fn to_leave(&self) -> Instant {
         let asked = tokio::select! {
-            asked = self.offline.wait() => *asked,
+            asked = self.offline.wait() => asked.0,
             asked = self.shutdown.wait() => asked.0,
         };
         self.since().unwrap_or(asked)
@@ -204,8 +204,7 @@ impl Asked {
     }
 
     fn first(&self) -> Option<(Instant, LeaveCause)> {
-        let offline = self.offline.get().map(|&asked| (asked, LeaveCause::Offline));
-        let both = [offline, self.shutdown.get().copied()];
+        let both = [self.offline.get().copied(), self.shutdown.get().copied()];
         both.into_iter().flatten().min_by_key(|(asked, _)| *asked)
     }
 

@@ -14,6 +14,13 @@ impl Process {
         self.witness.provider(self.settings.clock.now(), event);
     }
 
+    /// Tells who has called late since this was done last.
+    pub(super) fn tell_late_callers(&self) {
+        for caller in self.callers.take_late() {
+            self.note(&ProviderEvent::CalledLate { caller: &caller });
+        }
+    }
+
     /// Lets who observes read how this process stands.
     pub(super) fn show_pulse(self: &Arc<Self>) {
         let gauge: Weak<dyn Gauge> = Arc::<Self>::downgrade(self);
@@ -59,7 +66,10 @@ impl Gauge for Process {
             .get()
             .map_or(WarmUpAge::NotStarted, |&start| WarmUpAge::Running(now.since(start)));
         let since = self.asked.since();
+        let (governed, ungoverned) = self.callers.requests();
         Reading::Provider(ProviderReading {
+            governed,
+            ungoverned,
             phase: self.lifecycle.phase(),
             in_flight: self.in_flight.count(),
             warm_up: self.warm_up.borrow().factor(age),
@@ -72,15 +82,17 @@ impl Gauge for Process {
 pub(super) async fn follow_warm_up(process: &Process, first: &FirstRequest) {
     let curve = &process.settings.warm_up;
     let (cause, window) = (curve.clock(), curve.window());
+    let mut path = None;
     if !window.is_zero() {
         if cause == WarmUpClock::FirstRequest {
             process.warm_up_begins(Some(first.comes().await));
+            path = first.path();
         } else if process.settings.registry.is_none() {
             process.lifecycle.reached(Phase::Serving).await;
             process.warm_up_begins(Some(process.settings.clock.now()));
         }
         process.warm_up_began.wait().await;
-        process.note(&ProviderEvent::WarmUpStarted { cause, window });
+        process.note(&ProviderEvent::WarmUpStarted { cause, path, window });
         process.warmed_up(Instant::now()).await;
         let window = process.warm_up.borrow().window();
         process.note(&ProviderEvent::WarmUpFinished { window });

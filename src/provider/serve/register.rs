@@ -8,8 +8,8 @@ use crate::model::{
     Address, Instance, InstanceKey, Leaving, Metadata, Snapshot, UnixMillis, WarmUpClock, key,
 };
 use crate::naming::Causes;
-use crate::naming::{self, Naming, Register, Snapshots, Told, backoff};
-use crate::observe::ProviderEvent;
+use crate::naming::{self, Naming, Order, Register, Snapshots, Told, backoff};
+use crate::observe::{LeaveCause, ProviderEvent};
 use std::future::pending;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -118,6 +118,19 @@ impl<'a> Registration<'a> {
         tokio::join!(following, self.announce_key());
         #[cfg(not(feature = "notice"))]
         following.await;
+    }
+
+    /// Does what the registry orders. Never resolves.
+    pub(super) async fn take_orders(&self) {
+        let Some(registry) = self.registry() else { return pending().await };
+        loop {
+            match registry.ordered(&self.process.settings.service, &self.instance).await {
+                Order::Offline { actor } => {
+                    tracing::info!(actor, "the registry orders this instance to leave");
+                    self.process.asked.go_offline(LeaveCause::Operator);
+                }
+            }
+        }
     }
 
     async fn announce_start(&self, start: UnixMillis) {

@@ -150,12 +150,14 @@ pub(super) async fn run(provider: Provider, doors: Doors, hooks: Vec<Hook>) -> R
         let tasks = unfinished_tasks(process).await;
         let hooks = hooks::run(hooks, process).await;
         process.has_drained();
+        process.tell_late_callers();
         process.lifecycle.stop();
         let cut_tasks = tasks.len() + hooks.len();
         process.note(&ProviderEvent::Stopped { cut_connections: connections, cut_tasks });
         marks.map(|marks| marks.report(process, Cut { connections, tasks, hooks }))
     };
-    let (report, (), ()) = tokio::join!(life, ports.serve(process), look_after(process, &layer, signals));
+    let (report, (), ()) =
+        tokio::join!(life, ports.serve(process), look_after(process, &registration, &layer, signals));
     report
 }
 
@@ -223,6 +225,7 @@ async fn live(
         }
     }
     marks.faded = Instant::now();
+    process.callers.come_late_from_now_on();
     tokio::select! {
         biased;
         () = asked.to_abort() => {}
@@ -263,7 +266,12 @@ async fn cut_in_time(process: &Process) {
 }
 
 /// Passes signals on, and time, until the provider stops.
-async fn look_after(process: &Process, layer: &GracefulLayer, signals: Option<Signals>) {
+async fn look_after(
+    process: &Process,
+    registration: &Registration<'_>,
+    layer: &GracefulLayer,
+    signals: Option<Signals>,
+) {
     let signals = async {
         let Some(mut signals) = signals else { return pending().await };
         loop {
@@ -281,6 +289,7 @@ async fn look_after(process: &Process, layer: &GracefulLayer, signals: Option<Si
         loop {
             ticks.tick().await;
             process.callers.tick();
+            process.tell_late_callers();
         }
     };
     let cutting = async {
@@ -292,6 +301,7 @@ async fn look_after(process: &Process, layer: &GracefulLayer, signals: Option<Si
         () = ticks => {}
         () = cutting => {}
         () = systemd::keep_informed(process) => {}
+        () = registration.take_orders() => {}
         () = pulse::follow_warm_up(process, layer.first_request()) => {}
         () = pulse::tell_when_drained(process) => {}
         _ = process.lifecycle.reached(Phase::Stopped) => {}

@@ -143,7 +143,7 @@ mod tests {
         process.progress.send_modify(|progress| progress.warming = true);
         process.lifecycle.serve();
         pass(1).await;
-        process.asked.go_offline();
+        process.asked.go_offline(LeaveCause::Offline);
         process.lifecycle.leave();
         pass(1).await;
         assert_eq!(states.lock().unwrap()[..], ["STATUS=Leaving: serves those who have not heard of it"]);
@@ -154,7 +154,7 @@ mod tests {
         let (process, states) = told();
         process.lifecycle.serve();
         pass(1).await;
-        process.asked.go_offline();
+        process.asked.go_offline(LeaveCause::Offline);
         process.lifecycle.leave();
         pass(1).await;
         assert_eq!(states.lock().unwrap()[1..], ["STATUS=Leaving: serves those who have not heard of it"]);

@@ -13,11 +13,14 @@
 //! book of callers is opened only when a connection has a new tick or a new caller.
 
 use super::ProbePaths;
+use super::counted::Counted;
+use super::late::Late;
 use super::wire::Wire;
 use crate::model::Address;
 use crate::naming::header::{self, CALLER, CallerTag, OFFLINE};
+use crate::observe::{LateCaller, RequestCounts};
 use http::header::CONNECTION;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use pin_project_lite::pin_project;
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -46,6 +49,8 @@ struct Shared {
     /// Number of the next connection.
     next: AtomicU64,
     book: Mutex<Book>,
+    counted: Counted,
+    late: Late,
 }
 
 impl Callers {
@@ -53,7 +58,13 @@ impl Callers {
     pub(super) fn new(cache_time: Duration) -> Self {
         let ticks = u32::try_from(cache_time.as_secs().div_ceil(TICK.as_secs())).unwrap_or(u32::MAX);
         let book = Mutex::new(Book::new(ticks));
-        Self(Arc::new(Shared { now: AtomicU32::new(1), next: AtomicU64::new(0), book }))
+        Self(Arc::new(Shared {
+            now: AtomicU32::new(1),
+            next: AtomicU64::new(0),
+            book,
+            counted: Counted::default(),
+            late: Late::default(),
+        }))
     }
 
     /// Time goes on: to be called once every [`TICK`].
@@ -98,6 +109,21 @@ impl Callers {
         self.book().told_by_notice
     }
 
+    /// Requests since the start: from callers with the consumer's layers, and from others.
+    pub(super) fn requests(&self) -> (RequestCounts, RequestCounts) {
+        self.0.counted.read()
+    }
+
+    /// Whoever calls from here on should not: it is noted who that is.
+    pub(super) fn come_late_from_now_on(&self) {
+        self.0.late.begin();
+    }
+
+    /// Who has come late since this was asked last.
+    pub(super) fn take_late(&self) -> Vec<LateCaller> {
+        self.0.late.take()
+    }
+
     /// `inner` as the service of one connection, whose callers it enters into the book.
     pub(super) fn follow<S>(&self, wire: &Arc<Wire>, probes: ProbePaths, inner: S) -> Told<S> {
         let line = Line {
@@ -138,6 +164,12 @@ impl Line {
             let notice = tag.and_then(CallerTag::from_value).and_then(|tag| tag.notice);
             self.callers.book().saw(self.caller(id), &self.wire, now, notice);
         }
+    }
+
+    fn called_late_by(&self, id: u64, tag: Option<&HeaderValue>, path: &str) {
+        let app = || tag.and_then(CallerTag::from_value).map(|tag| tag.app).unwrap_or_default();
+        let address = self.wire.peer().map(|peer| peer.ip().to_canonical());
+        self.callers.0.late.called((id != UNGOVERNED).then_some(id), address, path, app);
     }
 
     fn queued_tag_for(&self, id: u64) {
@@ -307,20 +339,49 @@ where
             let tag = header::find(request.headers(), &CALLER);
             let id = tag.and_then(CallerTag::id_in).unwrap_or(UNGOVERNED);
             self.line.called_by(id, tag);
+            if self.line.callers.0.late.has_begun() {
+                self.line.called_late_by(id, tag, request.uri().path());
+            }
             let by_closing = id == UNGOVERNED && request.version() <= Version::HTTP_11;
-            caller = Some(Asked { line: self.line.clone(), id, by_closing });
+            caller = Some(Asked::new(self.line.clone(), id, by_closing));
         }
         ResponseFuture { inner: self.inner.call(request), caller }
     }
 }
 
-/// Who waits for an answer.
+/// Who waits for an answer; counted until this is dropped.
 #[derive(Debug)]
 struct Asked {
     line: Arc<Line>,
     id: u64,
     /// Whether it hears of our leaving only from the end of its connection.
     by_closing: bool,
+    /// Whether no good answer has come.
+    failed: bool,
+}
+
+impl Asked {
+    fn new(line: Arc<Line>, id: u64, by_closing: bool) -> Self {
+        line.callers.0.counted.start(line.number, id != UNGOVERNED);
+        Self { line, id, by_closing, failed: true }
+    }
+
+    /// The answer has come.
+    fn hears(mut self, status: StatusCode, headers: &HeaderMap) {
+        self.failed = status.is_server_error();
+        let says = |name: HeaderName| header::find(headers, &name).is_some();
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            self.line.switched_protocols(self.id);
+        } else if says(OFFLINE) && (!self.by_closing || says(CONNECTION)) {
+            self.line.queued_tag_for(self.id);
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.line.callers.0.counted.finish(self.line.number, self.id != UNGOVERNED, self.failed);
+    }
 }
 
 pin_project! {
@@ -335,13 +396,8 @@ impl<F: Future<Output = Result<Response<B>, E>>, B, E> Future for ResponseFuture
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let response = ready!(this.inner.poll(cx))?;
-        if let Some(Asked { line, id, by_closing }) = this.caller {
-            let says = |name: HeaderName| header::find(response.headers(), &name).is_some();
-            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                line.switched_protocols(*id);
-            } else if says(OFFLINE) && (!*by_closing || says(CONNECTION)) {
-                line.queued_tag_for(*id);
-            }
+        if let Some(asked) = this.caller.take() {
+            asked.hears(response.status(), response.headers());
         }
         Poll::Ready(Ok(response))
     }

@@ -7,10 +7,12 @@ use crate::protocol::message::{
     ClientDetectionRequest, ConnectResetRequest, ConnectionSetupRequest, ErrorResponse, Message,
     NotifySubscriberRequest, NotifySubscriberResponse, Response, SetupAckRequest,
 };
+use crate::protocol::report::GracefulCommandResponse;
 use crate::registry::access::{Access, UserName};
 use crate::registry::bound::Bound;
 use crate::registry::command::ConnectionId;
 use crate::registry::hub::Hub;
+use crate::registry::order::Given;
 use crate::registry::peer::{Destination, Peer};
 use crate::registry::push::{Answer, ON_A_CONNECTION, Subscriber};
 use std::collections::BTreeMap;
@@ -154,6 +156,7 @@ pub(super) struct Session {
     detection: Detection,
     /// When the lists were sent that are not yet acknowledged, by request id, the oldest first.
     sent: BTreeMap<u64, Instant>,
+    given: Given,
 }
 
 /// A client that is set up.
@@ -187,8 +190,9 @@ impl Session {
         transport.heard();
         let (outbox, receiver) = mpsc::channel(OUTBOX_LEN);
         let span = tracing::info_span!("connection", id = transport.id);
-        let (connection, detection, sent) = (None, Detection::default(), BTreeMap::new());
-        let session = Self { transport, inbound, outbox, connection, detection, sent };
+        let (connection, detection) = (None, Detection::default());
+        let (sent, given) = (BTreeMap::new(), Given::default());
+        let session = Self { transport, inbound, outbox, connection, detection, sent, given };
         tokio::spawn(session.run().instrument(span));
         Ok(ReceiverStream::new(receiver))
     }
@@ -208,6 +212,10 @@ impl Session {
             };
             if let Some(Destination(to)) = self.subscriber().and_then(Subscriber::take_move) {
                 self.tell(&ConnectResetRequest::to(to.as_ref()));
+            }
+            while let Some(order) = self.subscriber().and_then(Subscriber::take_order) {
+                let order = self.given.send(order);
+                self.tell(&order);
             }
             let push_at = self.subscriber().and_then(|subscriber| subscriber.pushes().next());
             let push_due = push_at.is_some_and(|at| at <= Instant::now());
@@ -257,6 +265,10 @@ impl Session {
             NotifySubscriberResponse::KIND => {
                 self.answered(|response: &NotifySubscriberResponse| &response.request_id, payload);
             }
+            GracefulCommandResponse::KIND => {
+                self.obeyed(|response: &GracefulCommandResponse| &response.request_id, payload);
+            }
+            ErrorResponse::KIND if self.obeyed(|response: &ErrorResponse| &response.request_id, payload) => {}
             ErrorResponse::KIND => self.answered(|response: &ErrorResponse| &response.request_id, payload),
             _ => {} // Whatever it says, it lives: the answer to a detection, to a set-up ack, or a newcomer.
         }
@@ -322,6 +334,16 @@ impl Session {
             ..NotifySubscriberRequest::default()
         };
         room.send(Ok(Payload::new(&push)));
+    }
+
+    /// Takes the answer to an order; whether it is one.
+    fn obeyed<R: Response>(&mut self, request_id: impl Fn(&R) -> &str, payload: &Payload) -> bool {
+        let Ok(response) = payload.read::<R>() else { return false };
+        let taken = match response.failure() {
+            None => Ok(()),
+            Some((_, why)) => Err(why.to_owned()),
+        };
+        self.given.answered(request_id(&response), taken)
     }
 
     /// Takes the answer to a push; one that fails is of its own type or a plain error.

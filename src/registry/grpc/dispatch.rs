@@ -30,13 +30,14 @@ const TOLD_WITHIN: Duration = Duration::from_secs(2);
 const TOLD_WITHIN_MAX: Duration = Duration::from_secs(10);
 
 /// The types of the requests that are answered, each with a number of its own in the metrics.
-pub(in crate::registry) const KINDS: [&str; 9] = [
+pub(in crate::registry) const KINDS: [&str; 10] = [
     ServerCheckRequest::KIND,
     HealthCheckRequest::KIND,
     InstanceRequest::KIND,
     BatchInstanceRequest::KIND,
     PersistentInstanceRequest::KIND,
     GracefulDeregisterRequest::KIND,
+    GracefulReportRequest::KIND,
     SubscribeServiceRequest::KIND,
     ServiceQueryRequest::KIND,
     ServiceListRequest::KIND,
@@ -282,6 +283,7 @@ fn error_code(refusal: &Refusal) -> i32 {
         | Refusal::OtherKind { .. }
         | Refusal::RequestType { .. }
         | Refusal::NotYours
+        | Refusal::NotTaken(_)
         | Refusal::TooMany { .. }
         | Refusal::User(_) => code::INVALID_PARAM,
         Refusal::Denied(_) | Refusal::UnknownUser => code::NO_RIGHT,

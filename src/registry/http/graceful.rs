@@ -1,5 +1,5 @@
-//! `/graceful/v1`: what the registry knows, for people who ask why. Read only; `docs/registry-api.md` has an
-//! answer of each kind.
+//! `/graceful/v1`: what the registry knows, for people who ask why, and what they can order an instance.
+//! `docs/registry-api.md` has an answer of each kind.
 
 use super::extract::Parameters;
 use super::kept::kept;
@@ -7,12 +7,19 @@ use super::openapi::openapi;
 use super::respond::Json;
 use crate::model::{Address, InstanceKey};
 use crate::protocol::form::{Form, InvalidForm};
+use crate::registry::access::actor;
 use crate::registry::error::Refusal;
-use crate::registry::hub::{ClientLine, EventLine, Followers, Hub, Instances, ServiceLine, TrafficLines};
+use crate::registry::events::By;
+use crate::registry::hub::{
+    Actor, ClientLine, EventLine, Followers, Hub, Instances, ServiceLine, TrafficLines,
+};
 use crate::registry::query::Page;
+use crate::registry::senders::Sender;
 use axum::Router;
-use axum::extract::State;
-use axum::routing::get;
+use axum::extract::{FromRequestParts, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::request::Parts;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -28,6 +35,12 @@ const EVENTS_SHOWN_MAX: usize = 10_000;
 struct Services {
     count: usize,
     services: Vec<ServiceLine>,
+}
+
+/// An instance has taken an order.
+#[derive(Serialize)]
+struct Taken {
+    taken: bool,
 }
 
 /// A page of clients.
@@ -49,6 +62,7 @@ pub(super) fn routes() -> Router<Arc<Hub>> {
         .route("/kept", get(kept))
         .route("/services", get(services))
         .route("/instances", get(instances))
+        .route("/instances/offline", post(offline))
         .route("/subscribers", get(subscribers))
         .route("/events", get(events))
         .route("/traffic", get(traffic))
@@ -68,6 +82,29 @@ async fn instances(
     Parameters(form): Parameters,
 ) -> Result<Json<Instances>, Refusal> {
     hub.explained(&form.service()?).map(Json)
+}
+
+/// Has an instance leave.
+async fn offline(
+    State(hub): State<Arc<Hub>>,
+    actor: Actor,
+    Parameters(form): Parameters,
+) -> Result<Json<Taken>, Refusal> {
+    hub.take_offline(&form.service()?, &form.address()?, actor).await?;
+    Ok(Json(Taken { taken: true }))
+}
+
+/// Who asks for a change: the user, or where nobody is asked who they are, wherever the request comes from.
+impl<S: Send + Sync> FromRequestParts<S> for Actor {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        if let Some(user) = actor() {
+            return Ok(Self { name: user.name.to_string(), by: By::Operator(Some(user.name.clone())) });
+        }
+        let sender = Sender::from_request_parts(parts, state).await?;
+        Ok(Self { name: format!("{} ({})", sender.ip, sender.agent), by: By::Http(Some(sender)) })
+    }
 }
 
 async fn subscribers(

@@ -74,6 +74,7 @@ fn status(refusal: &Refusal) -> StatusCode {
         Refusal::Denied(_) | Refusal::UnknownUser => StatusCode::FORBIDDEN,
         Refusal::TooManyLogins { .. } => StatusCode::TOO_MANY_REQUESTS,
         Refusal::NotFound | Refusal::NoClient(_) | Refusal::NoNamespace(_) => StatusCode::NOT_FOUND,
+        Refusal::NotTaken(_) => StatusCode::CONFLICT,
         Refusal::Unregistered | Refusal::NotYours => StatusCode::CONFLICT, // Only connections can be, and HTTP has none.
         Refusal::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
         Refusal::NoSwitches | Refusal::NoPermissions => StatusCode::NOT_IMPLEMENTED,

@@ -60,6 +60,7 @@ const RULES: &[Rule] = &[
     (&[V1, V2], "/instance", &[(PATCH, In(Operate))]),
     (&[ADMIN], "/instance/partial", &[(PUT, In(Operate))]),
     (&[V1, V2, ADMIN], "/instance/metadata/batch", &[(PUT, In(Operate)), (DELETE, In(Operate))]),
+    (&[OURS], "/instances/offline", &[(POST, In(Operate))]),
     (&[V1, V2], "/health", &[(PUT, In(Operate))]),
     (&[V1, V2, ADMIN], "/health/instance", &[(PUT, In(Operate))]),
     // Services.

@@ -80,6 +80,7 @@ impl Fault {
             Refusal::OtherKind { .. }
             | Refusal::Unregistered
             | Refusal::NotYours
+            | Refusal::NotTaken(_)
             | Refusal::Full { .. }
             | Refusal::Busy { .. }
             | Refusal::Hash(_)

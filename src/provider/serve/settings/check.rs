@@ -126,7 +126,8 @@ impl ProviderBuilder {
                 return Err(InvalidSetting::new(METRICS_BIND, given, accepted));
             }
         };
-        let observers = self.observers.clone();
+        let of_registry = self.registry.as_ref().and_then(|registry| registry.observer());
+        let observers = self.observers.clone().and_maybe(of_registry);
         #[cfg(feature = "metrics")]
         let observers = match &metrics {
             Some(metrics) => observers.and(metrics.clone()),

@@ -522,6 +522,15 @@ pub(super) static LINES: &[Line] = &[
     ),
     (
         &[OURS],
+        "/instances/offline",
+        &[post(
+            "Has an instance leave, as a call of its `/offline` would; answered when it has taken the order.",
+            &[SERVICE, ADDRESS],
+            Like(r#"{"taken":true}"#),
+        )],
+    ),
+    (
+        &[OURS],
         "/subscribers",
         &[get(
             "Who follows a service, and which list each has.",
