@@ -10,11 +10,12 @@ mod lists;
 pub type Target = fn(&[u8]);
 
 /// The functions, by the names of their folders.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("calls", crate::registry::fuzz::call),
     ("sessions", crate::registry::fuzz::session),
     ("requests", crate::registry::fuzz::requests),
     ("entries", crate::registry::fuzz::entry),
+    ("tokens", crate::registry::fuzz::token),
     ("lists", lists::lists),
     ("words", crate::naming::fuzz::words),
 ];

@@ -30,6 +30,8 @@ pub use password::Password;
 pub(super) use password::{HashError, PasswordHash};
 pub use start::Admin;
 pub(super) use start::prepare;
+#[cfg(all(feature = "full", any(test, fuzzing)))]
+pub(super) use token::Claims;
 pub(super) use token::TokenKey;
 pub(super) use user::{Accounts, Edit, User};
 pub use user::{InvalidUser, UserName};

@@ -3,10 +3,12 @@
 mod entry;
 mod grpc;
 mod http;
+mod token;
 
 pub(crate) use entry::entry;
 pub(crate) use grpc::{call, session};
 pub(crate) use http::requests;
+pub(crate) use token::token;
 
 use super::access::Access;
 use super::clerk;
