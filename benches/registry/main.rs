@@ -16,10 +16,13 @@
 //!   end of a connection that publishes in `n` services until ten subscribers know.
 //! - `storm`: pushes in a second to one of `n` subscribers at 1000 changes a second; `storm-stale`: age of
 //!   the oldest change that some subscriber did not know; `storm-memory`: growth; `storm-changes`: made.
+//! - `abuse-..`: milliseconds from a change to the last of 200 subscribers while others abuse the registry, and
+//!   with `-memory` what it occupies then; twice `abuse-calm` is the bound.
 //! - `memory-idle`, `memory-each` for one of 100 000 instances, `memory-after` they left.
 //! - `crowd-each` of 100 000 instances over gRPC and of 1000 subscribers; `crowd-half` and `crowd-most`: until a
 //!   half and 99 of a hundred of them know of a change; `crowd-rest`: CPU time of a second without one.
 
+mod abuse;
 mod crowd;
 mod fleet;
 mod grpc;
@@ -55,7 +58,7 @@ type Found = (&'static str, (usize, usize), f64, &'static str);
 type Run = fn(&Subject) -> Result<Vec<Found>, BoxError>;
 
 /// By the names that can be asked for, each with its rounds.
-const SCENARIOS: [(&str, usize, Run); 9] = [
+const SCENARIOS: [(&str, usize, Run); 10] = [
     ("register", ROUNDS, |subject| Ok(found(rates::spread(subject)?))),
     ("register-one", ROUNDS, |subject| Ok(found(rates::one_service(subject)?))),
     ("list", ROUNDS, |subject| Ok(found(rates::reads(subject)?))),
@@ -64,6 +67,7 @@ const SCENARIOS: [(&str, usize, Run); 9] = [
     ("lost", 1, lost),
     ("storm", 1, storm),
     ("memory", 1, memory),
+    ("abuse", 1, abuse),
     ("crowd", 1, crowd),
 ];
 
@@ -172,6 +176,16 @@ fn memory(subject: &Subject) -> Result<Vec<Found>, BoxError> {
         ("memory-each", n, memory.per_instance, "bytes"),
         ("memory-after", n, memory.after / (1024.0 * 1024.0), "MiB"),
     ])
+}
+
+fn abuse(subject: &Subject) -> Result<Vec<Found>, BoxError> {
+    if subject.name != OURS {
+        return Ok(Vec::new()); // A bound of ours is held, and nobody is compared.
+    }
+    let both = |borne: abuse::Borne| {
+        [(borne.case, borne.n, borne.push_ms, "ms"), (borne.memory_case, borne.n, borne.memory_mib, "MiB")]
+    };
+    Ok(abuse::abuse(subject)?.into_iter().flat_map(both).collect())
 }
 
 fn crowd(subject: &Subject) -> Result<Vec<Found>, BoxError> {

@@ -66,24 +66,45 @@ pub(crate) struct Audience {
     listening: JoinSet<Result<(), BoxError>>,
 }
 
+/// A service with one instance, and subscribers to it.
+pub(crate) struct Watched {
+    member: Member,
+    publisher: Client,
+    _pushes: Pushes,
+    audience: Audience,
+    subscribers: usize,
+    changes: usize,
+}
+
 /// Milliseconds from a change to the last of so many subscribers.
 pub(crate) fn change(subject: &Subject, subscribers: usize) -> Result<Vec<f64>, BoxError> {
     let registry = subject.start()?;
-    runtime()?.block_on(async {
-        let (mut publisher, _pushes) = Client::open(registry.grpc(), End::Fin).await?;
+    runtime()?.block_on(async { Watched::start(&registry, subscribers).await?.times().await })
+}
+
+impl Watched {
+    pub(crate) async fn start(registry: &Registry, subscribers: usize) -> Result<Self, BoxError> {
+        let (mut publisher, pushes) = Client::open(registry.grpc(), End::Fin).await?;
         let member = Member { service: 0, index: 0 };
         publisher.ask("InstanceRequest", &member.changed(0)).await?;
-        let mut audience = Audience::gather(&registry, subscribers, 1).await?;
+        let audience = Audience::gather(registry, subscribers, 1).await?;
+        Ok(Self { member, publisher, _pushes: pushes, audience, subscribers, changes: 0 })
+    }
+
+    /// Milliseconds from each of some changes to the last subscriber.
+    pub(crate) async fn times(&mut self) -> Result<Vec<f64>, BoxError> {
         let mut found = Vec::new();
-        for change in 1..=TIMES {
+        for _ in 0..TIMES {
+            self.changes += 1;
+            let change = self.changes;
             sleep(QUIET).await;
             let sent = Moment::now();
-            publisher.ask("InstanceRequest", &member.changed(change)).await?;
-            let last = audience.all_heard(subscribers, |heard| heard.change == change).await?;
+            self.publisher.ask("InstanceRequest", &self.member.changed(change)).await?;
+            let last = self.audience.all_heard(self.subscribers, |heard| heard.change == change).await?;
             found.push((last - sent).as_secs_f64() * 1e3);
         }
         Ok(found)
-    })
+    }
 }
 
 /// Milliseconds from the end of a connection that publishes in so many services until its subscribers know.
