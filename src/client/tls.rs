@@ -1,7 +1,7 @@
 //! TLS towards the registry: whom this client trusts, and what it shows of itself.
 
 use super::servers::Port;
-use crate::naming::BoxError;
+use crate::naming::{BoxError, Error};
 use crate::pem::{InvalidPem, Pem, provider};
 use std::fmt;
 use std::path::PathBuf;
@@ -40,6 +40,15 @@ impl TlsFiles {
     #[must_use]
     pub fn with_identity(self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         Self { identity: Some((certificate.into(), key.into())), ..self }
+    }
+
+    /// What stands in the files now, as rustls takes it: for a client of your own that asks the registry over
+    /// HTTP, such as an [`InstanceClient`](crate::InstanceClient).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when one of them cannot be read or used.
+    pub fn config(&self) -> Result<ClientConfig, Error> {
+        self.read().map_err(|error| Error::Invalid { message: format!("TLS: {error}") })
     }
 
     fn read(&self) -> Result<ClientConfig, InvalidPem> {

@@ -1,6 +1,7 @@
 //! The registry with TLS on both ports, and our client with it, over real sockets.
 
 use crate::registry::{Running, SOON};
+use crate::registry_transfer::graceful;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -207,4 +208,52 @@ async fn a_client_and_a_registry_that_do_not_know_each_other_do_not_meet() {
         assert!(trouble.starts_with("the registry is unavailable") && trouble.contains(said), "{trouble}");
     }
     registry.stop().await;
+}
+
+#[tokio::test]
+async fn the_tools_speak_tls_where_they_are_told_by_which_roots() {
+    let authority = Authority::new("tools");
+    authority.issue("client");
+    let mut settings = authority.settings();
+    settings.tls.as_mut().unwrap().client_ca = Some(authority.directory.join("ca.crt"));
+    let (asking, registry) =
+        (Running::start_with(settings).await, Running::start_with(authority.settings()).await);
+    let plain = Running::start().await;
+    let file = |name: &str| authority.directory.join(name).display().to_string();
+    let [ca, document, identity] = ["ca.crt", "registry.json", "client.pem"].map(file);
+    let both = ["client.crt", "client.key"].map(|name| std::fs::read_to_string(file(name)).unwrap());
+    std::fs::write(&identity, both.concat()).unwrap();
+    let [http, asking_http, plain_http] = [&registry, &asking, &plain].map(|of| of.http.to_string());
+    let https = format!("https://{http}");
+
+    for arguments in [
+        &["health", "--address", &https, "--tls-ca", &ca][..],
+        &["health", "--address", &http, "--tls-ca", &ca, "--tls-server-name", "127.0.0.1"],
+        &["health", "--address", &asking_http, "--tls-ca", &ca, "--tls-identity", &identity],
+        &["export", "--from", &https, "--tls-ca", &ca, "--to", &document],
+        &["export", "--from-nacos", &https, "--tls-ca", &ca],
+        &["import", &document, "--into", &https, "--tls-ca", &ca],
+    ] {
+        let (code, _, stderr) = graceful(arguments).await;
+        assert_eq!(code, Some(0), "{arguments:?}: {stderr}");
+    }
+    for (arguments, said) in [
+        (&["--address", &https][..], "needs --tls-ca FILE"),
+        (&["--address", &http], "speaks no HTTP without TLS: does it want https://"),
+        (&["--address", &plain_http, "--tls-ca", &ca], "speaks no TLS: does it want http://"),
+        (&["--address", &format!("http://{plain_http}"), "--tls-ca", &ca], "is without TLS, which --tls-ca"),
+        (&["--address", &http, "--tls-ca", &identity], "invalid peer certificate"),
+        (&["--address", &http, "--tls-ca", &ca, "--tls-server-name", "other"], "not valid for name"),
+        (
+            &["--address", &http, "--tls-ca", &ca, "--tls-server-name", "no name"],
+            "no name that a certificate",
+        ),
+        (&["--address", &asking_http, "--tls-ca", &ca], "gives no answer"),
+    ] {
+        let (code, _, stderr) = graceful(&[&["health"], arguments].concat()).await;
+        assert!(code == Some(1) && stderr.contains(said), "{arguments:?}: {stderr}");
+    }
+    for registry in [registry, asking, plain] {
+        registry.stop().await;
+    }
 }

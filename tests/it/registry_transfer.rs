@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tower_graceful::http_client;
 
 /// Runs the program to its end: exit code, stdout and stderr.
-async fn graceful(arguments: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) async fn graceful(arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut program = Command::new(env!("CARGO_BIN_EXE_graceful"));
     program.args(arguments).env_remove("GRACEFUL_REGISTRY_PASSWORD").kill_on_drop(true);
     let Output { status, stdout, stderr } = timeout(SOON, program.output()).await.unwrap().unwrap();

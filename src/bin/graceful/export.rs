@@ -1,6 +1,6 @@
 //! `graceful export`: what a registry keeps, as one file.
 
-use super::transfer::{Document, Server, read_foreign, read_ours};
+use super::transfer::{Document, read_foreign, read_ours};
 use super::{Failure, log, remote};
 use clap::Args;
 use std::error::Error;
@@ -20,6 +20,9 @@ pub(super) struct Arguments {
     /// A running Nacos or r-nacos to read instead.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "from")]
     from_nacos: Option<String>,
+
+    #[command(flatten)]
+    tls: remote::Tls,
 
     #[command(flatten)]
     login: remote::Login,
@@ -49,8 +52,8 @@ fn counted(count: usize, noun: &str) -> String {
 }
 
 async fn read(arguments: &Arguments) -> Result<Document, Box<dyn Error>> {
-    let Arguments { from, from_nacos, login, namespace, .. } = arguments;
-    let mut server = Server::new(from_nacos.as_ref().unwrap_or(from))?;
+    let Arguments { from, from_nacos, tls, login, namespace, .. } = arguments;
+    let mut server = tls.server(from_nacos.as_ref().unwrap_or(from))?;
     login.enter(&mut server).await?;
     let services = if from_nacos.is_some() {
         read_foreign(&server, namespace).await?

@@ -1,6 +1,5 @@
 //! `graceful health`: whether a registry is ready, for images in which there is no `curl`.
 
-use super::transfer::Server;
 use super::{Failure, log, remote};
 use clap::Args;
 use std::error::Error;
@@ -11,10 +10,13 @@ pub(super) struct Arguments {
     /// The registry to ask.
     #[arg(long, value_name = "ADDRESS", default_value = remote::DEFAULT)]
     address: String,
+
+    #[command(flatten)]
+    tls: remote::Tls,
 }
 
-pub(super) fn run(Arguments { address }: &Arguments) -> Result<(), Failure> {
+pub(super) fn run(Arguments { address, tls }: &Arguments) -> Result<(), Failure> {
     log::to_stderr(log::Format::Text, "warn");
-    let asked = async { Ok::<_, Box<dyn Error>>(Server::new(address)?.check("/readyz").await?) };
+    let asked = async { Ok::<_, Box<dyn Error>>(tls.server(address)?.check("/readyz").await?) };
     remote::block_on(asked)?.map_err(Failure::could_not)
 }

@@ -1,6 +1,6 @@
 //! `graceful import`: brings about in a registry what a file says.
 
-use super::transfer::{Document, Plan, Report, Server, carry_out, present};
+use super::transfer::{Document, Plan, Report, carry_out, present};
 use super::{Failure, log, remote};
 use clap::{Args, ValueEnum};
 use std::error::Error;
@@ -23,6 +23,9 @@ pub(super) struct Arguments {
     /// The registry to change.
     #[arg(long, value_name = "ADDRESS", default_value = remote::DEFAULT)]
     into: String,
+
+    #[command(flatten)]
+    tls: remote::Tls,
 
     #[command(flatten)]
     login: remote::Login,
@@ -58,7 +61,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 async fn import(arguments: &Arguments, document: &Document) -> Result<Report, Box<dyn Error>> {
-    let mut server = Server::new(&arguments.into)?;
+    let mut server = arguments.tls.server(&arguments.into)?;
     arguments.login.enter(&mut server).await?;
     let present = present(&server, document).await?;
     Ok(carry_out(&Plan::new(document, &present), &server, arguments.dry_run).await)

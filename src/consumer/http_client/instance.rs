@@ -5,7 +5,7 @@ use super::connector::{Connector, Route};
 #[cfg(feature = "tls")]
 use super::tls::{ClientConfig, ServerName, Tls, server_name};
 use crate::consumer::uri::{at, authority};
-use crate::model::Instance;
+use crate::model::{Address, Instance};
 #[cfg(feature = "tls")]
 use crate::naming::BoxError;
 use http::uri::{Authority, InvalidUri, Scheme};
@@ -134,15 +134,46 @@ impl InstanceClientBuilder {
         B: Body + Send,
         B::Data: Send,
     {
-        let client = builder().http2_only(self.http2).build(self.connector(instance));
-        let (named, address) = (self.authority.clone(), authority(instance.address()));
+        self.over(self.connector(instance), instance.address())
+    }
+
+    /// A client of whoever is at `address`, which no registry has to list: of a registry itself, above all.
+    ///
+    /// ```
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    /// # let _entered = runtime.enter();
+    /// use tower::Service;
+    /// use tower_graceful::consumer::InstanceClient;
+    /// let mut registry = InstanceClient::builder().build_at(&"registry.internal:8848".parse()?);
+    /// let answer = registry.call(http::Request::get("/readyz").body(String::new())?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn build_at<B>(&self, address: &Address) -> InstanceClient<B>
+    where
+        B: Body + Send,
+        B::Data: Send,
+    {
+        self.over(self.connector_over(Self::route_to(address)), address)
+    }
+
+    fn over<B>(&self, connector: Connector, address: &Address) -> InstanceClient<B>
+    where
+        B: Body + Send,
+        B::Data: Send,
+    {
+        let client = builder().http2_only(self.http2).build(connector);
+        let (named, address) = (self.authority.clone(), authority(address));
         InstanceClient { client, scheme: self.scheme(), named, address }
     }
 
     /// The connector to `instance`, for a pool or a tonic channel of your own.
     pub fn connector(&self, instance: &Instance) -> Connector {
+        self.connector_over(self.route(instance))
+    }
+
+    fn connector_over(&self, route: Route) -> Connector {
         Connector {
-            route: self.route(instance),
+            route,
             #[cfg(feature = "tls")]
             tls: self.tls.as_ref().map(|tls| Tls::new(tls.clone(), self.http2, self.server_name.clone())),
         }
@@ -153,7 +184,11 @@ impl InstanceClientBuilder {
         if let Some(path) = self.socket.as_ref().and_then(|socket| socket(instance)) {
             return Route::Unix(path.into());
         }
-        Route::tcp(at(Scheme::HTTP, authority(instance.address()), Uri::default()))
+        Self::route_to(instance.address())
+    }
+
+    fn route_to(address: &Address) -> Route {
+        Route::tcp(at(Scheme::HTTP, authority(address), Uri::default()))
     }
 
     #[cfg_attr(not(feature = "tls"), expect(clippy::unused_self, reason = "without TLS there is only one"))]

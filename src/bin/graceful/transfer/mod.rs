@@ -13,4 +13,4 @@ pub(crate) use foreign::read as read_foreign;
 pub(crate) use ours::{carry_out, present, read as read_ours};
 pub(crate) use plan::Plan;
 pub(crate) use report::Report;
-pub(crate) use server::{Server, Trouble};
+pub(crate) use server::{Server, Trouble, Trust};

@@ -2,15 +2,19 @@
 
 use axum::body::{Body, Bytes, to_bytes};
 use http::header::CONTENT_TYPE;
-use http::{Method, Request, StatusCode, Uri};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
+use http::{Method, Request, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use std::error::Error;
 use std::fmt::Write as _;
+use std::io;
 use std::time::Duration;
 use tokio::time::timeout;
+use tokio_rustls::rustls::{self, ClientConfig, InvalidMessage};
+use tower_graceful::InstanceClient;
+use tower_graceful::model::Address;
 use tower_graceful::naming::{BoxError, Causes};
+use tower_service::Service as _;
 
 /// How long one answer may take: a registry that is busy storing, and a page of ten thousand services.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
@@ -27,19 +31,35 @@ pub(crate) type Parameters<'a> = &'a [(&'a str, &'a str)];
 /// A registry, and the right to ask it.
 #[derive(Debug)]
 pub(crate) struct Server {
-    /// `http://HOST:PORT`.
+    /// `http://HOST:PORT`, or `https`.
     base: String,
-    client: Client<HttpConnector, Body>,
+    client: InstanceClient<Body>,
     token: Option<String>,
 }
 
 /// What went wrong with one request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Trouble {
-    #[error("{given:?} is no address of a registry: accepted is http://HOST:PORT, without TLS")]
+    #[error(
+        "{given:?} is no address of a registry: accepted is HOST:PORT, after http:// or https:// or alone"
+    )]
     Address { given: String },
-    #[error("{url} gives no answer in plain HTTP")]
+    #[error(
+        "{given} is without TLS, which --tls-ca (GRACEFUL_REGISTRY_TLS_CA) asks for: say https, or give none"
+    )]
+    AskedForTls { given: String },
+    #[error("{given} needs --tls-ca FILE (GRACEFUL_REGISTRY_TLS_CA): by the roots in it a registry is known")]
+    Untrusted { given: String },
+    #[error("TLS: {name:?} is no name that a certificate can be for")]
+    ServerName { name: String, source: BoxError },
+    #[error("{url} gives no answer")]
     Silent { url: String, source: BoxError },
+    #[error(
+        "{url} speaks no HTTP without TLS: does it want https:// and --tls-ca (GRACEFUL_REGISTRY_TLS_CA)?"
+    )]
+    WantsTls { url: String, source: BoxError },
+    #[error("{url} speaks no TLS: does it want http://, without --tls-ca (GRACEFUL_REGISTRY_TLS_CA)?")]
+    WantsNoTls { url: String, source: BoxError },
     #[error("{url} answers {status}: {words}")]
     Refused { url: String, status: StatusCode, words: String },
     #[error("{url} answers what cannot be read: {words}")]
@@ -55,18 +75,39 @@ struct Answer {
     body: Bytes,
 }
 
+/// How a registry with TLS is known.
+#[derive(Debug)]
+pub(crate) struct Trust {
+    /// With its roots, and the certificate that is shown it.
+    pub(crate) config: ClientConfig,
+    /// The name that its certificate is for, where that is not the host of its address.
+    pub(crate) server_name: Option<String>,
+}
+
 impl Server {
-    /// The registry at `address`, which is `http://HOST:PORT`, with or without the scheme.
+    /// The registry at `address`, which is `HOST:PORT`, after `http://` or `https://` or alone; over TLS where
+    /// there is `trust`, and only there.
     ///
     /// # Errors
-    /// When the address is something else.
-    pub(crate) fn new(address: &str) -> Result<Self, Trouble> {
-        let wrong = || Trouble::Address { given: address.to_owned() };
-        let base = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
-        let base = base.trim_end_matches('/').trim_end_matches("/nacos").to_owned();
-        let uri: Uri = base.parse().map_err(|_| wrong())?;
-        let plain = uri.scheme_str() == Some("http") && uri.path() == "/" && uri.port_u16().is_some();
-        plain.then(|| Self { base, client: tower_graceful::http_client(), token: None }).ok_or_else(wrong)
+    /// When the address is something else, or says otherwise than `trust`.
+    pub(crate) fn new(address: &str, trust: Option<Trust>) -> Result<Self, Trouble> {
+        let given = || address.to_owned();
+        let scheme = if trust.is_some() { "https" } else { "http" };
+        let (said, rest) = address.split_once("://").unwrap_or((scheme, address));
+        let rest = rest.trim_end_matches('/').trim_end_matches("/nacos");
+        let at: Address = rest.parse().map_err(|_| Trouble::Address { given: given() })?;
+        let settings = match (said, trust) {
+            ("http", None) => InstanceClient::builder(),
+            ("https", Some(Trust { config, server_name: None })) => InstanceClient::builder().tls(config),
+            ("https", Some(Trust { config, server_name: Some(name) })) => {
+                let settings = InstanceClient::builder().tls(config).server_name(&name);
+                settings.map_err(|source| Trouble::ServerName { name, source })?
+            }
+            ("http", Some(_)) => return Err(Trouble::AskedForTls { given: given() }),
+            ("https", None) => return Err(Trouble::Untrusted { given: given() }),
+            _ => return Err(Trouble::Address { given: given() }),
+        };
+        Ok(Self { base: format!("{said}://{at}"), client: settings.build_at(&at), token: None })
     }
 
     /// Where it is.
@@ -146,7 +187,7 @@ impl Server {
 
     async fn ask(&self, method: Method, path: &str, parameters: Parameters<'_>) -> Result<Answer, Trouble> {
         let url = format!("{}{path}", self.base);
-        let silent = |source: BoxError| Trouble::Silent { url: url.clone(), source };
+        let silent = |source: BoxError| Trouble::unanswered(url.clone(), source);
         let form = encoded(parameters, self.token.as_deref());
         let request = if method == Method::GET {
             Request::get(format!("{url}?{form}")).body(Body::empty())
@@ -156,7 +197,7 @@ impl Server {
         };
         let request = request.map_err(|error| silent(error.into()))?;
         let answered = async {
-            let answer = self.client.request(request).await.map_err(BoxError::from)?;
+            let answer = self.client.clone().call(request).await.map_err(BoxError::from)?;
             let (head, body) = answer.map(Body::new).into_parts();
             Ok::<_, BoxError>((head.status, to_bytes(body, ANSWER_BYTES_MAX).await?))
         };
@@ -164,6 +205,29 @@ impl Server {
         let (status, body) = answered.map_err(silent)?;
         Ok(Answer { url, status, body })
     }
+}
+
+impl Trouble {
+    /// Tells silence from the two ways in which TLS is on one side only.
+    fn unanswered(url: String, source: BoxError) -> Self {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(&*source);
+        while let Some(error) = cause {
+            if error.downcast_ref().is_some_and(hyper::Error::is_parse) {
+                return Self::WantsTls { url, source };
+            }
+            if error.downcast_ref().is_some_and(is_no_tls) {
+                return Self::WantsNoTls { url, source };
+            }
+            cause = error.source();
+        }
+        Self::Silent { url, source }
+    }
+}
+
+/// Whether what answered a handshake is something else than TLS.
+fn is_no_tls(error: &io::Error) -> bool {
+    let within = error.get_ref().and_then(|error| error.downcast_ref());
+    matches!(within, Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)))
 }
 
 impl Answer {
@@ -217,17 +281,31 @@ fn encoded(parameters: Parameters<'_>, token: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
-    #[test]
-    fn an_address_is_a_host_and_a_port_over_plain_http() {
+    fn trust() -> Option<Trust> {
+        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let config = builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
+        Some(Trust { config, server_name: None })
+    }
+
+    #[tokio::test]
+    async fn an_address_is_a_host_and_a_port_over_tls_where_there_is_trust() {
         for good in ["127.0.0.1:8848", "http://127.0.0.1:8848", "http://127.0.0.1:8848/nacos/", "[::1]:8848"]
         {
-            let server = Server::new(good).unwrap_or_else(|error| panic!("{good}: {error}"));
+            let server = Server::new(good, None).unwrap_or_else(|error| panic!("{good}: {error}"));
             assert!(server.base().starts_with("http://") && server.base().ends_with(":8848"), "{good}");
         }
-        for bad in ["", "127.0.0.1", "https://127.0.0.1:8848", "http://a:1/x", "a b:1"] {
-            assert!(Server::new(bad).is_err(), "{bad}");
+        for good in ["registry.internal:8848", "https://registry.internal:8848/nacos"] {
+            let server = Server::new(good, trust()).unwrap_or_else(|error| panic!("{good}: {error}"));
+            assert_eq!(server.base(), "https://registry.internal:8848");
         }
+        for bad in ["", "127.0.0.1", "ftp://127.0.0.1:8848", "http://a:1/x", "a b:1"] {
+            assert!(matches!(Server::new(bad, None), Err(Trouble::Address { .. })), "{bad}");
+        }
+        assert!(matches!(Server::new("https://a:1", None), Err(Trouble::Untrusted { .. })));
+        assert!(matches!(Server::new("http://a:1", trust()), Err(Trouble::AskedForTls { .. })));
     }
 
     #[test]
