@@ -146,7 +146,7 @@ pub(crate) enum Refusal {
     NamespaceExists(Namespace),
     #[error("namespaceId [ {0} ] not exist")]
     NoNamespace(Namespace),
-    #[error("namespace {0} has services: it can be deleted when they are gone")]
+    #[error("namespace {0} has services, or what operators set in it: it can be deleted when they are gone")]
     NamespaceInUse(Namespace),
     #[error("the namespace public is always there, under this name")]
     DefaultNamespace,

@@ -79,11 +79,10 @@ impl Ledger {
         self.namespaces.len()
     }
 
-    /// Whether a namespace has persistent instances, or services that were created by name.
+    /// Whether anything is kept of a service in a namespace: persistent instances, what is said of it, or what
+    /// operators have set in it, which waits for instances that are gone and would hold for the next ones.
     pub(crate) fn is_used(&self, namespace: &Namespace) -> bool {
-        let lasting = |entries: &Entries| entries.record.as_ref().is_some_and(|record| record.lasting);
-        let mut services = self.services.iter().filter(|(service, _)| service.namespace == *namespace);
-        services.any(|(_, entries)| !entries.instances.is_empty() || lasting(entries))
+        self.services.keys().any(|service| service.namespace == *namespace)
     }
 
     /// Users and the key of their tokens.

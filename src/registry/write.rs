@@ -299,3 +299,31 @@ impl Present<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::UnixMillis;
+
+    #[test]
+    fn a_namespace_is_not_given_up_while_operators_have_set_something_in_it() {
+        let namespace: Namespace = "a".parse().unwrap();
+        let service = ServiceKey { namespace: namespace.clone(), ..ServiceKey::new("orders").unwrap() };
+        let key = Instance::new("10.0.0.7:80".parse().unwrap()).key;
+        let mut ledger = Ledger::default();
+        let record = NamespaceRecord { name: "A".to_owned(), description: String::new() };
+        ledger.enter(Fact::Namespace { namespace: namespace.clone(), record: Some(Arc::new(record)) });
+        let set = Overrides { enabled: Some(false), ..Overrides::default() };
+        let set = Fact::Overrides { service, key, overrides: Some(set) };
+        ledger.enter(set.clone());
+        let delete = |ledger: &Ledger| {
+            let limits = Limits { metadata_chars_max: 100, instances_max: 100 };
+            let present = Present { ledger, catalog: &Catalog::new(UnixMillis::new(0)), limits };
+            Write::DeleteNamespace { namespace: namespace.clone() }.decide(present)
+        };
+        let refused = delete(&ledger);
+        assert!(matches!(refused, Err(Refusal::NamespaceInUse(_))), "{refused:?}");
+        ledger.enter(set.gone());
+        assert_eq!(delete(&ledger).unwrap().len(), 1);
+    }
+}
