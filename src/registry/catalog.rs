@@ -193,6 +193,11 @@ impl Catalog {
         self.publications.get(&connection).map_or(0, HashMap::len)
     }
 
+    /// The services in which a connection publishes, in no order.
+    pub(crate) fn services_of(&self, connection: ConnectionId) -> impl Iterator<Item = &ServiceKey> {
+        self.publications.get(&connection).into_iter().flat_map(HashMap::keys)
+    }
+
     /// How many instances a connection publishes in all services.
     pub(crate) fn instances_of(&self, connection: ConnectionId) -> usize {
         let services = self.publications.get(&connection).into_iter().flat_map(HashMap::values);

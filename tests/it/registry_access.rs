@@ -354,6 +354,62 @@ async fn an_event_names_the_operator() {
     registry.stop().await;
 }
 
+#[tokio::test]
+async fn lists_that_span_namespaces_have_nothing_of_those_that_one_may_not_read() {
+    let registry = Running::start_with(asking()).await;
+    let ops = log_in(&registry, "ops", PASSWORD).await;
+    let change = async |path: &str| {
+        assert_eq!(with(&registry, &ops, "POST", &format!("/nacos/v1{path}")).await.status, 200, "{path}");
+    };
+    change("/auth/users?username=ann&password=12345678").await;
+    for (namespace, port) in [("dev", 80), ("prod", 81)] {
+        change(&format!("/console/namespaces?customNamespaceId={namespace}&namespaceName={namespace}")).await;
+        let service = format!("serviceName={namespace}-orders&namespaceId={namespace}");
+        change(&format!("/ns/instance?{service}&ip=10.0.0.7&port={port}")).await;
+    }
+    let ann = log_in(&registry, "ann", "12345678").await;
+    let lists = [
+        "/nacos/v1/console/namespaces",
+        "/nacos/v2/console/namespace/list",
+        "/nacos/v3/admin/core/namespace/list",
+        "/nacos/v1/ns/service/names",
+        "/nacos/v2/ns/client/list",
+        "/nacos/v3/admin/ns/client/list",
+        "/graceful/v1/clients",
+    ];
+    for path in lists {
+        assert_eq!(with(&registry, &ann, "GET", path).await.status, 403, "{path} without any right");
+    }
+    change("/auth/roles?username=ann&role=read@dev").await;
+    for path in lists {
+        let (own, all) = (with(&registry, &ann, "GET", path).await, with(&registry, &ops, "GET", path).await);
+        assert_eq!((own.status, all.status), (200, 200), "{path}");
+        for foreign in ["prod", "public", ":81#"] {
+            assert!(!own.body.contains(foreign), "{path}: {}", own.body);
+        }
+        let is_shown = |word: &str| own.body.contains(word) == all.body.contains(word);
+        assert!(is_shown("dev") && is_shown(":80#"), "{path}: {} {}", own.body, all.body);
+    }
+    // Nor is there one to be asked for, under whichever name of the parameter.
+    for (asked, status) in [
+        ("/nacos/v3/admin/core/namespace?namespaceId=dev", 200),
+        ("/nacos/v3/admin/core/namespace?namespaceId=prod", 404),
+        ("/nacos/v3/admin/core/namespace?namespaceId=dev&customNamespaceId=prod", 404),
+        ("/nacos/v2/ns/client?clientId=10.0.0.7:80%23true", 200),
+        ("/nacos/v2/ns/client?clientId=10.0.0.7:81%23true", 404),
+        ("/nacos/v3/admin/ns/client/publish/list?clientId=10.0.0.7:80%23true", 200),
+        ("/nacos/v3/admin/ns/client/publish/list?clientId=10.0.0.7:81%23true", 404),
+        ("/nacos/v3/admin/ns/client/subscribe/list?clientId=10.0.0.7:81%23true", 404),
+    ] {
+        let answer = with(&registry, &ann, "GET", asked).await;
+        assert_eq!(answer.status, status, "{asked}: {}", answer.body);
+        assert_ne!(with(&registry, &ops, "GET", asked).await.status, 404, "{asked}");
+    }
+    let check = "/nacos/v3/admin/core/namespace/check?namespaceId=prod";
+    assert_eq!(with(&registry, &ann, "GET", check).await.json()["data"], json!(0));
+    registry.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nacos_sdk_logs_in_and_does_what_it_may() {
     let registry = Running::start_with(asking()).await;

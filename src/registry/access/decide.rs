@@ -29,6 +29,8 @@ pub(crate) enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place<'a> {
     Namespace(&'a Namespace),
+    /// In one namespace or another: the answer has what is in those where the right is.
+    Somewhere,
     /// In all namespaces at once.
     Everywhere,
 }
@@ -66,6 +68,7 @@ impl User {
             let covers = match (&grant.namespace, place) {
                 (None, _) => true,
                 (Some(own), Place::Namespace(asked)) => own == asked,
+                (Some(_), Place::Somewhere) => true,
                 (Some(_), Place::Everywhere) => false,
             };
             covers && grant.role >= action.role()
@@ -86,6 +89,7 @@ impl Action {
 fn denied(user: &User, action: Action, place: Place<'_>) -> Denied {
     let place = match place {
         Place::Namespace(namespace) => format!("in the namespace {namespace}"),
+        Place::Somewhere => "in any namespace".to_owned(),
         Place::Everywhere => "in all namespaces".to_owned(),
     };
     let needed = match action {

@@ -17,6 +17,7 @@ mod known;
 mod lockout;
 mod offline;
 mod password;
+mod sight;
 mod start;
 mod token;
 mod user;
@@ -28,6 +29,7 @@ pub use grant::{Grant, Role};
 pub use offline::Users;
 pub use password::Password;
 pub(super) use password::{HashError, PasswordHash};
+pub(super) use sight::Sight;
 pub use start::Admin;
 pub(super) use start::prepare;
 #[cfg(all(feature = "full", any(test, fuzzing)))]

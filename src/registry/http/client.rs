@@ -5,6 +5,7 @@ use super::extract::Parameters;
 use super::respond::Json;
 use crate::model::ServiceKey;
 use crate::protocol::form::{Form, InvalidForm};
+use crate::registry::access::Sight;
 use crate::registry::error::Refusal;
 use crate::registry::hub::Hub;
 use crate::registry::hub::clients::{Described, Follows, Kind, Publishes};
@@ -119,7 +120,7 @@ fn every_version() -> Router<Arc<Hub>> {
 }
 
 async fn list(State(hub): State<Arc<Hub>>) -> Json<Vec<String>> {
-    Json(hub.client_names())
+    Json(hub.client_names(&Sight::of_actor()))
 }
 
 /// This one, under the name by which it was asked.
@@ -133,14 +134,14 @@ async fn detail_v2(
     State(hub): State<Arc<Hub>>,
     Parameters(form): Parameters,
 ) -> Result<Json<Detail<String>>, Refusal> {
-    Ok(Json(detail(hub.client(client(&form)?)?, |port| port.to_string())))
+    Ok(Json(detail(hub.client(client(&form)?, &Sight::of_actor())?, |port| port.to_string())))
 }
 
 async fn detail_v3(
     State(hub): State<Arc<Hub>>,
     Parameters(form): Parameters,
 ) -> Result<Json<Detail<u16>>, Refusal> {
-    Ok(Json(detail(hub.client(client(&form)?)?, |port| port)))
+    Ok(Json(detail(hub.client(client(&form)?, &Sight::of_actor())?, |port| port)))
 }
 
 fn detail<P>(described: Described, write_port: impl Fn(u16) -> P) -> Detail<P> {
@@ -165,7 +166,7 @@ async fn published_v2(
     State(hub): State<Arc<Hub>>,
     Parameters(form): Parameters,
 ) -> Result<Json<Vec<OfClientV2<MoreV2>>>, Refusal> {
-    let published = hub.published_by(client(&form)?)?.into_iter();
+    let published = hub.published_by(client(&form)?, &Sight::of_actor())?.into_iter();
     let line = |Publishes { service, instance, .. }| {
         let (ip, port) = (instance.address.host().to_owned(), instance.address.port());
         of_client(&service, MoreV2::RegisteredInstance { ip, port, cluster: instance.cluster.to_string() })
@@ -177,7 +178,7 @@ async fn followed_v2(
     State(hub): State<Arc<Hub>>,
     Parameters(form): Parameters,
 ) -> Result<Json<Vec<OfClientV2<MoreV2>>>, Refusal> {
-    let followed = hub.followed_by(client(&form)?)?.into_iter();
+    let followed = hub.followed_by(client(&form)?, &Sight::of_actor())?.into_iter();
     let line = |Follows { service, app, agent, address, .. }| {
         of_client(&service, MoreV2::SubscriberInfo { app, agent, addr: address.to_string() })
     };
@@ -218,14 +219,16 @@ async fn published_v3(
     State(hub): State<Arc<Hub>>,
     Parameters(form): Parameters,
 ) -> Result<Json<Vec<LinkV3>>, Refusal> {
-    Ok(Json(hub.published_by(client(&form)?)?.into_iter().map(LinkV3::published).collect()))
+    Ok(Json(
+        hub.published_by(client(&form)?, &Sight::of_actor())?.into_iter().map(LinkV3::published).collect(),
+    ))
 }
 
 async fn followed_v3(
     State(hub): State<Arc<Hub>>,
     Parameters(form): Parameters,
 ) -> Result<Json<Vec<LinkV3>>, Refusal> {
-    Ok(Json(hub.followed_by(client(&form)?)?.into_iter().map(LinkV3::followed).collect()))
+    Ok(Json(hub.followed_by(client(&form)?, &Sight::of_actor())?.into_iter().map(LinkV3::followed).collect()))
 }
 
 async fn publishers_v3(

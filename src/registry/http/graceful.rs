@@ -7,7 +7,7 @@ use super::openapi::openapi;
 use super::respond::Json;
 use crate::model::{Address, InstanceKey};
 use crate::protocol::form::{Form, InvalidForm};
-use crate::registry::access::actor;
+use crate::registry::access::{Sight, actor};
 use crate::registry::error::Refusal;
 use crate::registry::events::By;
 use crate::registry::hub::{
@@ -138,7 +138,7 @@ async fn clients(
     State(hub): State<Arc<Hub>>,
     Parameters(form): Parameters,
 ) -> Result<Json<Clients>, Refusal> {
-    let (count, clients) = hub.client_lines(page(&form)?);
+    let (count, clients) = hub.client_lines(page(&form)?, &Sight::of_actor());
     Ok(Json(Clients { count, clients }))
 }
 

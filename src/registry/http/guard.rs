@@ -85,6 +85,7 @@ async fn admit(
             let service: ServiceKey = form.required("key")?.parse()?;
             decide(&principal, action, Place::Namespace(&service.namespace))?;
         }
+        Need::Somewhere(action) => decide(&principal, action, Place::Somewhere)?,
         Need::Everywhere(action) => decide(&principal, action, Place::Everywhere)?,
     }
     Ok(match principal {
@@ -97,7 +98,8 @@ impl Need {
     /// Whether `username` and `password` are the sender's: of a request that changes something for all
     /// namespaces they may be those of a user whom it makes.
     const fn takes_passwords(self) -> bool {
-        matches!(self, Self::BeKnown | Self::In(_) | Self::InKey(_) | Self::Everywhere(Action::Read))
+        let reads = matches!(self, Self::Somewhere(_) | Self::Everywhere(Action::Read));
+        reads || matches!(self, Self::BeKnown | Self::In(_) | Self::InKey(_))
     }
 
     /// Whether a request with it changes what operators set.

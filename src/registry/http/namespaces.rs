@@ -6,6 +6,7 @@ use super::respond::Json;
 use crate::model::Namespace;
 use crate::protocol::form::{Form, InvalidForm};
 use crate::protocol::reply::{NamespaceEntry, Namespaces};
+use crate::registry::access::Sight;
 use crate::registry::error::Refusal;
 use crate::registry::fact::NamespaceRecord;
 use crate::registry::hub::Hub;
@@ -89,12 +90,18 @@ async fn delete(State(hub): State<Arc<Hub>>, Parameters(form): Parameters) -> Re
     Ok(Json(true))
 }
 
+/// Those that whoever asks may see: to them there are no others.
+fn seen(hub: &Hub) -> impl Iterator<Item = Namespace> {
+    let sight = Sight::of_actor();
+    hub.namespaces().into_iter().filter(move |namespace| sight.sees(namespace))
+}
+
 fn exists(hub: &Hub, namespace: &Namespace) -> bool {
-    hub.namespaces().contains(namespace)
+    seen(hub).any(|seen| seen == *namespace)
 }
 
 fn entries(hub: &Hub) -> Vec<NamespaceEntry> {
-    hub.namespaces().iter().map(|namespace| entry(hub, namespace)).collect()
+    seen(hub).map(|namespace| entry(hub, &namespace)).collect()
 }
 
 fn entry(hub: &Hub, namespace: &Namespace) -> NamespaceEntry {

@@ -20,11 +20,13 @@ pub(super) enum Need {
     In(Action),
     /// A right in the namespace that `key` begins with.
     InKey(Action),
+    /// A right in one namespace or another; the answer has nothing of those where the caller may not read.
+    Somewhere(Action),
     /// A right in all namespaces.
     Everywhere(Action),
 }
 
-use Need::{BeKnown, BeNamed, Everywhere, In, InKey, Nothing};
+use Need::{BeKnown, BeNamed, Everywhere, In, InKey, Nothing, Somewhere};
 
 const GET: Method = Method::GET;
 const POST: Method = Method::POST;
@@ -66,7 +68,7 @@ const RULES: &[Rule] = &[
     // Services.
     (&[V1, V2, ADMIN], "/service", &[(GET, In(Read))]),
     (&[V1, V2, ADMIN], "/service/list", &[(GET, In(Read))]),
-    (&[V1], "/service/names", &[(GET, Everywhere(Read))]),
+    (&[V1], "/service/names", &[(GET, Somewhere(Read))]),
     (&[V1], "/catalog/service", &[(GET, In(Read))]),
     (&[V1], "/catalog/services", &[(GET, In(Read))]),
     (&[V1, V2], "/catalog/instances", &[(GET, In(Read))]),
@@ -76,10 +78,10 @@ const RULES: &[Rule] = &[
     (&[V1, V2, ADMIN], "/service/subscribers", &[(GET, In(Read))]),
     (&[V2, ADMIN], "/client/service/publisher/list", &[(GET, In(Read))]),
     (&[V2, ADMIN], "/client/service/subscriber/list", &[(GET, In(Read))]),
-    (&[V2, ADMIN], "/client", &[(GET, Everywhere(Read))]),
-    (&[V2, ADMIN], "/client/list", &[(GET, Everywhere(Read))]),
-    (&[V2, ADMIN], "/client/publish/list", &[(GET, Everywhere(Read))]),
-    (&[V2, ADMIN], "/client/subscribe/list", &[(GET, Everywhere(Read))]),
+    (&[V2, ADMIN], "/client", &[(GET, Somewhere(Read))]),
+    (&[V2, ADMIN], "/client/list", &[(GET, Somewhere(Read))]),
+    (&[V2, ADMIN], "/client/publish/list", &[(GET, Somewhere(Read))]),
+    (&[V2, ADMIN], "/client/subscribe/list", &[(GET, Somewhere(Read))]),
     (&[V2, ADMIN], "/client/distro", &[(GET, BeKnown)]),
     (&[CORE_V2, CORE], "/loader/current", &[(GET, Everywhere(Read))]),
     (&[CORE_V2, CORE], "/loader/cluster", &[(GET, Everywhere(Read))]),
@@ -98,12 +100,12 @@ const RULES: &[Rule] = &[
     (&[V1, V2, ADMIN], "/ops/switches", &[(GET, BeKnown), (PUT, Everywhere(Operate))]),
     (&[CORE], "/state", &[(GET, BeKnown)]),
     (&[CONSOLE], "/server/state", &[(GET, BeKnown)]),
-    // Namespaces. Even one of them is asked for or named by those who may see or change all.
-    (&[CORE, CONSOLE_V2], "/namespace/list", &[(GET, Everywhere(Read))]),
-    (&[CORE, CONSOLE_V2], "/namespace/check", &[(GET, Everywhere(Read))]),
-    (&[CORE, CONSOLE_V2], "/namespace", &[(GET, Everywhere(Read)), (POST, Everywhere(Operate))]),
+    // Namespaces. Even one of them is named by those who may change all.
+    (&[CORE, CONSOLE_V2], "/namespace/list", &[(GET, Somewhere(Read))]),
+    (&[CORE, CONSOLE_V2], "/namespace/check", &[(GET, Somewhere(Read))]),
+    (&[CORE, CONSOLE_V2], "/namespace", &[(GET, Somewhere(Read)), (POST, Everywhere(Operate))]),
     (&[CORE, CONSOLE_V2], "/namespace", &[(PUT, Everywhere(Operate)), (DELETE, Everywhere(Operate))]),
-    (&[CONSOLE], "/namespaces", &[(GET, Everywhere(Read)), (POST, Everywhere(Operate))]),
+    (&[CONSOLE], "/namespaces", &[(GET, Somewhere(Read)), (POST, Everywhere(Operate))]),
     (&[CONSOLE], "/namespaces", &[(PUT, Everywhere(Operate)), (DELETE, Everywhere(Operate))]),
     // Probes. What the metrics say of namespaces is how many there are of everything.
     (&[ROOT], "/livez", &[(GET, Nothing)]),
@@ -142,7 +144,7 @@ const RULES: &[Rule] = &[
     (&[OURS], "/subscribers", &[(GET, In(Read))]),
     (&[OURS], "/events", &[(GET, In(Read))]),
     (&[OURS], "/traffic", &[(GET, In(Read))]),
-    (&[OURS], "/clients", &[(GET, Everywhere(Read))]),
+    (&[OURS], "/clients", &[(GET, Somewhere(Read))]),
     (&[OURS], "/kept", &[(GET, Everywhere(Read))]),
 ];
 

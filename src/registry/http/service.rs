@@ -4,6 +4,7 @@ use super::extract::Parameters;
 use super::respond::Json;
 use crate::protocol::form::{Form, InvalidForm};
 use crate::protocol::reply::{AllNames, OK, ServiceNames, ServiceNamesV2};
+use crate::registry::access::Sight;
 use crate::registry::error::Refusal;
 use crate::registry::fact::{Kind, Selector};
 use crate::registry::http::described::{DetailV1, DetailV2, DetailV3};
@@ -92,13 +93,14 @@ pub(super) async fn list_v2(
     Ok(Json(ServiceNamesV2::new(count, &names)))
 }
 
-/// Names of all namespaces that contain `expr`.
+/// Names that contain `expr`, of all namespaces that whoever asks may see.
 pub(super) async fn names(
     State(hub): State<Arc<Hub>>,
     Parameters(form): Parameters,
 ) -> Result<Json<AllNames>, Refusal> {
     let expr = form.text("expr").unwrap_or_default();
-    let (count, names) = hub.all_names(|key| key.name.as_str().contains(expr));
+    let sight = Sight::of_actor();
+    let (count, names) = hub.all_names(|key| sight.sees(&key.namespace) && key.name.as_str().contains(expr));
     Ok(Json(AllNames::new(count, &names)))
 }
 

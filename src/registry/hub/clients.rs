@@ -6,6 +6,7 @@
 
 use super::{Client, ConnectionId, Hub, State};
 use crate::model::{Address, InstanceKey, ServiceKey, UnixMillis};
+use crate::registry::access::Sight;
 use crate::registry::error::Refusal;
 use crate::registry::peer::{Destination, Peer};
 use crate::registry::push::Subscriber;
@@ -62,15 +63,19 @@ enum Named {
 }
 
 impl Hub {
-    /// The names of all clients, sorted.
-    pub(crate) fn client_names(&self) -> Vec<String> {
-        let (namespaces, mut services) = (self.namespaces(), Vec::new());
+    /// The names of all clients that do something in `sight`, sorted.
+    pub(crate) fn client_names(&self, sight: &Sight) -> Vec<String> {
+        let (mut namespaces, mut services) = (self.namespaces(), Vec::new());
+        namespaces.retain(|namespace| sight.sees(namespace));
         let mut names: BTreeSet<String> = {
             let state = self.state();
             services.extend(namespaces.iter().flat_map(|namespace| state.catalog.of_namespace(namespace)));
-            let connected = state.connections.values().map(|subscriber| subscriber.peer().transport.clone());
+            let connected = state.connections.iter();
+            let connected = connected.filter(|(id, subscriber)| state.is_seen(**id, subscriber, sight));
+            let connected = connected.map(|(_, subscriber)| subscriber.peer().transport.clone());
             let ears = state.audience.ears();
-            connected.chain(ears.all().map(|ear| at(&ear.address, true))).collect()
+            let ears = ears.all().filter(|ear| sight.sees(&ear.service.namespace));
+            connected.chain(ears.map(|ear| at(&ear.address, true))).collect()
         };
         for service in services {
             let state = self.state(); // Taken anew for each: others have their turn.
@@ -84,10 +89,10 @@ impl Hub {
     /// What is known of a client.
     ///
     /// # Errors
-    /// When there is none of this name.
-    pub(crate) fn client(&self, name: &str) -> Result<Described, Refusal> {
+    /// When there is none of this name in `sight`.
+    pub(crate) fn client(&self, name: &str, sight: &Sight) -> Result<Described, Refusal> {
         let state = self.state();
-        let (updated, kind) = match state.named(name)? {
+        let (updated, kind) = match state.named_in(sight, name)? {
             Named::Connection(_, subscriber) => {
                 (subscriber.peer().since, Kind::Connection(subscriber.peer().clone()))
             }
@@ -96,18 +101,19 @@ impl Hub {
         Ok(Described { name: name.to_owned(), updated, kind })
     }
 
-    /// What a client publishes, sorted.
+    /// What a client publishes in `sight`, sorted.
     ///
     /// # Errors
-    /// When there is none of this name.
-    pub(crate) fn published_by(&self, name: &str) -> Result<Vec<Publishes>, Refusal> {
+    /// When there is none of this name in `sight`.
+    pub(crate) fn published_by(&self, name: &str, sight: &Sight) -> Result<Vec<Publishes>, Refusal> {
         let state = self.state();
-        let clients = match state.named(name)? {
+        let clients = match state.named_in(sight, name)? {
             Named::Connection(id, _) => vec![Client::Connection(id)],
             Named::At(address, ephemeral) => state.publishers_at(&address, ephemeral),
         };
         let published = clients.iter().flat_map(|client| state.catalog.published_by(client));
         let mut published: Vec<_> = published
+            .filter(|(service, _)| sight.sees(&service.namespace))
             .flat_map(|(service, keys)| keys.iter().map(move |key| (service.clone(), key.clone())))
             .map(|(service, instance)| Publishes { service, instance, client: name.to_owned() })
             .collect();
@@ -115,13 +121,13 @@ impl Hub {
         Ok(published)
     }
 
-    /// What a client follows, sorted.
+    /// What a client follows in `sight`, sorted.
     ///
     /// # Errors
-    /// When there is none of this name.
-    pub(crate) fn followed_by(&self, name: &str) -> Result<Vec<Follows>, Refusal> {
+    /// When there is none of this name in `sight`.
+    pub(crate) fn followed_by(&self, name: &str, sight: &Sight) -> Result<Vec<Follows>, Refusal> {
         let state = self.state();
-        let mut followed: Vec<Follows> = match state.named(name)? {
+        let mut followed: Vec<Follows> = match state.named_in(sight, name)? {
             Named::Connection(_, subscriber) => {
                 let services: Vec<ServiceKey> = subscriber.pushes().services().cloned().collect();
                 services.iter().filter_map(|service| Follows::over_connection(service, &subscriber)).collect()
@@ -134,6 +140,7 @@ impl Hub {
                 all.filter(|follows| follows.address.to_string() == address.to_string()).collect()
             }
         };
+        followed.retain(|follows| sight.sees(&follows.service.namespace));
         followed.sort();
         Ok(followed)
     }
@@ -203,9 +210,32 @@ impl State {
         }
     }
 
+    /// Whether a connection does something in a namespace that may be seen; one that does nothing is seen by
+    /// those who see all.
+    pub(super) fn is_seen(&self, id: ConnectionId, subscriber: &Subscriber, sight: &Sight) -> bool {
+        let seen = |service: &ServiceKey| sight.sees(&service.namespace);
+        sight.sees_all() || self.catalog.services_of(id).any(seen) || subscriber.pushes().services().any(seen)
+    }
+
+    /// Who is meant by a name, among those that may be seen: to whoever may not see one, there is none.
+    fn named_in(&self, sight: &Sight, name: &str) -> Result<Named, Refusal> {
+        let named = self.named(name)?;
+        let is_seen = sight.sees_all()
+            || match &named {
+                Named::Connection(id, subscriber) => self.is_seen(*id, subscriber, sight),
+                Named::At(address, ephemeral) => {
+                    let publish = self.publishers_at(address, *ephemeral);
+                    let mut published = publish.iter().flat_map(|client| self.catalog.published_by(client));
+                    published.any(|(service, _)| sight.sees(&service.namespace))
+                        || *ephemeral && self.listens(name, |service| sight.sees(&service.namespace))
+                }
+            };
+        if is_seen { Ok(named) } else { Err(unknown(name)) }
+    }
+
     /// Who is meant by a name.
     fn named(&self, name: &str) -> Result<Named, Refusal> {
-        let unknown = || Refusal::NoClient(name.chars().take(NAME_CHARS_SAID).collect());
+        let unknown = || unknown(name);
         let Some((address, ephemeral)) = name.rsplit_once('#') else {
             let mut connected = self.connections.iter();
             let found = connected.find(|(_, subscriber)| subscriber.peer().transport == name);
@@ -213,9 +243,14 @@ impl State {
         };
         let address: Address = address.parse().map_err(|_| unknown())?;
         let ephemeral: bool = ephemeral.parse().map_err(|_| unknown())?;
-        let listens = || self.audience.ears().all().any(|ear| at(&ear.address, true) == name);
-        let is_there = !self.publishers_at(&address, ephemeral).is_empty() || ephemeral && listens();
+        let publishes = !self.publishers_at(&address, ephemeral).is_empty();
+        let is_there = publishes || ephemeral && self.listens(name, |_| true);
         is_there.then_some(Named::At(address, ephemeral)).ok_or_else(unknown)
+    }
+
+    /// Whether somebody of this name listens for a service that is `wanted`.
+    fn listens(&self, name: &str, wanted: impl Fn(&ServiceKey) -> bool) -> bool {
+        self.audience.ears().all().any(|ear| wanted(&ear.service) && at(&ear.address, true) == name)
     }
 
     /// Those who publish over HTTP at an address: one, or one for each cluster where they are persistent.
@@ -243,6 +278,10 @@ impl State {
         });
         published.max().unwrap_or(UnixMillis::new(0))
     }
+}
+
+fn unknown(name: &str) -> Refusal {
+    Refusal::NoClient(name.chars().take(NAME_CHARS_SAID).collect())
 }
 
 /// The name of a client over HTTP.

@@ -3,6 +3,7 @@
 
 use super::{Asker, Client, Command, ConnectionId, Event, Hub, State};
 use crate::model::{Instance, InstanceKey, Namespace, ServiceKey, UnixMillis};
+use crate::registry::access::Sight;
 use crate::registry::command::Change;
 use crate::registry::error::Refusal;
 use crate::registry::events::{By, Recorded, Role, What};
@@ -181,7 +182,7 @@ enum Source {
     Storage,
 }
 
-/// A connection with what it does.
+/// A connection with what it does, as far as whoever asks may see it.
 #[derive(Serialize)]
 pub(crate) struct ClientLine {
     #[serde(flatten)]
@@ -259,15 +260,18 @@ impl Hub {
         events.map(|(sequence, event)| EventLine::new(sequence, event)).collect()
     }
 
-    /// How many clients are connected, and one page of them, the longest connected first.
-    pub(crate) fn client_lines(&self, page: Page) -> (usize, Vec<ClientLine>) {
+    /// How many clients are connected that do something in `sight`, and one page of them, the longest connected
+    /// first.
+    pub(crate) fn client_lines(&self, page: Page, sight: &Sight) -> (usize, Vec<ClientLine>) {
         let state = self.state();
         let mut connections: Vec<_> = state.connections.iter().collect();
+        connections.retain(|(id, subscriber)| state.is_seen(**id, subscriber, sight));
         connections.sort_by_key(|(id, _)| id.0);
+        let seen = |service: &&ServiceKey| sight.sees(&service.namespace);
         let line = |(id, subscriber): (&ConnectionId, &Arc<Subscriber>)| ClientLine {
             connection: PeerLine::new(*id, subscriber.peer()),
-            publishes: state.catalog.publications(*id),
-            follows: subscriber.pushes().services().len(),
+            publishes: state.catalog.services_of(*id).filter(seen).count(),
+            follows: subscriber.pushes().services().filter(seen).count(),
         };
         (connections.len(), page.of(connections.into_iter()).into_iter().map(line).collect())
     }

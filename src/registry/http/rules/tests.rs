@@ -91,7 +91,7 @@ async fn every_line_of_the_table_is_of_a_route_and_no_two_are_of_one() {
 fn what_is_not_in_the_table_is_for_those_who_may_do_everything() {
     assert_eq!(need(&Method::GET, "/graceful/v1/secrets"), Everywhere(Operate));
     assert_eq!(need(&Method::DELETE, "/graceful/v1/clients"), Everywhere(Operate));
-    assert_eq!(need(&Method::HEAD, "/graceful/v1/clients"), Everywhere(Read));
+    assert_eq!(need(&Method::HEAD, "/graceful/v1/clients"), Somewhere(Read));
 }
 
 /// Whom each need lets through, of those above.
@@ -102,6 +102,7 @@ const ALLOWED: &[(Need, &[&str])] = &[
     (In(Write), &["root", "writer", "admin"]),
     (In(Operate), &["root", "admin"]),
     (InKey(Read), &["root", "reader", "writer", "admin", "everywhere"]),
+    (Somewhere(Read), &["root", "reader", "writer", "admin", "other", "everywhere"]),
     (Everywhere(Read), &["root", "everywhere"]),
     (Everywhere(Operate), &["root"]),
 ];
