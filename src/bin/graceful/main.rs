@@ -1,20 +1,27 @@
-//! `graceful`: runs the registry, and carries what one keeps to another.
+//! `graceful`: runs the registry, looks at one and steers it, and carries what one keeps to another.
 //!
 //! Each subcommand is a file of its own: arguments in, library out. Exit codes: 0 when done or after a signal, 1 when
 //! something could not be done, 2 for wrong usage, 3 when a second signal cut what was under way.
 
 mod allocator;
+mod api;
+mod clients;
 mod export;
 mod health;
 mod import;
+mod instances;
 mod log;
 mod password;
 mod registry;
 mod remote;
+mod services;
+mod shown;
+mod subscribers;
 mod transfer;
 mod user;
 
 use clap::{Parser, Subcommand};
+use shown::printable_lines;
 use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -31,6 +38,10 @@ struct Graceful {
 #[derive(Subcommand)]
 enum Command {
     Registry(registry::Arguments),
+    Services(services::Arguments),
+    Instances(instances::Arguments),
+    Subscribers(subscribers::Arguments),
+    Clients(clients::Arguments),
     Export(export::Arguments),
     Import(import::Arguments),
     Health(health::Arguments),
@@ -64,6 +75,10 @@ fn main() -> ExitCode {
     let Graceful { command } = Graceful::parse();
     let done = match command {
         Command::Registry(arguments) => registry::run(arguments),
+        Command::Services(arguments) => services::run(&arguments),
+        Command::Instances(arguments) => instances::run(&arguments),
+        Command::Subscribers(arguments) => subscribers::run(&arguments),
+        Command::Clients(arguments) => clients::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Health(arguments) => health::run(&arguments),
@@ -71,8 +86,10 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, error }) => {
+            // Servers are repeated, and may say what they like.
+            let words = Causes(&*error).to_string();
             // A closed stderr changes nothing about the failure.
-            let _ = writeln!(io::stderr(), "graceful: {}", Causes(&*error));
+            let _ = writeln!(io::stderr(), "graceful: {}", printable_lines(&words));
             ExitCode::from(code)
         }
     }

@@ -25,15 +25,11 @@ const PAGES_MAX: usize = 1000;
 /// # Errors
 /// When it does not answer, refuses, or answers what cannot be read.
 pub(crate) async fn read(server: &Server, namespaces: &[String]) -> Result<Vec<Service>, Trouble> {
-    let (version, there) = match server.read("/nacos/v3/admin/core/namespace/list", &[]).await? {
-        Some(Data { data }) => (Version::Three, data),
-        None => (Version::One, server.get::<Data<_>>("/nacos/v1/console/namespaces", &[]).await?.data),
-    };
-    let there: Vec<Namespace> = there;
+    let (version, there) = Version::asked(server).await?;
     let there = there.into_iter().map(|Namespace { namespace }| named(namespace));
     let mut services = Vec::new();
     for namespace in there.filter(|name| namespaces.is_empty() || namespaces.contains(name)) {
-        for Line { name, group_name } in version.services(server, &namespace).await? {
+        for Line { name, group_name, .. } in version.services(server, &namespace).await? {
             let key = Key { namespace: namespace.clone(), group: group_name, name };
             let (said, instances) = version.service(server, &key).await?;
             services.extend(worth_keeping(key, said, instances));
@@ -43,16 +39,16 @@ pub(crate) async fn read(server: &Server, namespaces: &[String]) -> Result<Vec<S
 }
 
 /// Which version of the API is asked.
-#[derive(Clone, Copy)]
-enum Version {
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Version {
     One,
     Three,
 }
 
 /// The part of an envelope that counts.
 #[derive(Deserialize)]
-struct Data<T> {
-    data: T,
+pub(crate) struct Data<T> {
+    pub(crate) data: T,
 }
 
 #[derive(Deserialize)]
@@ -63,9 +59,11 @@ struct Namespace {
 /// A service in a list.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Line {
-    name: String,
-    group_name: String,
+pub(crate) struct Line {
+    pub(crate) name: String,
+    pub(crate) group_name: String,
+    pub(crate) ip_count: Option<usize>,
+    pub(crate) healthy_instance_count: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -79,7 +77,7 @@ struct Page {
 /// What is said of a service, by any version.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Said {
+pub(crate) struct Said {
     ephemeral: Option<bool>,
     protect_threshold: f64,
     #[serde(deserialize_with = "words")]
@@ -93,7 +91,7 @@ struct Said {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct SaidOfCluster {
+pub(crate) struct SaidOfCluster {
     #[serde(alias = "clusterName")]
     name: String,
     #[serde(default)]
@@ -104,18 +102,30 @@ struct SaidOfCluster {
     metadata: Words,
 }
 
+/// An instance in a list.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Shown {
-    ip: String,
-    port: u16,
-    weight: f64,
-    healthy: bool,
-    enabled: bool,
-    ephemeral: bool,
-    cluster_name: String,
+pub(crate) struct Shown {
+    pub(crate) ip: String,
+    pub(crate) port: u16,
+    pub(crate) weight: f64,
+    pub(crate) healthy: bool,
+    pub(crate) enabled: bool,
+    pub(crate) ephemeral: bool,
+    pub(crate) cluster_name: String,
     #[serde(default, deserialize_with = "words")]
-    metadata: Words,
+    pub(crate) metadata: Words,
+}
+
+/// Who follows a service, by any version.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Follower {
+    #[serde(alias = "addrStr")]
+    pub(crate) address: String,
+    #[serde(alias = "appName")]
+    pub(crate) app: String,
+    pub(crate) agent: String,
 }
 
 #[derive(Deserialize)]
@@ -124,7 +134,27 @@ struct Listed {
 }
 
 impl Version {
-    async fn services(self, server: &Server, namespace: &str) -> Result<Vec<Line>, Trouble> {
+    /// The newest that `server` has.
+    ///
+    /// # Errors
+    /// When it does not answer, refuses, or answers what cannot be read.
+    pub(crate) async fn of(server: &Server) -> Result<Self, Trouble> {
+        Ok(Self::asked(server).await?.0)
+    }
+
+    /// The same with the namespaces, by which it is told.
+    async fn asked(server: &Server) -> Result<(Self, Vec<Namespace>), Trouble> {
+        Ok(match server.read("/nacos/v3/admin/core/namespace/list", &[]).await? {
+            Some(Data { data }) => (Self::Three, data),
+            None => (Self::One, server.get::<Data<_>>("/nacos/v1/console/namespaces", &[]).await?.data),
+        })
+    }
+
+    /// All services of a namespace.
+    ///
+    /// # Errors
+    /// When it does not answer, refuses, or cannot be paged through.
+    pub(crate) async fn services(self, server: &Server, namespace: &str) -> Result<Vec<Line>, Trouble> {
         let size = match self {
             Self::One => PAGE_SIZE_V1,
             Self::Three => PAGE_SIZE_V3,
@@ -156,7 +186,11 @@ impl Version {
         Err(Trouble::Pages(server.base().to_owned()))
     }
 
-    async fn service(self, server: &Server, key: &Key) -> Result<(Said, Vec<Shown>), Trouble> {
+    /// What is said of a service, and its instances.
+    ///
+    /// # Errors
+    /// When it does not answer, refuses, or has no such service.
+    pub(crate) async fn service(self, server: &Server, key: &Key) -> Result<(Said, Vec<Shown>), Trouble> {
         let name = key.grouped();
         let (namespace, size) = (("namespaceId", wire(&key.namespace)), PAGE_SIZE_V1.to_string());
         match self {
@@ -176,6 +210,33 @@ impl Version {
             }
         }
     }
+
+    /// Who follows a service.
+    ///
+    /// # Errors
+    /// When it does not answer, or refuses.
+    pub(crate) async fn followers(self, server: &Server, key: &Key) -> Result<Vec<Follower>, Trouble> {
+        let (name, size) = (key.grouped(), PAGE_SIZE_V1.to_string());
+        let page = [("namespaceId", wire(&key.namespace)), ("pageNo", "1"), ("pageSize", &size)];
+        let Followers { subscribers } = match self {
+            Self::One => {
+                let parameters = [&page[..], &[("serviceName", &name)]].concat();
+                server.get("/nacos/v1/ns/service/subscribers", &parameters).await?
+            }
+            Self::Three => {
+                let named = [("groupName", key.group.as_str()), ("serviceName", &key.name)];
+                let parameters = [&page[..], &named].concat();
+                server.get::<Data<_>>("/nacos/v3/admin/ns/service/subscribers", &parameters).await?.data
+            }
+        };
+        Ok(subscribers)
+    }
+}
+
+#[derive(Deserialize)]
+struct Followers {
+    #[serde(alias = "pageItems")]
+    subscribers: Vec<Follower>,
 }
 
 /// A service, unless it is there only because of its ephemeral instances.

@@ -8,8 +8,8 @@ mod plan;
 mod report;
 mod server;
 
-pub(crate) use document::Document;
-pub(crate) use foreign::read as read_foreign;
+pub(crate) use document::{Document, Key};
+pub(crate) use foreign::{Data, Follower, Line, Shown, Version, read as read_foreign};
 pub(crate) use ours::{carry_out, present, read as read_ours};
 pub(crate) use plan::Plan;
 pub(crate) use report::Report;

@@ -1,0 +1,87 @@
+//! How a subcommand shows what it has found: a table for people, JSON for programs. Nothing of it can steer a
+//! terminal, whatever somebody has registered.
+
+mod table;
+mod text;
+
+pub(crate) use table::{Cell, Tone};
+pub(crate) use text::{age, counted, printable, printable_lines};
+
+use super::Failure;
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+/// What is shown, and how.
+#[derive(Args)]
+pub(crate) struct Shown {
+    /// How stdout is written: a table for people, one JSON document, or one JSON object a line.
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+    Jsonl,
+}
+
+/// Something of which there are many.
+pub(crate) trait Row: Serialize {
+    /// What stands above its cells.
+    const HEADS: &'static [&'static str];
+
+    fn cells(&self) -> Vec<Cell>;
+}
+
+impl Shown {
+    /// Whether it is people who read.
+    pub(crate) fn is_for_people(&self) -> bool {
+        matches!(self.output, Format::Table)
+    }
+
+    /// Shows a list; people read `nothing` where it is empty, on stderr.
+    pub(crate) fn list<R: Row>(&self, rows: &[R], nothing: &str) -> Result<(), Failure> {
+        match self.output {
+            Format::Table if rows.is_empty() => {
+                note(nothing);
+                Ok(())
+            }
+            Format::Table => {
+                let cells: Vec<_> = rows.iter().map(Row::cells).collect();
+                write(&table::table(R::HEADS, &cells, is_coloured()))
+            }
+            Format::Json => write(&json(&rows, true)?),
+            Format::Jsonl => {
+                rows.iter().map(|row| json(row, false)).collect::<Result<String, _>>().and_then(|t| write(&t))
+            }
+        }
+    }
+}
+
+/// Says something beside the answer, to people.
+pub(crate) fn note(words: &str) {
+    // Whoever does not listen misses nothing of the answer.
+    let _ = writeln!(io::stderr(), "{}", printable(words));
+}
+
+fn json(value: &impl Serialize, pretty: bool) -> Result<String, Failure> {
+    let written = if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
+    Ok(text::printable_json(&written.map_err(Failure::could_not)?).into_owned() + "\n")
+}
+
+/// Writes to stdout; who reads no further has read enough.
+fn write(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::could_not(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Whether stdout shows colours, and wants them.
+fn is_coloured() -> bool {
+    let says = |name: &str| std::env::var(name).unwrap_or_default();
+    io::stdout().is_terminal() && says("NO_COLOR").is_empty() && says("TERM") != "dumb"
+}
