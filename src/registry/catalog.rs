@@ -198,6 +198,15 @@ impl Catalog {
         self.publications.get(&connection).into_iter().flat_map(HashMap::keys)
     }
 
+    /// What a connection publishes in each service, in no order.
+    pub(crate) fn published_by_connection(
+        &self,
+        connection: ConnectionId,
+    ) -> impl Iterator<Item = (&ServiceKey, &[InstanceKey])> {
+        let published = self.publications.get(&connection).into_iter().flatten();
+        published.map(|(service, keys)| (service, &**keys))
+    }
+
     /// How many instances a connection publishes in all services.
     pub(crate) fn instances_of(&self, connection: ConnectionId) -> usize {
         let services = self.publications.get(&connection).into_iter().flat_map(HashMap::values);

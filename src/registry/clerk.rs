@@ -9,7 +9,7 @@
 //! A group that could not be stored is undone in the ledger and refused; readers have never seen it. Whether
 //! it is on the disk nobody can know, so what it was to replace is written again before anything else is.
 
-use super::access::UserName;
+use super::access::Operator;
 use super::catalog::Catalog;
 use super::command::Limits;
 use super::error::Refusal;
@@ -40,7 +40,7 @@ pub(crate) struct Queue {
 pub(crate) struct Waiting {
     write: Write,
     /// In whose name.
-    actor: Option<UserName>,
+    actor: Option<Operator>,
     answer: Answer,
 }
 
@@ -48,8 +48,8 @@ pub(crate) struct Waiting {
 #[derive(Debug, Default)]
 pub(crate) struct Group {
     facts: Vec<Fact>,
-    /// Who brought each of them about.
-    actors: Vec<Option<UserName>>,
+    /// Whose change each of them is.
+    actors: Vec<Option<Operator>>,
     /// What undoes the facts, in their order.
     undo: Vec<Fact>,
     answers: Vec<Answer>,
@@ -63,7 +63,7 @@ impl Queue {
     pub(crate) fn join(
         &mut self,
         write: Write,
-        actor: Option<UserName>,
+        actor: Option<Operator>,
     ) -> Result<oneshot::Receiver<Result<(), Refusal>>, Refusal> {
         if self.waiting.len() >= WAITING_MAX {
             return Err(Refusal::Busy { max: WAITING_MAX });

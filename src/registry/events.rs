@@ -4,7 +4,7 @@
 //! instance that is never quiet nor a great many of them take more than a little room. Nothing is decided by
 //! these records.
 
-use super::access::UserName;
+use super::access::Operator;
 use super::command::ConnectionId;
 use super::peer::Peer;
 use super::senders::Sender;
@@ -36,8 +36,8 @@ pub(crate) enum What {
     Went(Reason),
     BecameHealthy,
     BecameUnhealthy,
-    /// An operator set something on it, or took it back.
-    Set,
+    /// An operator set this on it, or took it back.
+    Set(Arc<str>),
     /// An operator has it take no traffic.
     Disabled,
     /// A process says so of itself, or a consumer of an instance that it calls; or the registry has been told to
@@ -76,7 +76,7 @@ impl Role {
 
 /// Letters of the word for what happened, and of what is said about it.
 const EVENT_CHARS_MAX: usize = 32;
-const DETAIL_CHARS_MAX: usize = 200;
+pub(crate) const DETAIL_CHARS_MAX: usize = 200;
 
 impl Told {
     /// Nothing where `event` is no word of small letters and hyphens.
@@ -93,8 +93,8 @@ pub(crate) enum By {
     Connection(ConnectionId, Arc<Peer>),
     /// A request over HTTP, or that none came any more; with the last sender that was heard.
     Http(Option<Sender>),
-    /// Whoever may set what counts more than what instances register, by name where users are asked for it.
-    Operator(Option<UserName>),
+    /// Whoever may set what counts more than what instances register, if it is known who.
+    Operator(Option<Operator>),
     /// What is on disk: registered by whoever may, and probed.
     Storage,
 }

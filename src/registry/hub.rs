@@ -16,6 +16,7 @@ mod leases;
 mod lines;
 mod listen;
 mod namespaces;
+mod operate;
 mod orders;
 mod reads;
 mod reports;
@@ -25,15 +26,17 @@ use explain::changed;
 pub(crate) use explain::{ClientLine, EventLine, Followers, Instances, ServiceLine};
 pub(crate) use farewell::Farewell;
 pub(crate) use kept::KeptService;
+pub(crate) use operate::DeedLine;
 pub(crate) use orders::Actor;
 pub(crate) use reports::{Recordings, Report, TrafficLines};
 pub(crate) use standing::Unready;
 
-use super::access::{Accounts, UserName};
+use super::access::{Accounts, Operator};
 use super::bound::{Allowance, Bound};
 use super::catalog::{Catalog, shrink};
 use super::clerk::Queue;
 use super::command::{Client, Command, ConnectionId, Event, Limits};
+use super::deeds::Deeds;
 use super::error::Refusal;
 use super::events::Events;
 use super::expiry::{Expiry, LeaseKey};
@@ -97,6 +100,7 @@ struct State {
     expiry: Expiry,
     agents: Agents,
     events: Events,
+    deeds: Deeds,
     traffic: Traffic,
     /// Of whom each connection has told something.
     reporters: HashMap<ConnectionId, Vec<(ServiceKey, Option<InstanceKey>)>>,
@@ -117,8 +121,8 @@ struct State {
 enum Asker {
     /// Whoever sent a request over HTTP.
     Sender(Sender),
-    /// A user who may set what counts more than what instances register.
-    Operator(UserName),
+    /// Whoever may set what counts more than what instances register.
+    Operator(Operator),
 }
 
 /// How much of everything there is.
@@ -143,6 +147,7 @@ impl Hub {
             expiry: Expiry::default(),
             agents: Agents::default(),
             events: Events::default(),
+            deeds: Deeds::default(),
             traffic: Traffic::default(),
             reporters: HashMap::new(),
             connections: HashMap::new(),
@@ -591,6 +596,7 @@ impl State {
         self.agents.tidy();
         self.traffic.tidy(now.as_u64() / 1000);
         self.events.tidy(now);
+        self.deeds.tidy(now);
         shrink(&mut self.connections);
         shrink(&mut self.followers);
     }

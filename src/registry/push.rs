@@ -11,6 +11,7 @@ use super::query::Clusters;
 use crate::model::ServiceKey;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -43,6 +44,8 @@ pub(crate) struct Subscriber {
     answered: Notify,
     /// What it is to be ordered.
     orders: Orders,
+    /// Its transport is to end.
+    closed: AtomicBool,
     /// It is to be asked to connect to another server.
     moves_to: Mutex<Option<Destination>>,
 }
@@ -89,6 +92,17 @@ impl Subscriber {
     pub(crate) fn ask_to_move(&self, to: Destination) {
         *self.moves_to.lock().unwrap_or_else(PoisonError::into_inner) = Some(to);
         self.wake.notify_one();
+    }
+
+    /// Has its task end its transport.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.wake.notify_one();
+    }
+
+    /// Whether its transport is to end.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
     }
 
     /// Has its task give it an order.

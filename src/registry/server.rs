@@ -141,7 +141,9 @@ impl Registry {
         };
         let routes = http::routes(hub.clone(), access.clone());
         let peer = |wire: &Wire| wire.peer().expect("a TCP connection has an address at its other end");
-        let client = |wire: &Arc<Wire>| grpc::Service::new(access.clone(), peer(wire), closing.clone());
+        let client = |wire: &Arc<Wire>| {
+            grpc::Service::new(access.clone(), peer(wire), Some(wire.clone()), closing.clone())
+        };
         let api = |wire: &Arc<Wire>| {
             let (metrics, allowance) = (hub.metrics().clone(), hub.allowance());
             let api = http::api(routes.clone(), peer(wire).ip(), allowance.body_bytes);

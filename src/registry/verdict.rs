@@ -150,7 +150,7 @@ impl Left {
                 What::Went(Reason::Deregistered | Reason::Disabled) | What::Disabled => {
                     off = off.or(Some(event.at));
                 }
-                What::Set if said.is_none() => off = None,
+                What::Set(_) if said.is_none() => off = None,
                 What::Told(told) if told.role == Some(Role::Provider) => match told.event.as_str() {
                     "registered" => (said, off) = (None, None),
                     "leaving" => said = Some(event.at),
@@ -159,7 +159,7 @@ impl Left {
                 What::Went(Reason::Expired | Reason::ConnectionLost)
                 | What::BecameHealthy
                 | What::BecameUnhealthy
-                | What::Set
+                | What::Set(_)
                 | What::Told(_) => {}
             }
         }
@@ -336,7 +336,11 @@ mod tests {
         assert_eq!(Left::read([&went, &event(400, What::Came)]), None);
         let off = event(300, What::Disabled);
         assert_eq!(Left::read([&off]).unwrap().deregistered, Some(at(300)));
-        assert_eq!(Left::read([&off, &event(400, What::Set)]), None, "an operator has it take traffic again");
+        assert_eq!(
+            Left::read([&off, &event(400, What::Set("enabled".into()))]),
+            None,
+            "an operator has it take traffic again"
+        );
         assert_eq!(Left::read([&event(100, What::Went(Reason::Expired))]), None);
     }
 

@@ -10,6 +10,7 @@ use super::error::Refusal;
 use super::fact::{Fact, Kind, NamespaceRecord, Overrides, Selector, ServiceRecord};
 use super::health::ClusterRecord;
 use super::ledger::Ledger;
+use super::rollout::Rollout;
 use crate::model::{Cluster, Instance, InstanceKey, Metadata, Namespace, ServiceKey, Weight};
 use std::sync::Arc;
 
@@ -20,8 +21,8 @@ pub(crate) enum Write {
     Register { service: ServiceKey, instance: Instance },
     /// Takes a persistent instance off; that there is none is a success.
     Deregister { service: ServiceKey, key: InstanceKey },
-    /// Sets something on an instance over what it registers.
-    Override { service: ServiceKey, key: InstanceKey, set: Set },
+    /// Sets something on instances over what they register; on all of them, or on none.
+    Override { service: ServiceKey, keys: Vec<InstanceKey>, set: Set },
     /// Lays `metadata` over what is set on these instances key by key, or removes its keys from that.
     Metadata { service: ServiceKey, keys: Vec<InstanceKey>, metadata: Metadata, remove: bool },
     /// Drops what is said of services and instances that are gone for good.
@@ -59,6 +60,8 @@ pub(crate) enum Edit {
     Cluster(Cluster, ClusterRecord),
     /// What else is said; what is not given stays as it is.
     Said(Said),
+    /// How its instances start and leave; what is not given is left to each of them.
+    Rollout(Rollout),
 }
 
 /// What may be said of a service.
@@ -106,9 +109,12 @@ impl Write {
                 let known = ledger.instance(&service, &key).is_some();
                 Ok(known.then_some(Fact::Instance { service, key, instance: None }).into_iter().collect())
             }
-            Self::Override { service, key, set } => {
-                let overrides = set.of(&service, &key, present)?;
-                Ok(vec![present.overriding(service, key, overrides)?])
+            Self::Override { service, keys, set } => {
+                let fact = |key: InstanceKey| {
+                    let overrides = set.clone().of(&service, &key, present)?;
+                    present.overriding(service.clone(), key, overrides)
+                };
+                keys.into_iter().map(fact).collect()
             }
             Self::Metadata { service, keys, metadata, remove } => {
                 let fact = |key: InstanceKey| {
@@ -222,6 +228,7 @@ impl Edit {
                 record.metadata = metadata.unwrap_or(record.metadata);
                 record.selector = selector.unwrap_or(record.selector);
             }
+            Self::Rollout(rollout) => record.metadata = rollout.onto(&record.metadata),
         }
         Ok(record)
     }

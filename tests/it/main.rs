@@ -21,6 +21,7 @@ mod registry_explained;
 mod registry_followed;
 mod registry_kept;
 mod registry_namespaces;
+mod registry_operate;
 mod registry_operator;
 mod registry_program;
 mod registry_push;

@@ -185,7 +185,7 @@ async fn an_order_of_the_registry_takes_an_instance_offline_and_its_way_out_can_
     let all = events["events"].as_array().unwrap();
     let ordered = all.iter().find(|event| event["event"] == "offline-ordered").unwrap();
     assert!(ordered["reason"].as_str().unwrap().ends_with(": taken"), "{ordered}");
-    assert_eq!((&ordered["by"]["kind"], &ordered["by"]["ip"]), (&json!("http"), &json!("127.0.0.1")));
+    assert_eq!((&ordered["by"]["kind"], &ordered["by"]["ip"]), (&json!("operator"), &json!("127.0.0.1")));
     let told = told(&events);
     for words in ["registered", "ready", "leaving", "deregistered", "drained", "stopped"].windows(2) {
         assert!(position(&told, words[0]) < position(&told, words[1]), "{words:?} in {told:?}");

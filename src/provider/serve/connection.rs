@@ -79,7 +79,11 @@ where
             service.clone().oneshot(request)
         });
         let stream = Tapped::new(stream, wire.clone(), open);
-        let ended = speak(http.serve_connection_with_upgrades(stream, service), &wire, end).await;
+        let spoken = speak(http.serve_connection_with_upgrades(stream, service), &wire, end);
+        let ended = tokio::select! {
+            ended = spoken => ended,
+            () = wire.hung_up() => return tracing::debug!(peer = ?wire.peer(), "connection cut"),
+        };
         if let Err(error) = ended {
             if error.downcast_ref().is_some_and(hyper::Error::is_parse_too_large) {
                 refusals.heads.fetch_add(1, Ordering::Relaxed);

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::{fmt, io};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// Fewer bytes than this do not tell HTTP/1 from HTTP/2, whose preface has this length.
 const PREFACE_BYTES: u64 = 24;
@@ -40,6 +40,8 @@ pub(crate) struct Wire {
     peeking: AtomicBool,
     /// What the last look found.
     unread: AtomicBool,
+    /// It is to be cut.
+    hung_up: Notify,
 }
 
 impl Wire {
@@ -54,6 +56,7 @@ impl Wire {
             closed: AtomicBool::new(false),
             peeking: AtomicBool::new(false),
             unread: AtomicBool::new(false),
+            hung_up: Notify::new(),
         }
     }
 
@@ -71,6 +74,16 @@ impl Wire {
     /// Whether the connection has ended; an upgraded one lives on.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// Has whoever serves the connection cut it.
+    pub(crate) fn hang_up(&self) {
+        self.hung_up.notify_one();
+    }
+
+    /// Resolves when the connection is to be cut.
+    pub(super) async fn hung_up(&self) {
+        self.hung_up.notified().await;
     }
 
     /// Notes that everything written so far went out.

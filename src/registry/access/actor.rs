@@ -3,17 +3,43 @@
 //! A request has one asker from its beginning to its end, and most of what is done for it need not know. So it
 //! goes with the task, and whoever writes something down looks it up.
 
-use super::user::User;
+use super::user::{User, UserName};
+use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 tokio::task_local! {
-    static ACTOR: Arc<User>;
+    static ACTOR: Asker;
+}
+
+#[derive(Clone, Debug)]
+enum Asker {
+    User(Arc<User>),
+    At(IpAddr),
+}
+
+/// Whose change something is, as it is written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Operator {
+    /// Somebody who was let in.
+    User(UserName),
+    /// Whoever sends from an address, where nobody is asked who they are.
+    At(IpAddr),
+}
+
+impl fmt::Display for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(name) => name.fmt(f),
+            Self::At(ip) => write!(f, "operator from {}", ip.to_canonical()),
+        }
+    }
 }
 
 /// Does `work` in the name of `user`.
 pub(crate) async fn acting<W: Future>(user: Option<Arc<User>>, work: W) -> W::Output {
     match user {
-        Some(user) => ACTOR.scope(user, work).await,
+        Some(user) => ACTOR.scope(Asker::User(user), work).await,
         None => work.await,
     }
 }
@@ -21,5 +47,25 @@ pub(crate) async fn acting<W: Future>(user: Option<Arc<User>>, work: W) -> W::Ou
 /// In whose name this is being done, as they were when they were let in; nobody's where nobody was asked who
 /// they are.
 pub(crate) fn actor() -> Option<Arc<User>> {
-    ACTOR.try_with(Arc::clone).ok()
+    match ACTOR.try_with(Asker::clone).ok()? {
+        Asker::User(user) => Some(user),
+        Asker::At(_) => None,
+    }
+}
+
+/// Does `work` for whoever sends from `ip`, unless it is done in somebody's name already.
+pub(crate) async fn acting_from<W: Future>(ip: IpAddr, work: W) -> W::Output {
+    match actor() {
+        Some(_) => work.await,
+        None => ACTOR.scope(Asker::At(ip), work).await,
+    }
+}
+
+/// Whose change it is that is being made, if that is known.
+pub(crate) fn operator() -> Option<Operator> {
+    let asker = ACTOR.try_with(Asker::clone).ok()?;
+    Some(match asker {
+        Asker::User(user) => Operator::User(user.name.clone()),
+        Asker::At(ip) => Operator::At(ip),
+    })
 }

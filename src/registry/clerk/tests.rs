@@ -212,7 +212,7 @@ async fn what_operators_set_is_kept_a_while_after_the_instance_is_gone_and_no_lo
     let story = async {
         hub.write(register(instance(1))).await.unwrap();
         let set = Set::Given { enabled: Some(false), weight: None, metadata: None };
-        hub.write(Write::Override { service: orders(), key: instance(1).key, set }).await.unwrap();
+        hub.write(Write::Override { service: orders(), keys: vec![instance(1).key], set }).await.unwrap();
         assert!(disabled(&hub));
         deregister().await.unwrap();
         pass(58).await;

@@ -146,7 +146,7 @@ impl Client {
 
 fn transport(hub: &Arc<Hub>) -> (Service, watch::Sender<bool>) {
     let (closing, heard) = watch::channel(false);
-    (Service::new(everyone(hub), SocketAddr::from(([127, 0, 0, 1], 40_000)), heard), closing)
+    (Service::new(everyone(hub), SocketAddr::from(([127, 0, 0, 1], 40_000)), None, heard), closing)
 }
 
 async fn send(

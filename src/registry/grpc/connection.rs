@@ -8,6 +8,7 @@ use crate::protocol::message::{
     NotifySubscriberRequest, NotifySubscriberResponse, Response, SetupAckRequest,
 };
 use crate::protocol::report::GracefulCommandResponse;
+use crate::provider::serve::server::Wire;
 use crate::registry::access::{Access, UserName};
 use crate::registry::bound::Bound;
 use crate::registry::command::ConnectionId;
@@ -51,6 +52,8 @@ pub(super) struct Transport {
     /// When the client was last heard, in microseconds after `opened_at`.
     heard_us: AtomicU64,
     closing: watch::Receiver<bool>,
+    /// Absent from a transport that no port serves.
+    wire: Option<Arc<Wire>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +67,12 @@ enum Stage {
 }
 
 impl Transport {
-    pub(super) fn new(access: Arc<Access>, peer: SocketAddr, closing: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(
+        access: Arc<Access>,
+        peer: SocketAddr,
+        wire: Option<Arc<Wire>>,
+        closing: watch::Receiver<bool>,
+    ) -> Self {
         let id = format!("{}_{}_{}", access.hub().now(), peer.ip().to_canonical(), peer.port());
         let stage = watch::Sender::new(Stage::Early { streaming: false });
         Self {
@@ -76,6 +84,14 @@ impl Transport {
             opened_at: Instant::now(),
             heard_us: AtomicU64::new(0),
             closing,
+            wire,
+        }
+    }
+
+    /// Ends the transport with all that is on it.
+    fn hang_up(&self) {
+        if let Some(wire) = &self.wire {
+            wire.hang_up();
         }
     }
 
@@ -168,6 +184,9 @@ struct Connection {
 /// Why a session ended, in words for the log.
 type End = &'static str;
 const CLOSING: End = "the registry is shutting down";
+const CLOSED: End = "an operator has closed the connection";
+/// How long a client that an operator parts with may take to read why, before its transport is cut.
+const CUT_AFTER: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Opens the session in a task of its own, and returns what goes down the stream.
@@ -217,6 +236,9 @@ impl Session {
                 let order = self.given.send(order);
                 self.tell(&order);
             }
+            if self.subscriber().is_some_and(Subscriber::is_closed) {
+                break CLOSED;
+            }
             let push_at = self.subscriber().and_then(|subscriber| subscriber.pushes().next());
             let push_due = push_at.is_some_and(|at| at <= Instant::now());
             let wake_at = push_at.filter(|_| !push_due).map_or(look_at, |at| at.min(look_at));
@@ -248,6 +270,12 @@ impl Session {
         let _ = self.outbox.try_send(Err(Status::unavailable(end)));
         if self.connection.is_some() {
             tracing::info!(reason = end, "client went");
+        }
+        if end == CLOSED {
+            let transport = self.transport.clone();
+            drop(self); // The stream ends with it, so that a client that reads is gone by itself.
+            let _ = timeout(CUT_AFTER, outbox.closed()).await;
+            transport.hang_up();
         }
     }
 

@@ -4,6 +4,7 @@ use super::connection::{Session, Transport};
 use super::dispatch::dispatch;
 use super::unary::{self, Body};
 use crate::protocol::Payload;
+use crate::provider::serve::server::Wire;
 use crate::registry::access::Access;
 use crate::registry::bound::Bound;
 use http::{Request, Response};
@@ -26,9 +27,14 @@ const MESSAGE_WITHIN: Duration = Duration::from_secs(10);
 pub(crate) struct Service(Arc<Transport>);
 
 impl Service {
-    /// For the transport from `peer`; its stream ends once `closing` is true.
-    pub(crate) fn new(access: Arc<Access>, peer: SocketAddr, closing: watch::Receiver<bool>) -> Self {
-        Self(Arc::new(Transport::new(access, peer, closing)))
+    /// For the transport from `peer`, over `wire` where a port serves it; its stream ends once `closing` is true.
+    pub(crate) fn new(
+        access: Arc<Access>,
+        peer: SocketAddr,
+        wire: Option<Arc<Wire>>,
+        closing: watch::Receiver<bool>,
+    ) -> Self {
+        Self(Arc::new(Transport::new(access, peer, wire, closing)))
     }
 }
 

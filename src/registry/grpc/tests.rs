@@ -161,7 +161,7 @@ impl Memory {
     fn transport(&self) -> Service {
         let peer = SocketAddr::from(([127, 0, 0, 1], 40_000));
         let access = Arc::new(Access::new(self.hub.clone(), &Settings::default()).unwrap());
-        Service::new(access, peer, self.close.subscribe())
+        Service::new(access, peer, None, self.close.subscribe())
     }
 
     /// A client of ours.

@@ -4,22 +4,19 @@
 use super::extract::Parameters;
 use super::kept::kept;
 use super::openapi::openapi;
+use super::operate;
 use super::respond::Json;
 use crate::model::{Address, InstanceKey};
 use crate::protocol::form::{Form, InvalidForm};
-use crate::registry::access::{Sight, actor};
+use crate::registry::access::Sight;
 use crate::registry::error::Refusal;
-use crate::registry::events::By;
 use crate::registry::hub::{
-    Actor, ClientLine, EventLine, Followers, Hub, Instances, ServiceLine, TrafficLines,
+    ClientLine, DeedLine, EventLine, Followers, Hub, Instances, ServiceLine, TrafficLines,
 };
 use crate::registry::query::Page;
-use crate::registry::senders::Sender;
 use axum::Router;
-use axum::extract::{FromRequestParts, State};
-use axum::response::Response;
-use axum::routing::{get, post};
-use http::request::Parts;
+use axum::extract::State;
+use axum::routing::get;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -37,12 +34,6 @@ struct Services {
     services: Vec<ServiceLine>,
 }
 
-/// An instance has taken an order.
-#[derive(Serialize)]
-struct Taken {
-    taken: bool,
-}
-
 /// A page of clients.
 #[derive(Serialize)]
 struct Clients {
@@ -54,6 +45,9 @@ struct Clients {
 #[derive(Serialize)]
 struct Events {
     events: Vec<EventLine>,
+    /// What operators have done to the service as a whole, where that is asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    service: Vec<DeedLine>,
 }
 
 pub(super) fn routes() -> Router<Arc<Hub>> {
@@ -62,11 +56,11 @@ pub(super) fn routes() -> Router<Arc<Hub>> {
         .route("/kept", get(kept))
         .route("/services", get(services))
         .route("/instances", get(instances))
-        .route("/instances/offline", post(offline))
         .route("/subscribers", get(subscribers))
         .route("/events", get(events))
         .route("/traffic", get(traffic))
         .route("/clients", get(clients))
+        .merge(operate::routes())
 }
 
 async fn services(
@@ -84,29 +78,6 @@ async fn instances(
     hub.explained(&form.service()?).map(Json)
 }
 
-/// Has an instance leave.
-async fn offline(
-    State(hub): State<Arc<Hub>>,
-    actor: Actor,
-    Parameters(form): Parameters,
-) -> Result<Json<Taken>, Refusal> {
-    hub.take_offline(&form.service()?, &form.address()?, actor).await?;
-    Ok(Json(Taken { taken: true }))
-}
-
-/// Who asks for a change: the user, or where nobody is asked who they are, wherever the request comes from.
-impl<S: Send + Sync> FromRequestParts<S> for Actor {
-    type Rejection = Response;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
-        if let Some(user) = actor() {
-            return Ok(Self { name: user.name.to_string(), by: By::Operator(Some(user.name.clone())) });
-        }
-        let sender = Sender::from_request_parts(parts, state).await?;
-        Ok(Self { name: format!("{} ({})", sender.ip, sender.agent), by: By::Http(Some(sender)) })
-    }
-}
-
 async fn subscribers(
     State(hub): State<Arc<Hub>>,
     Parameters(form): Parameters,
@@ -117,7 +88,10 @@ async fn subscribers(
 async fn events(State(hub): State<Arc<Hub>>, Parameters(form): Parameters) -> Result<Json<Events>, Refusal> {
     let max = form.count("max")?.unwrap_or(EVENTS_SHOWN).min(EVENTS_SHOWN_MAX);
     let after = form.count("after")?.unwrap_or(0) as u64;
-    Ok(Json(Events { events: hub.event_lines(&form.service()?, wanted(&form)?, after, max) }))
+    let service = form.service()?;
+    let of_service = form.text("ip").is_none(); // One instance is asked for otherwise.
+    let deeds = if of_service { hub.deed_lines(&service, max) } else { Vec::new() };
+    Ok(Json(Events { events: hub.event_lines(&service, wanted(&form)?, after, max), service: deeds }))
 }
 
 async fn traffic(

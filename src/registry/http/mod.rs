@@ -19,6 +19,7 @@ mod lookup;
 mod measured;
 mod namespaces;
 mod openapi;
+mod operate;
 mod operator;
 mod overrides;
 mod question;

@@ -36,7 +36,7 @@ pub(super) async fn replace(
 ) -> Result<&'static str, Refusal> {
     let (enabled, weight, metadata) = (form.enabled()?, form.weight()?, form.metadata()?.unwrap_or_default());
     let set = Set::All(Overrides { enabled, weight, metadata });
-    hub.write(Write::Override { service: form.service()?, key: form.instance_key()?, set }).await?;
+    hub.write(Write::Override { service: form.service()?, keys: vec![form.instance_key()?], set }).await?;
     Ok(OK)
 }
 
@@ -46,7 +46,7 @@ pub(super) async fn change(
     Parameters(form): Parameters,
 ) -> Result<&'static str, Refusal> {
     let set = Set::Given { enabled: form.enabled()?, weight: form.weight()?, metadata: form.metadata()? };
-    hub.write(Write::Override { service: form.service()?, key: form.instance_key()?, set }).await?;
+    hub.write(Write::Override { service: form.service()?, keys: vec![form.instance_key()?], set }).await?;
     Ok(OK)
 }
 
@@ -85,7 +85,7 @@ async fn change_metadata(hub: &Hub, form: &Form, remove: bool) -> Result<Json<Up
 }
 
 /// The instances that are named; nothing when all are meant.
-fn named(form: &Form) -> Result<Option<Vec<InstanceKey>>, InvalidForm> {
+pub(super) fn named(form: &Form) -> Result<Option<Vec<InstanceKey>>, InvalidForm> {
     let name = "instances";
     let Some(text) = form.text(name) else { return Ok(None) };
     let named: Vec<Named> =

@@ -63,6 +63,8 @@ const RULES: &[Rule] = &[
     (&[ADMIN], "/instance/partial", &[(PUT, In(Operate))]),
     (&[V1, V2, ADMIN], "/instance/metadata/batch", &[(PUT, In(Operate)), (DELETE, In(Operate))]),
     (&[OURS], "/instances/offline", &[(POST, In(Operate))]),
+    (&[OURS], "/instances/set", &[(POST, In(Operate))]),
+    (&[OURS], "/services/rollout", &[(POST, In(Operate))]),
     (&[V1, V2], "/health", &[(PUT, In(Operate))]),
     (&[V1, V2, ADMIN], "/health/instance", &[(PUT, In(Operate))]),
     // Services.
@@ -145,6 +147,7 @@ const RULES: &[Rule] = &[
     (&[OURS], "/events", &[(GET, In(Read))]),
     (&[OURS], "/traffic", &[(GET, In(Read))]),
     (&[OURS], "/clients", &[(GET, Somewhere(Read))]),
+    (&[OURS], "/clients/close", &[(POST, Everywhere(Operate))]),
     (&[OURS], "/kept", &[(GET, Everywhere(Read))]),
 ];
 

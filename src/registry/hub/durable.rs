@@ -3,7 +3,7 @@
 
 use super::{Asker, Event, Hub};
 use crate::naming::Causes;
-use crate::registry::access::{UserName, actor};
+use crate::registry::access::{Operator, operator};
 use crate::registry::clerk::{Group, Queue, Waiting};
 use crate::registry::error::Refusal;
 use crate::registry::fact::Fact;
@@ -40,7 +40,7 @@ impl Hub {
             {
                 state.has_room_in(service, 1)?; // Those that wait as well may exceed it, by no more than a queue.
             }
-            state.queue.join(write, actor().map(|user| user.name.clone()))?
+            state.queue.join(write, operator())?
         };
         self.asked.notify_one();
         answered.await.unwrap_or(Err(Refusal::Closing))
@@ -119,15 +119,16 @@ impl Hub {
         self.settle_for(facts, actors);
     }
 
-    /// Shows readers what is stored, also while the registry ends; each fact with the user who brought it about.
-    pub(crate) fn settle_for(&self, facts: Vec<Fact>, actors: Vec<Option<UserName>>) {
+    /// Shows readers what is stored, also while the registry ends; each fact with whose change it is.
+    pub(crate) fn settle_for(&self, facts: Vec<Fact>, actors: Vec<Option<Operator>>) {
         let (mut state, now) = (self.state(), Instant::now());
         let before = state.expiry.next();
         let at = self.now();
         self.show_accounts(&state, &facts);
-        let make = |(fact, actor): (Fact, Option<UserName>)| {
+        let make = |(fact, actor): (Fact, Option<Operator>)| {
             state.probe(&fact, now);
             state.show_namespace(&fact);
+            state.note_deed(&fact, actor.as_ref(), at);
             let command = fact.into_command();
             command.map_or_else(Vec::new, |command| state.apply(command, actor.map(Asker::Operator), at, now))
         };

@@ -3,10 +3,11 @@
 
 use super::{Asker, Client, Command, ConnectionId, Event, Hub, State};
 use crate::model::{Instance, InstanceKey, Namespace, ServiceKey, UnixMillis};
-use crate::registry::access::Sight;
+use crate::registry::access::{Operator, Sight, UserName};
 use crate::registry::command::Change;
 use crate::registry::error::Refusal;
-use crate::registry::events::{By, Recorded, Role, What};
+use crate::registry::events::{By, DETAIL_CHARS_MAX, Recorded, Role, What};
+use crate::registry::fact::Overrides;
 use crate::registry::peer::Peer;
 use crate::registry::push::Subscriber;
 use crate::registry::query::Page;
@@ -79,8 +80,9 @@ enum Publisher {
     Storage { since: u64 },
 }
 
+/// A connection, and who is at its other end.
 #[derive(Debug, Serialize)]
-struct PeerLine {
+pub(crate) struct PeerLine {
     connection: u64,
     address: String,
     app: String,
@@ -167,9 +169,10 @@ pub(crate) struct EventLine {
     by: Source,
 }
 
-#[derive(Serialize)]
+/// Who brought something about.
+#[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-enum Source {
+pub(crate) enum Source {
     Connection(PeerLine),
     Http {
         ip: Option<String>,
@@ -178,6 +181,9 @@ enum Source {
     Operator {
         #[serde(skip_serializing_if = "Option::is_none")]
         user: Option<String>,
+        /// Where it came from, where nobody is asked who they are.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ip: Option<String>,
     },
     Storage,
 }
@@ -331,7 +337,7 @@ impl State {
     pub(super) fn by(&self, command: &Command, asker: Option<&Asker>) -> By {
         let (sender, operator) = match asker {
             Some(Asker::Sender(sender)) => (Some(sender), None),
-            Some(Asker::Operator(user)) => (None, Some(user)),
+            Some(Asker::Operator(operator)) => (None, Some(operator)),
             None => (None, None),
         };
         let of_client = |client: &Client, service: &ServiceKey| match client {
@@ -340,7 +346,7 @@ impl State {
                 let last = || self.expiry.senders((service, address))?.last().cloned();
                 By::Http(sender.cloned().or_else(last))
             }
-            Client::Kept(_) => By::Storage,
+            Client::Kept(_) => operator.cloned().map_or(By::Storage, |operator| By::Operator(Some(operator))),
         };
         match command {
             Command::Publish { client, service, .. }
@@ -382,12 +388,23 @@ pub(super) fn changed(command: &Command) -> Option<What> {
         Command::Override { overrides: Some(overrides), .. } if overrides.enabled == Some(false) => {
             Some(What::Disabled)
         }
-        Command::Override { .. } => Some(What::Set),
+        Command::Override { overrides, .. } => Some(What::Set(set(overrides.as_ref()))),
+        Command::Publish { client: Client::Kept(_), .. } => Some(What::Set("registered anew".into())),
         Command::Publish { .. }
         | Command::Withdraw { .. }
         | Command::Forget { .. }
         | Command::Describe { .. } => None,
     }
+}
+
+/// What is set on an instance, in words.
+fn set(overrides: Option<&Overrides>) -> Arc<str> {
+    let Some(Overrides { enabled, weight, metadata }) = overrides else { return "all taken back".into() };
+    let enabled = enabled.map(|enabled| if enabled { "enabled" } else { "disabled" }.to_owned());
+    let weight = weight.map(|weight| format!("weight {}", weight.as_f64()));
+    let metadata = metadata.iter().map(|(key, value)| format!("{key}={value}"));
+    let words: Vec<String> = enabled.into_iter().chain(weight).chain(metadata).collect();
+    words.join(", ").chars().take(DETAIL_CHARS_MAX).collect::<String>().into()
 }
 
 /// What looks wrong about those who publish an instance at `host`.
@@ -449,6 +466,26 @@ impl HeardSender {
     }
 }
 
+impl Source {
+    pub(super) fn new(by: &By) -> Self {
+        let operator = |user: Option<&UserName>, ip: Option<&IpAddr>| Self::Operator {
+            user: user.map(ToString::to_string),
+            ip: ip.map(|ip| ip.to_canonical().to_string()),
+        };
+        match by {
+            By::Connection(id, peer) => Self::Connection(PeerLine::new(*id, peer)),
+            By::Http(sender) => Self::Http {
+                ip: sender.as_ref().map(|sender| sender.ip.to_string()),
+                agent: sender.as_ref().map(|sender| sender.agent.to_string()),
+            },
+            By::Operator(None) => operator(None, None),
+            By::Operator(Some(Operator::User(user))) => operator(Some(user), None),
+            By::Operator(Some(Operator::At(ip))) => operator(None, Some(ip)),
+            By::Storage => Self::Storage,
+        }
+    }
+}
+
 impl EventLine {
     fn new(sequence: u64, event: &Recorded) -> Self {
         let (name, reason): (Cow<'static, str>, Option<Cow<'static, str>>) = match &event.what {
@@ -456,22 +493,13 @@ impl EventLine {
             What::Went(reason) => ("went".into(), Some(reason.as_str().into())),
             What::BecameHealthy => ("became-healthy".into(), None),
             What::BecameUnhealthy => ("became-unhealthy".into(), None),
-            What::Set => ("set".into(), None),
+            What::Set(detail) => ("set".into(), Some(detail.to_string().into())),
             What::Disabled => ("disabled".into(), None),
             What::Told(told) => {
                 (told.event.clone().into(), (!told.detail.is_empty()).then(|| told.detail.clone().into()))
             }
         };
         let told_by = if let What::Told(told) = &event.what { told.role.map(Role::as_str) } else { None };
-        let by = match &event.by {
-            By::Connection(id, peer) => Source::Connection(PeerLine::new(*id, peer)),
-            By::Http(sender) => Source::Http {
-                ip: sender.as_ref().map(|sender| sender.ip.to_string()),
-                agent: sender.as_ref().map(|sender| sender.agent.to_string()),
-            },
-            By::Operator(user) => Source::Operator { user: user.as_ref().map(ToString::to_string) },
-            By::Storage => Source::Storage,
-        };
         let InstanceKey { address, cluster } = &event.instance;
         Self {
             sequence,
@@ -482,7 +510,7 @@ impl EventLine {
             event: name,
             reason,
             told_by,
-            by,
+            by: Source::new(&event.by),
         }
     }
 }

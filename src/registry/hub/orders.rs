@@ -2,6 +2,7 @@
 
 use super::{Client, Hub};
 use crate::model::{Address, InstanceKey, ServiceKey, UnixMillis};
+use crate::registry::access::Operator;
 use crate::registry::error::Refusal;
 use crate::registry::events::{By, Recorded, Told, What};
 use crate::registry::order::Order;
@@ -18,6 +19,12 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 pub(crate) struct Actor {
     pub(crate) name: String,
     pub(crate) by: By,
+}
+
+impl From<Operator> for Actor {
+    fn from(operator: Operator) -> Self {
+        Self { name: operator.to_string(), by: By::Operator(Some(operator)) }
+    }
 }
 
 impl Hub {

@@ -2,11 +2,11 @@
 
 use super::parameters::{
     ADDRESS, AFTER, BATCH, BEAT, CHECKER, CLIENT_ID, CLUSTER, CLUSTER_NAMES, CLUSTER_SET, CLUSTERS,
-    CONNECTION_ID, ENABLED_ONLY, ENTRY, EPHEMERAL, EVENTS, EXPRESSION, GROUP, Group, HEALTH, HEALTHY_ONLY,
-    HEART_BEAT, KEY, LOG_LEVEL, LOGIN, NAMESPACE, NAMESPACE_ASKED, NAMESPACE_MEANT, NAMESPACE_NAMED,
-    NAMESPACE_NEW, NAMESPACE_NEW_V1, NAMESPACE_RENAMED_V1, NEW_EPHEMERAL, NEW_PASSWORD, NEW_USER, OF_ADDRESS,
-    OF_ROLE, OF_USER, ONLY_STATUS, OVERRIDES, PAGE, PAGE_ASKED, REGISTRATION, ROLE, SAID, SEARCH, SECONDS,
-    SERVICE, STAYING, USER,
+    CONNECTION, CONNECTION_ID, ENABLED_ONLY, ENTRY, EPHEMERAL, EVENTS, EXPRESSION, GROUP, Group, HEALTH,
+    HEALTHY_ONLY, HEART_BEAT, KEY, LOG_LEVEL, LOGIN, NAMESPACE, NAMESPACE_ASKED, NAMESPACE_MEANT,
+    NAMESPACE_NAMED, NAMESPACE_NEW, NAMESPACE_NEW_V1, NAMESPACE_RENAMED_V1, NEW_EPHEMERAL, NEW_PASSWORD,
+    NEW_USER, OF_ADDRESS, OF_ROLE, OF_USER, ONLY_STATUS, OVERRIDES, PAGE, PAGE_ASKED, REGISTRATION, ROLE,
+    ROLLOUT, SAID, SEARCH, SECONDS, SERVICE, SET_ON, STAYING, USER,
 };
 use http::Method;
 
@@ -527,6 +527,33 @@ pub(super) static LINES: &[Line] = &[
             "Has an instance leave, as a call of its `/offline` would; answered when it has taken the order.",
             &[SERVICE, ADDRESS],
             Like(r#"{"taken":true}"#),
+        )],
+    ),
+    (
+        &[OURS],
+        "/instances/set",
+        &[post(
+            "Sets what is given on one instance or on several, which must be there: on all of them, or on none.",
+            &[SERVICE, SET_ON, CLUSTER, OVERRIDES],
+            Like(r#"{"set":2}"#),
+        )],
+    ),
+    (
+        &[OURS],
+        "/services/rollout",
+        &[post(
+            "Says how all instances of a service start and leave; what is not given is left to each of them.",
+            &[SERVICE, ROLLOUT],
+            Like(r#"{"holds":{"graceful.warmup":"60"}}"#),
+        )],
+    ),
+    (
+        &[OURS],
+        "/clients/close",
+        &[post(
+            "Closes a connection, and takes off what it publishes; its client may connect again.",
+            &[CONNECTION],
+            Like(r#"{"closed":true,"instances":1}"#),
         )],
     ),
     (

@@ -132,6 +132,23 @@ pub(super) const BEAT: Group = &[
 ];
 pub(super) const HEALTH: Group =
     &[must("healthy", Flag, "The health to set; `valid` means the same. Only where nobody probes.")];
+pub(super) const SET_ON: Group = &[
+    may(
+        "instances",
+        Object,
+        "A JSON list of `{\"ip\",\"port\",\"clusterName\"}`, in place of `ip` and `port`.",
+    ),
+    may("ip", Text, "Host of the one instance."),
+    may("port", Port, "Its port."),
+];
+pub(super) const ROLLOUT: Group = &[
+    may("warmup", Number, "How long the warm-up takes, 0 (none) to 86400 seconds."),
+    may("exponent", Number, "How it rises, 0.1 to 10."),
+    may("floor", Number, "The least part of its weight that an instance takes, above 0 and up to 1."),
+    may("notices", Flag, "Whether instances tell their consumers when they leave."),
+];
+pub(super) const CONNECTION: Group =
+    &[must("connection", Count, "Number of the connection, as `/clients` has it.")];
 pub(super) const BATCH: Group = &[
     must("metadata", Object, "The metadata to set or to take back."),
     may(
