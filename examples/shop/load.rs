@@ -39,7 +39,7 @@ pub async fn send(
             let outcome = asked.unwrap_or_else(|_| Err(Failure::Timeout.into()));
             let latency = start.elapsed().saturating_sub(planned.due);
             let Planned { number, wish, .. } = planned;
-            recorder.record().answers.push(Answer {
+            recorder.answered(Answer {
                 number,
                 wish: wish.name(),
                 method: wish.method(),

@@ -20,8 +20,10 @@ pub struct Record {
     pub began: UnixMillis,
     /// From the start of the first new process to the exit of the last old one; open while it goes on.
     pub rolled: (Option<UnixMillis>, Option<UnixMillis>),
-    /// When no more requests were sent.
+    /// The end of what counts: no more requests were sent, or none that are taken down.
     pub ended: UnixMillis,
+    /// Whether it is complete, so that nothing more is taken down.
+    pub closed: bool,
     /// The instances of orders, in the order of their start.
     pub instances: Vec<Instance>,
     /// What became of each request.
@@ -109,7 +111,8 @@ impl Record {
     pub fn new(title: &'static str, rate: f64, began: UnixMillis) -> Self {
         let phase = String::from("starting");
         let (rolled, ended) = ((None, None), began);
-        Self { title, rate, began, rolled, ended, instances: Vec::new(), answers: Vec::new(), phase }
+        let (instances, answers) = (Vec::new(), Vec::new());
+        Self { title, rate, began, rolled, ended, closed: false, instances, answers, phase }
     }
 
     /// Requests that had no right answer.
@@ -274,8 +277,28 @@ impl Recorder {
         }
     }
 
+    /// Closes the record of a shop that stays open: the answers to those who asked after its end are
+    /// dropped, and no more are kept, however long people go on asking.
+    pub fn close(&self) {
+        let mut record = self.record();
+        let ended = record.ended;
+        record.answers.retain(|answer| answer.due < ended);
+        record.closed = true;
+    }
+
+    /// Notes what became of a request.
+    pub fn answered(&self, answer: Answer) {
+        let mut record = self.record();
+        if !record.closed {
+            record.answers.push(answer);
+        }
+    }
+
     /// Notes what the instance at `place` says of itself.
     pub fn executed(&self, place: usize, executed: Executed) {
+        if self.record().closed {
+            return;
+        }
         self.change(place, |instance| {
             let requests = executed.requests.into_iter();
             instance.executions.extend(requests.map(|(id, at)| (id, UnixMillis::new(at))));
@@ -316,6 +339,22 @@ mod tests {
         let mut record = Record::new("test", 1.0, UnixMillis::new(0));
         record.instances = vec![instance(&[("a", 1), ("b", 2)]), instance(&[("c", 1), ("a", 3)])];
         assert_eq!(record.executed_twice(), 1);
+    }
+
+    #[test]
+    fn a_record_that_is_closed_has_who_asked_before_its_end_and_nobody_after() {
+        let answer = |due| Answer::to_a_read(UnixMillis::new(due), Duration::from_millis(5), Ok(()));
+        let recorder = Recorder::new(Record::new("test", 1.0, UnixMillis::new(0)));
+        recorder.add(instance(&[]));
+        recorder.record().ended = UnixMillis::new(10);
+        recorder.answered(answer(9));
+        recorder.answered(answer(10));
+        recorder.close();
+        recorder.answered(answer(8));
+        recorder.executed(0, Executed { in_flight: 1, total: 1, requests: vec![(String::new(), 8)] });
+        let record = recorder.record();
+        assert_eq!(record.answers.iter().map(|answer| answer.due.as_u64()).collect::<Vec<_>>(), [9]);
+        assert_eq!(record.instances[0].executions, []);
     }
 
     fn failed_post(number: u32, due: u64, latency: u64) -> Answer {

@@ -9,7 +9,8 @@
 //! pass from old to new, then a table with what was lost on the way (nothing), and the path of a picture.
 //! `--compare` does the same without this crate's layers and shows both. With `--signal kill` the old ones
 //! are not asked to go but killed: what is under way on them and cannot be sent again is then lost, and
-//! listed one by one.
+//! listed one by one. With `--keep` everything stays up after the release, the people too, until it is
+//! interrupted: look at it in the registry's console, whose address is said first.
 
 use super::chart;
 use super::common::line::Line;
@@ -69,6 +70,9 @@ pub struct Flags {
     /// Do the same again without the layers of this crate, and show both.
     #[arg(long)]
     compare: bool,
+    /// Leave everything up after the release, the load too, until interrupted; for a look at the console.
+    #[arg(long, conflicts_with = "compare")]
+    keep: bool,
     /// Where the picture goes; the logs of the processes go beside it.
     #[arg(long, value_name = "PATH", default_value = "target/shop/release.svg")]
     svg: PathBuf,
@@ -106,19 +110,37 @@ enum Way {
 /// # Errors
 /// When the shop cannot be opened, or a process of it fails.
 pub async fn run(flags: &Flags) -> Result<ExitCode, BoxError> {
+    let outcome = unless_interrupted(Box::pin(compared(flags))).await?;
+    let Some((outcome, kept)) = outcome else { return Ok(ExitCode::from(INTERRUPTED)) };
+    if let Some(open) = kept {
+        eprintln!("everything stays up until it is interrupted");
+        interrupted().await?;
+        eprintln!("closing the shop");
+        if unless_interrupted(Box::pin(open.close())).await?.is_none() {
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+    }
+    Ok(outcome)
+}
+
+/// The output of `work`; nothing when it was interrupted, with which the processes that it held are stopped.
+async fn unless_interrupted<T>(
+    work: impl Future<Output = Result<T, BoxError>>,
+) -> Result<Option<T>, BoxError> {
     tokio::select! {
-        outcome = compared(flags) => outcome,
+        outcome = work => outcome.map(Some),
         told = interrupted() => {
             told?;
             eprintln!("interrupted; all processes have been stopped");
-            Ok(ExitCode::from(INTERRUPTED))
+            Ok(None)
         }
     }
 }
 
-async fn compared(flags: &Flags) -> Result<ExitCode, BoxError> {
-    let ours = watched(Way::Graceful, flags).await?;
-    let plain = if flags.compare { Some(watched(Way::Plain, flags).await?) } else { None };
+/// Runs the release, and tells of it; with `--keep` the shop is still open then.
+async fn compared(flags: &Flags) -> Result<(ExitCode, Option<Open<'_>>), BoxError> {
+    let (ours, kept) = watched(Way::Graceful, flags).await?;
+    let plain = if flags.compare { Some(watched(Way::Plain, flags).await?.0) } else { None };
 
     let records: Vec<&Record> = [Some(&ours), plain.as_ref()].into_iter().flatten().collect();
     let drawn = std::fs::write(&flags.svg, chart::draw(&records));
@@ -130,7 +152,7 @@ async fn compared(flags: &Flags) -> Result<ExitCode, BoxError> {
         }
     }
     drawn.map_err(|error| format!("the picture {} is not written: {error}", flags.svg.display()))?;
-    Ok(match report.verdict() {
+    let code = match report.verdict() {
         Verdict::Whole => ExitCode::SUCCESS,
         Verdict::Lost => ExitCode::FAILURE,
         Verdict::Inconclusive => {
@@ -139,24 +161,25 @@ async fn compared(flags: &Flags) -> Result<ExitCode, BoxError> {
             );
             ExitCode::from(2)
         }
-    })
+    };
+    Ok((code, kept))
 }
 
-async fn watched(way: Way, flags: &Flags) -> Result<Record, BoxError> {
+async fn watched(way: Way, flags: &Flags) -> Result<(Record, Option<Open<'_>>), BoxError> {
     let record = Record::new(way.title(), flags.rate.into(), Clock::system().now());
     let recorder = Recorder::new(record);
-    tokio::select! {
+    let kept = tokio::select! {
         done = release(way, flags, &recorder) => done?,
-        () = progress::show(&recorder) => {}
-    }
+        () = progress::show(&recorder) => None,
+    };
     let record = recorder.record().clone();
-    Ok(record)
+    Ok((record, kept))
 }
 
-/// The story.
-async fn release(way: Way, flags: &Flags, recorder: &Recorder) -> Result<(), BoxError> {
+/// The story. In its end the shop is closed, unless it is kept.
+async fn release<'a>(way: Way, flags: &'a Flags, recorder: &Recorder) -> Result<Option<Open<'a>>, BoxError> {
     recorder.phase("opening the shop");
-    let mut shop = Shop::open(way, flags, recorder).await?;
+    let mut shop = Shop::open(way, flags, recorder.clone()).await?;
     let people = shop.people_come();
 
     recorder.phase("all three run v1");
@@ -170,17 +193,38 @@ async fn release(way: Way, flags: &Flags, recorder: &Recorder) -> Result<(), Box
     shop.all_are_warm().await?;
     sleep(STEADY).await;
 
-    recorder.phase("closing the shop");
+    let open = Open { shop, people };
     recorder.record().ended = Clock::system().now();
-    people.go().await?;
-    shop.close().await
+    if flags.keep {
+        recorder.phase("waiting for the last answers");
+        sleep(load::ANSWER_MAX).await; // Whoever asked before the end has an answer by then, or has failed.
+        recorder.close();
+        return Ok(Some(open));
+    }
+    recorder.phase("closing the shop");
+    open.close().await?;
+    Ok(None)
+}
+
+/// A shop, and the people in it.
+struct Open<'a> {
+    shop: Shop<'a>,
+    people: People,
+}
+
+impl Open<'_> {
+    /// The people go, then those who serve them.
+    async fn close(self) -> Result<(), BoxError> {
+        self.people.go().await?;
+        self.shop.close().await
+    }
 }
 
 /// Everything that runs.
 struct Shop<'a> {
     way: Way,
     flags: &'a Flags,
-    recorder: &'a Recorder,
+    recorder: Recorder,
     logs: PathBuf,
     registry: Process,
     /// Oldest first, each with its place in the record.
@@ -192,11 +236,14 @@ struct Shop<'a> {
 }
 
 impl<'a> Shop<'a> {
-    async fn open(way: Way, flags: &'a Flags, recorder: &'a Recorder) -> Result<Self, BoxError> {
+    async fn open(way: Way, flags: &'a Flags, recorder: Recorder) -> Result<Self, BoxError> {
         let logs = flags.svg.parent().unwrap_or_else(|| Path::new("")).to_owned();
         std::fs::create_dir_all(&logs)?;
         let arguments = ["registry", "--http-port", "0"].map(str::to_owned);
         let registry = Process::start(&format!("{way}-registry"), &arguments, &logs).await?;
+        if flags.keep {
+            eprintln!("look at http://{}/console", registry.ready.listen);
+        }
         let nacos = Nacos::builder(&registry.ready.listen.to_string()).app("release").connect()?;
         let listed = nacos.subscribe("orders").await?;
         let (orders, storefronts) = (VecDeque::new(), Vec::new());
@@ -225,7 +272,8 @@ impl<'a> Shop<'a> {
 
     /// One step of a rolling release: the new one first, and only when it carries its part the old one goes.
     async fn replace_the_oldest(&mut self, step: usize) -> Result<(), BoxError> {
-        let say = |what: &str| self.recorder.phase(format!("{step} of {INSTANCES}: {what}"));
+        let recorder = self.recorder.clone();
+        let say = |what: &str| recorder.phase(format!("{step} of {INSTANCES}: {what}"));
         say("starting a new instance");
         let curve = self.flags.warm_up;
         let new = self.start_orders("v2", curve).await?;

@@ -141,12 +141,52 @@ async fn a_release_that_is_stopped_in_any_way_leaves_no_process_behind() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_shop_that_is_kept_serves_on_after_its_release_until_it_is_interrupted() {
+    let mark = format!("SHOP_TEST=kept-{}", std::process::id());
+    let (key, value) = mark.split_once('=').unwrap();
+    let mut child = release("--keep --no-wait", "kept").env(key, value).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    let first = timeout(SOON, said.next_line()).await.unwrap().unwrap().unwrap();
+    let registry = first.strip_prefix("look at http://").and_then(|url| url.strip_suffix("/console"));
+    let registry = registry.unwrap_or_else(|| panic!("{first}")).to_owned();
+    let until_kept = async {
+        while let Ok(Some(line)) = said.next_line().await {
+            if line.contains("until it is interrupted") {
+                return;
+            }
+        }
+        panic!("it ended");
+    };
+    timeout(RELEASE_MAX, until_kept).await.unwrap();
+
+    let last_busy_second = async || {
+        let told = ask(&registry, "/graceful/v1/traffic?serviceName=orders").await;
+        let (_, body) = told.split_once("\r\n\r\n").unwrap();
+        let told: Value = serde_json::from_str(body).unwrap();
+        let instances = told["instances"].as_array().unwrap().iter();
+        let seconds = instances.flat_map(|instance| instance["seconds"].as_array().unwrap());
+        seconds.filter_map(|second| second["second"].as_u64()).max()
+    };
+    let when_kept = last_busy_second().await;
+    let goes_on = async { while last_busy_second().await <= when_kept.map(|second| second + 2) {} };
+    timeout(SOON, goes_on).await.expect("people go on asking");
+
+    signal(&child, rustix::process::Signal::INT);
+    let output = ended(child).await;
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((report["failed"].as_u64(), output.status.code()), (Some(0), Some(0)), "{report}");
+    until_marked(&mark, 0).await;
+}
+
 #[tokio::test]
 async fn wrong_flags_are_refused_with_what_is_accepted() {
     for (flags, words) in [
         (&["release", "--rate", "0"][..], "1..=5000"),
         (&["release", "--consumers", "0"], "1..=32"),
         (&["release", "--signal", "hup"], "term, kill"),
+        (&["release", "--keep", "--compare"], "cannot be used with"),
         (&["release", "--warm-up=-1"], "a number of seconds from 0 on"),
         (&["orders", "--warm-up", "90000"], "0 s to 24 h"),
         (&["orders", "--registry", "nowhere"], "HOST:PORT"),
