@@ -54,7 +54,8 @@ pub struct Settings {
     /// How long a service that nobody created by name is remembered, with the kind of its instances, after the
     /// last one has gone; looked at every 5 s. Default 60 s, as Nacos.
     pub empty_services_kept_for: Duration,
-    /// Connections that each of the two ports serves at once; one more is closed as it comes. Default 10 000.
+    /// Connections that each of the two ports serves at once; one more is answered 503, or GOAWAY over
+    /// HTTP/2, and closed; with TLS it is only closed. Default 10 000.
     pub connections_max: usize,
     /// Connections that each port serves at once from one IP address. Default 5000, so that no single address
     /// takes all places.

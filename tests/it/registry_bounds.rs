@@ -80,8 +80,8 @@ async fn connected(http: SocketAddr) -> Option<TcpStream> {
     stream.write_all(b"GET /livez HTTP/1.1\r\nhost: registry\r\n\r\n").await.unwrap();
     let mut answer = [0; 12];
     match timeout(SOON, stream.read_exact(&mut answer)).await.unwrap() {
-        Ok(_) => Some(stream),
-        Err(_) => None, // It was closed, or reset because of what had been sent.
+        Ok(_) if answer.ends_with(b"200") => Some(stream),
+        Ok(_) | Err(_) => None, // It was told so, or in a flood only closed.
     }
 }
 
@@ -97,9 +97,11 @@ async fn connections_are_bounded_in_all_and_from_one_address() {
         for _ in 0..2 {
             assert!(connected(registry.http).await.is_none(), "{bound}");
         }
+        let (status, said) = registry.send("GET", "/livez", "").await;
+        assert!(status == 503 && said.starts_with("too many connections"), "{bound}: {status} {said}");
         drop(first);
         let freed = async {
-            let mut tried = 2;
+            let mut tried = 3;
             while connected(registry.http).await.is_none() {
                 tried += 1;
                 sleep(Duration::from_millis(10)).await;

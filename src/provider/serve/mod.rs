@@ -34,6 +34,7 @@ mod settings;
 mod signal;
 pub(crate) mod systemd;
 mod told;
+mod turned_away;
 mod wire;
 
 pub use app::App;

@@ -9,6 +9,7 @@ use super::connection::Connection;
 pub(crate) use super::handling::Handling;
 use super::heads::{Awaited, HEAD_TIMEOUT, LOOK_EVERY, Waits};
 use super::listen::Listen;
+use super::turned_away::TurnedAway;
 pub(crate) use super::wire::{Accepted, Wire};
 use crate::naming::BoxError;
 use http::{Request, Response};
@@ -56,7 +57,7 @@ const ABORTED_WITHIN: Duration = Duration::from_millis(100);
 /// What the connections of one port may take of this process.
 #[derive(Clone, Debug)]
 pub(crate) struct Bounds {
-    /// Connections at once. One more is closed as it comes: a client with other servers to try learns at once.
+    /// Connections at once. One more is told so and closed: a client with other servers to try learns at once.
     pub(crate) connections: usize,
     /// Connections at once from one IP address.
     pub(crate) connections_per_address: usize,
@@ -178,6 +179,7 @@ struct Connections {
     looks: Interval,
     /// How many come from each address.
     per_address: HashMap<IpAddr, usize>,
+    away: TurnedAway,
     /// A copy lives in every connection, upgraded ones included: when the last is gone, so are they.
     open: mpsc::Sender<Infallible>,
     all_closed: mpsc::Receiver<Infallible>,
@@ -209,6 +211,7 @@ impl Connections {
             tasks: JoinSet::new(),
             each: HashMap::new(),
             per_address: HashMap::new(),
+            away: TurnedAway::default(),
             looks: interval(LOOK_EVERY),
             open,
             all_closed,
@@ -232,17 +235,19 @@ impl Connections {
                 () = &mut drain => return,
                 Some(ended) = self.tasks.join_next_with_id() => self.forget(ended),
                 now = self.looks.tick() => cut_overdue(&mut self.each, now),
-                (io, peer) = accept(listener, &mut pause) => self.start(peer, |place| connect(io, place)),
+                (io, peer) = accept(listener, &mut pause) => self.start(io, peer, connect),
             }
         }
     }
 
-    fn start<R>(&mut self, peer: Option<SocketAddr>, connect: impl FnOnce(Place) -> R)
+    fn start<I, C, R>(&mut self, io: I, peer: Option<SocketAddr>, connect: &mut C)
     where
+        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        C: FnMut(I, Place) -> R,
         R: Future<Output = ()> + Send + 'static,
     {
         let ip = peer.map(|peer| peer.ip().to_canonical());
-        if let Some(refused) = self.refusal(ip) {
+        if let Some((refused, too_many)) = self.refusal(ip) {
             // The first tells an operator what to look for; a flood of them would hide everything else.
             if refused.fetch_add(1, Ordering::Relaxed) == 0 {
                 tracing::warn!(
@@ -251,25 +256,26 @@ impl Connections {
                     "connection refused: there are too many"
                 );
             }
-            return;
+            return self.away.tell(io, too_many);
         }
         let (wire, (stay, end)) = (Arc::new(Wire::new(peer)), oneshot::channel());
         let awaited = Awaited::new(wire.clone());
-        let task = self.tasks.spawn(connect(Place { wire, open: self.open.clone(), end }));
+        let task = self.tasks.spawn(connect(io, Place { wire, open: self.open.clone(), end }));
         self.each.insert(task.id(), Known { stay: Some(stay), ip, awaited, task });
         if let Some(ip) = ip {
             *self.per_address.entry(ip).or_default() += 1;
         }
     }
 
-    /// What counts that there are too many connections, if there are.
-    fn refusal(&self, ip: Option<IpAddr>) -> Option<&AtomicU64> {
+    /// What counts that there are too many connections, and their name, if there are.
+    fn refusal(&self, ip: Option<IpAddr>) -> Option<(&AtomicU64, &'static str)> {
         let Bounds { connections, connections_per_address, refusals, .. } = &self.bounds;
         if self.tasks.len() >= *connections {
-            return Some(&refusals.connections);
+            return Some((&refusals.connections, "connections"));
         }
         let of_address = ip.and_then(|ip| self.per_address.get(&ip)).copied().unwrap_or(0);
-        (of_address >= *connections_per_address).then_some(&refusals.connections_per_address)
+        let refused = (&refusals.connections_per_address, "connections from one address");
+        (of_address >= *connections_per_address).then_some(refused)
     }
 
     fn forget(&mut self, ended: Result<(task::Id, ()), JoinError>) {
@@ -306,7 +312,7 @@ impl Connections {
         for _ in 0..ACCEPT_LAST_MAX {
             match listener.accept_waiting().await {
                 None => return,
-                Some(Ok((io, peer))) => self.start(peer, |place| connect(io, place)),
+                Some(Ok((io, peer))) => self.start(io, peer, connect),
                 Some(Err(error)) if concerns_one_connection(&error) => {}
                 Some(Err(error)) => {
                     return tracing::warn!(%error, "the port closed with connections in its queue");

@@ -147,7 +147,7 @@ pub(super) static ALL: &[Setting] = &[
     setting(
         "connections-max",
         Place::Count(1..=CONNECTIONS_MAX, |chosen| &mut chosen.settings.connections_max),
-        "Connections that each port serves at once.",
+        "Connections that each port serves at once; one more is answered 503, or GOAWAY over HTTP/2, and closed; with TLS, and in a flood, it is only closed.",
     ),
     setting(
         "connections-per-address-max",

@@ -102,13 +102,18 @@ async fn text(response: Response<Incoming>) -> String {
 }
 
 #[tokio::test]
-async fn one_connection_too_many_is_closed_as_it_comes_and_a_freed_place_is_used() {
+async fn one_connection_too_many_is_told_so_in_its_protocol_and_a_freed_place_is_used() {
     let running = run_server_on(listen().await, Bounds { connections: 1, ..Bounds::default() });
     let mut first = running.http1().await;
     assert_eq!(text(first.send_request(get("/")).await.unwrap()).await, "ok");
-    assert_eq!(running.connect().await.read(&mut [0]).await.unwrap_or(0), 0);
+    let refused = running.http1().await.send_request(get("/")).await.unwrap();
+    assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (503, &"1".parse().unwrap()));
+    assert_eq!(text(refused).await, "too many connections: try again");
+    let refused = running.http2().await.send_request(get("http://orders/")).await.unwrap_err();
+    let reason = std::error::Error::source(&refused).unwrap().downcast_ref::<h2::Error>().unwrap();
+    assert_eq!(reason.reason(), Some(h2::Reason::ENHANCE_YOUR_CALM), "{reason}");
     drop(first);
-    while running.http1().await.send_request(get("/")).await.is_err() {}
+    while running.http1().await.send_request(get("/")).await.unwrap().status() == 503 {}
     running.drain();
     running.server.await.unwrap();
 }
