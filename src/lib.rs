@@ -73,6 +73,7 @@
 //! | `notice` | a consumer's ear for instances that leave, for those who call rarely | |
 //! | `metrics` | what the layers tell as metrics, and `/metrics` for Prometheus | |
 //! | `registry` | the registry as a library | |
+//! | `console` | the registry's pages for people, under `/console` of its HTTP port | |
 //! | `cli` | the program `graceful` | |
 //! | `full` | all of the above | |
 //!

@@ -7,8 +7,10 @@
 
 mod leftovers;
 mod service;
+mod tally;
 
 pub(crate) use leftovers::Subject;
+pub(crate) use tally::Tally;
 
 use super::command::{Change, Client, Command, ConnectionId, Event};
 use super::fact::{Kind, Overrides, ServiceRecord};
@@ -268,6 +270,22 @@ impl Catalog {
             let newest = state.instances.iter();
             newest.filter_map(|(key, claims)| Some(state.overlay.show(claims.last()?.instance(key))))
         })
+    }
+
+    /// How many instances of a service are what: counted anew only after a change, and without making a list, so
+    /// that a look at all services is cheap.
+    pub(crate) fn tally(&mut self, service: &ServiceKey) -> Tally {
+        let counted = self.services.get(service).and_then(|state| state.tally);
+        let tally = counted.unwrap_or_else(|| self.shown(service).fold(Tally::default(), |t, i| t.and(&i)));
+        if let Some(state) = self.services.get_mut(service) {
+            state.tally = Some(tally);
+        }
+        tally
+    }
+
+    /// The revision of a service's list, without making it.
+    pub(crate) fn revision(&self, service: &ServiceKey) -> u64 {
+        self.services.get(service).map_or(self.empty_revision, |state| state.revision)
     }
 
     /// The services that readers find, sorted by namespace, group and name: as many as `most` after one.

@@ -162,9 +162,19 @@ impl Events {
         &self,
         service: &ServiceKey,
         instance: &InstanceKey,
-    ) -> impl ExactSizeIterator<Item = &(u64, Recorded)> {
+    ) -> impl ExactSizeIterator<Item = &(u64, Recorded)> + DoubleEndedIterator {
         let events = self.services.get(service).and_then(|of_service| of_service.get(instance));
         events.map_or_else(Default::default, VecDeque::iter)
+    }
+
+    /// The last time that each instance of a service went, of those that have gone.
+    #[cfg(feature = "console")]
+    pub(crate) fn ends(&self, service: &ServiceKey) -> impl Iterator<Item = (&InstanceKey, &Recorded)> {
+        let instances = self.services.get(service).into_iter().flatten();
+        instances.filter_map(|(instance, events)| {
+            let mut ends = events.iter().rev().map(|(_, event)| event);
+            Some((instance, ends.find(|event| matches!(event.what, What::Went(_)))?))
+        })
     }
 
     /// The instance of a service that events are known of and that is at `address`.

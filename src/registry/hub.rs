@@ -8,6 +8,8 @@
 mod accounts;
 mod checks;
 pub(super) mod clients;
+#[cfg(feature = "console")]
+mod display;
 mod durable;
 mod explain;
 mod farewell;
@@ -22,8 +24,12 @@ mod reads;
 mod reports;
 mod standing;
 
+#[cfg(feature = "console")]
+pub(crate) use display::{Overview, ServiceDisplay, ServiceStanding};
 use explain::changed;
 pub(crate) use explain::{ClientLine, EventLine, Followers, Instances, ServiceLine};
+#[cfg(feature = "console")]
+pub(crate) use explain::{Publisher, Source};
 pub(crate) use farewell::Farewell;
 pub(crate) use kept::KeptService;
 pub(crate) use operate::DeedLine;
@@ -62,7 +68,7 @@ use lines::Lines;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 /// Leases that end under one lock, so that a mass expiry does not hold up everyone else.
@@ -88,6 +94,8 @@ pub(crate) struct Hub {
     probed_earlier: Notify,
     /// The last connection has ended.
     deserted: Notify,
+    /// Nothing changes any more.
+    frozen: watch::Sender<bool>,
     lines: Lines,
 }
 
@@ -173,6 +181,7 @@ impl Hub {
             asked,
             probed_earlier,
             deserted,
+            frozen: watch::Sender::new(false),
             lines: Lines::default(),
         }
     }
@@ -403,6 +412,14 @@ impl Hub {
     /// with the registry take nothing off, so that no subscriber is told of a fleet that disappears.
     pub(crate) fn freeze(&self) {
         self.state().frozen = true;
+        self.frozen.send_replace(true);
+    }
+
+    /// Waits until [`Hub::freeze`] has been called.
+    #[cfg(feature = "console")]
+    pub(crate) async fn frozen(&self) {
+        // The sender lives as long as the hub, so it is only ever the value that ends this.
+        let _ = self.frozen.subscribe().wait_for(|frozen| *frozen).await;
     }
 
     /// Marks and removes instances whose heartbeats stop, for ever.

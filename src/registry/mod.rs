@@ -17,6 +17,8 @@ mod bound;
 mod catalog;
 mod clerk;
 mod command;
+#[cfg(feature = "console")]
+mod console;
 mod data_dir;
 mod deeds;
 mod error;

@@ -127,6 +127,12 @@ impl Traffic {
         self.services.get(service).into_iter().flatten()
     }
 
+    /// What one instance has reported.
+    #[cfg(feature = "console")]
+    pub(crate) fn of_instance(&self, service: &ServiceKey, instance: &InstanceKey) -> Option<&Series> {
+        self.services.get(service)?.get(instance)
+    }
+
     /// Requests that began in a service, of each second from `first` on in which there were some.
     pub(crate) fn totals(&self, service: &ServiceKey, first: u64) -> BTreeMap<u64, u64> {
         let mut totals = BTreeMap::new();

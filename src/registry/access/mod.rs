@@ -28,6 +28,8 @@ pub(super) use decide::{Action, Denied, Place, Principal, decide};
 pub use grant::{Grant, Role};
 pub use offline::Users;
 pub use password::Password;
+#[cfg(feature = "console")]
+pub(super) use password::random;
 pub(super) use password::{HashError, PasswordHash};
 pub(super) use sight::Sight;
 pub use start::Admin;

@@ -1,5 +1,6 @@
 //! One service of the catalog: who publishes which instance, and what readers therefore see.
 
+use super::tally::Tally;
 use crate::model::{
     Cluster, Instance, InstanceKey, Metadata, Reason, ServiceKey, Snapshot, UnixMillis, Weight,
 };
@@ -27,6 +28,8 @@ pub(super) struct Service {
     snapshot: Option<Arc<Snapshot>>,
     /// The same with what else readers are told.
     pub(super) view: Option<Arc<View>>,
+    /// Of the instances as they are, once somebody has asked.
+    pub(super) tally: Option<Tally>,
 }
 
 /// Everyone who publishes one instance, the newest last; never empty.
@@ -110,6 +113,7 @@ impl Service {
             gone_since: None,
             snapshot,
             view: None,
+            tally: None,
         }
     }
 
@@ -150,7 +154,7 @@ impl Service {
     /// where two lists are read within a millisecond. Changes that nobody saw in between share a revision;
     /// otherwise a storm would carry it so far ahead of the clock that lists after a restart would be old.
     pub(super) fn touch(&mut self, now: UnixMillis) {
-        self.view = None;
+        (self.view, self.tally) = (None, None);
         let read = u64::from(self.snapshot.take().is_some());
         self.revision = now.as_u64().max(self.revision + read);
     }

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 /// The parameters of a request, from its query and its body, whatever its method and content type.
-pub(super) struct Parameters(pub(super) Form);
+pub(in crate::registry) struct Parameters(pub(in crate::registry) Form);
 
 impl<S: Send + Sync> FromRequest<S> for Parameters {
     type Rejection = Response;

@@ -69,29 +69,38 @@ async fn admit(
     form: &Form,
 ) -> Result<Option<Arc<User>>, Refusal> {
     let principal = principal(access, need, parts, form).await?;
-    match need {
-        Need::Nothing | Need::BeKnown => {}
-        Need::BeNamed => {
-            let oneself = match &principal {
-                Principal::Anyone => true,
-                Principal::User(user) => form.text("username") == Some(user.name.as_str()),
-            };
-            if !oneself {
-                decide(&principal, Action::Operate, Place::Everywhere)?;
-            }
-        }
-        Need::In(action) => decide(&principal, action, Place::Namespace(&form.namespace()?))?,
-        Need::InKey(action) => {
-            let service: ServiceKey = form.required("key")?.parse()?;
-            decide(&principal, action, Place::Namespace(&service.namespace))?;
-        }
-        Need::Somewhere(action) => decide(&principal, action, Place::Somewhere)?,
-        Need::Everywhere(action) => decide(&principal, action, Place::Everywhere)?,
-    }
+    allowed(need, &principal, form)?;
     Ok(match principal {
         Principal::Anyone => None,
         Principal::User(user) => Some(user),
     })
+}
+
+/// Whether a principal may have a request answered that has these parameters.
+///
+/// # Errors
+/// When it lacks the right.
+pub(in crate::registry) fn allowed(need: Need, principal: &Principal, form: &Form) -> Result<(), Refusal> {
+    match need {
+        Need::Nothing | Need::BeKnown => {}
+        Need::BeNamed => {
+            let oneself = match principal {
+                Principal::Anyone => true,
+                Principal::User(user) => form.text("username") == Some(user.name.as_str()),
+            };
+            if !oneself {
+                decide(principal, Action::Operate, Place::Everywhere)?;
+            }
+        }
+        Need::In(action) => decide(principal, action, Place::Namespace(&form.namespace()?))?,
+        Need::InKey(action) => {
+            let service: ServiceKey = form.required("key")?.parse()?;
+            decide(principal, action, Place::Namespace(&service.namespace))?;
+        }
+        Need::Somewhere(action) => decide(principal, action, Place::Somewhere)?,
+        Need::Everywhere(action) => decide(principal, action, Place::Everywhere)?,
+    }
+    Ok(())
 }
 
 impl Need {

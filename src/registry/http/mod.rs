@@ -33,8 +33,16 @@ mod users;
 mod wrap;
 
 pub(in crate::registry) use extract::Origin;
+#[cfg(feature = "console")]
+pub(in crate::registry) use extract::Parameters;
+#[cfg(feature = "console")]
+pub(in crate::registry) use guard::allowed;
 pub(super) use measured::Measured;
 pub(super) use openapi::apis;
+#[cfg(feature = "console")]
+pub(in crate::registry) use respond::Json;
+#[cfg(feature = "console")]
+pub(in crate::registry) use rules::{Need, need};
 
 use super::access::Access;
 use super::hub::Hub;
@@ -74,9 +82,10 @@ pub(super) fn routes(hub: Arc<Hub>, access: Arc<Access>) -> Router {
         .nest("/nacos/v1/auth", users_v1().with_state(access.clone()))
         .nest("/nacos/v3/auth", users_v3().with_state(access.clone()))
         .nest("/graceful/v1", graceful::routes())
-        .merge(probes())
-        .fallback(respond::no_such_path)
-        .method_not_allowed_fallback(respond::no_such_method);
+        .merge(probes());
+    #[cfg(feature = "console")]
+    let routes = routes.merge(crate::registry::console::routes(hub.clone(), access.clone()));
+    let routes = routes.fallback(respond::no_such_path).method_not_allowed_fallback(respond::no_such_method);
     // The one place over HTTP; where nobody will ever be asked, it does not cost even that.
     let routes =
         if access.never_asks() { routes } else { routes.layer(from_fn_with_state(access, guard::guard)) };

@@ -20,7 +20,7 @@ pub(super) const JSON: &str = "application/json;charset=UTF-8";
 pub(super) struct Exceeded(pub(super) Bound);
 
 /// A JSON body.
-pub(super) struct Json<T>(pub(super) T);
+pub(in crate::registry) struct Json<T>(pub(in crate::registry) T);
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
@@ -43,7 +43,7 @@ impl IntoResponse for Text {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let fault = Extension(Fault::of(&self)); // For versions 2 and 3.
-        let mut answer = (status(&self), fault, Causes(&self).to_string()).into_response();
+        let mut answer = (self.status(), fault, Causes(&self).to_string()).into_response();
         if let Some(bound) = self.bound() {
             answer.extensions_mut().insert(Exceeded(bound)); // To be counted.
         }
@@ -51,35 +51,38 @@ impl IntoResponse for Refusal {
     }
 }
 
-fn status(refusal: &Refusal) -> StatusCode {
-    match refusal {
-        Refusal::Form(_)
-        | Refusal::Name(_)
-        | Refusal::Instance(_)
-        | Refusal::Lease(_)
-        | Refusal::MetadataTooLong { .. }
-        | Refusal::Persistent
-        | Refusal::NoService(_)
-        | Refusal::NothingToSet(_)
-        | Refusal::ServiceExists(_)
-        | Refusal::NotEmpty(_)
-        | Refusal::NamespaceExists(_)
-        | Refusal::NamespaceInUse(_)
-        | Refusal::DefaultNamespace
-        | Refusal::Probed { .. }
-        | Refusal::OtherKind { .. }
-        | Refusal::RequestType { .. }
-        | Refusal::TooMany { .. }
-        | Refusal::User(_) => StatusCode::BAD_REQUEST,
-        Refusal::Denied(_) | Refusal::UnknownUser => StatusCode::FORBIDDEN,
-        Refusal::TooManyLogins { .. } => StatusCode::TOO_MANY_REQUESTS,
-        Refusal::NotFound | Refusal::NoClient(_) | Refusal::NoNamespace(_) => StatusCode::NOT_FOUND,
-        Refusal::NotTaken(_) => StatusCode::CONFLICT,
-        Refusal::Unregistered | Refusal::NotYours => StatusCode::CONFLICT, // Only connections can be, and HTTP has none.
-        Refusal::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
-        Refusal::NoSwitches | Refusal::NoPermissions => StatusCode::NOT_IMPLEMENTED,
-        Refusal::Storage(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        Refusal::Busy { .. } | Refusal::Hash(_) | Refusal::Closing => StatusCode::SERVICE_UNAVAILABLE,
+impl Refusal {
+    /// The status of an answer that says so.
+    pub(in crate::registry) fn status(&self) -> StatusCode {
+        match self {
+            Self::Form(_)
+            | Self::Name(_)
+            | Self::Instance(_)
+            | Self::Lease(_)
+            | Self::MetadataTooLong { .. }
+            | Self::Persistent
+            | Self::NoService(_)
+            | Self::NothingToSet(_)
+            | Self::ServiceExists(_)
+            | Self::NotEmpty(_)
+            | Self::NamespaceExists(_)
+            | Self::NamespaceInUse(_)
+            | Self::DefaultNamespace
+            | Self::Probed { .. }
+            | Self::OtherKind { .. }
+            | Self::RequestType { .. }
+            | Self::TooMany { .. }
+            | Self::User(_) => StatusCode::BAD_REQUEST,
+            Self::Denied(_) | Self::UnknownUser => StatusCode::FORBIDDEN,
+            Self::TooManyLogins { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::NotFound | Self::NoClient(_) | Self::NoNamespace(_) => StatusCode::NOT_FOUND,
+            Self::NotTaken(_) => StatusCode::CONFLICT,
+            Self::Unregistered | Self::NotYours => StatusCode::CONFLICT, // Only connections can be, and HTTP has none.
+            Self::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
+            Self::NoSwitches | Self::NoPermissions => StatusCode::NOT_IMPLEMENTED,
+            Self::Storage(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Busy { .. } | Self::Hash(_) | Self::Closing => StatusCode::SERVICE_UNAVAILABLE,
+        }
     }
 }
 

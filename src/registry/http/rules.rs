@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 /// What a caller must be or have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Need {
+pub(in crate::registry) enum Need {
     /// Nothing.
     Nothing,
     /// To be a user.
@@ -46,6 +46,8 @@ const USERS_V1: &str = "/nacos/v1/auth";
 const USERS_V3: &str = "/nacos/v3/auth";
 const ROOT: &str = "";
 const OURS: &str = "/graceful/v1";
+#[cfg(feature = "console")]
+const PAGE: &str = "/console";
 
 /// Where a route begins, how it goes on, and what its methods need.
 type Rule = (&'static [&'static str], &'static str, &'static [(Method, Need)]);
@@ -151,9 +153,21 @@ const RULES: &[Rule] = &[
     (&[OURS], "/kept", &[(GET, Everywhere(Read))]),
 ];
 
+/// The console's pages; what is in them, the API tells under the same rules.
+#[cfg(feature = "console")]
+const PAGES: &[Rule] = &[
+    (&[ROOT], "/", &[(GET, Nothing)]),
+    (&[PAGE], "/style.css", &[(GET, Nothing)]),
+    (&[PAGE], "/script.js", &[(GET, Nothing)]),
+    (&[PAGE], "", &[(GET, In(Read))]),
+    (&[PAGE], "/service", &[(GET, In(Read))]),
+];
+#[cfg(not(feature = "console"))]
+const PAGES: &[Rule] = &[];
+
 static BY_PATH: LazyLock<HashMap<String, Vec<(Method, Need)>>> = LazyLock::new(|| {
     let mut by_path = HashMap::<_, Vec<_>>::new();
-    for (bases, path, needs) in RULES {
+    for (bases, path, needs) in RULES.iter().chain(PAGES) {
         for base in *bases {
             by_path.entry(format!("{base}{path}")).or_default().extend_from_slice(needs);
         }
@@ -162,7 +176,7 @@ static BY_PATH: LazyLock<HashMap<String, Vec<(Method, Need)>>> = LazyLock::new(|
 });
 
 /// What a request for a route needs; whatever is not in the table is for those who may do everything.
-pub(super) fn need(method: &Method, route: &str) -> Need {
+pub(in crate::registry) fn need(method: &Method, route: &str) -> Need {
     let method = if *method == Method::HEAD { &Method::GET } else { method };
     let of_route = BY_PATH.get(route).into_iter().flatten();
     of_route.clone().find(|(own, _)| own == method).map_or(Everywhere(Operate), |(_, need)| *need)

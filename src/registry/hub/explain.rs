@@ -28,45 +28,45 @@ const AT_ONE_TIME: Duration = Duration::from_secs(60);
 /// A service in one line.
 #[derive(Serialize)]
 pub(crate) struct ServiceLine {
-    namespace: String,
-    group: String,
-    name: String,
-    revision: u64,
-    instances: usize,
+    pub(crate) namespace: String,
+    pub(crate) group: String,
+    pub(crate) name: String,
+    pub(crate) revision: u64,
+    pub(crate) instances: usize,
     /// Those that take traffic: healthy and enabled.
-    serving: usize,
-    subscribers: usize,
+    pub(crate) serving: usize,
+    pub(crate) subscribers: usize,
 }
 
 /// The instances of a service, disabled ones too.
 #[derive(Serialize)]
 pub(crate) struct Instances {
-    revision: u64,
-    instances: Vec<Explained>,
+    pub(crate) revision: u64,
+    pub(crate) instances: Vec<Explained>,
 }
 
-#[derive(Serialize)]
-struct Explained {
-    ip: String,
-    port: u16,
-    cluster: String,
-    weight: f64,
-    enabled: bool,
-    healthy: bool,
-    ephemeral: bool,
+#[derive(Debug, Serialize)]
+pub(crate) struct Explained {
+    pub(crate) ip: String,
+    pub(crate) port: u16,
+    pub(crate) cluster: String,
+    pub(crate) weight: f64,
+    pub(crate) enabled: bool,
+    pub(crate) healthy: bool,
+    pub(crate) ephemeral: bool,
     /// Start of its process, in milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
-    epoch: Option<u64>,
-    metadata: BTreeMap<String, String>,
+    pub(crate) epoch: Option<u64>,
+    pub(crate) metadata: BTreeMap<String, String>,
     /// Who keeps it here; readers see what the last one says.
-    publishers: Vec<Publisher>,
+    pub(crate) publishers: Vec<Publisher>,
     /// What looks wrong about them.
-    flags: BTreeSet<Flag>,
+    pub(crate) flags: BTreeSet<Flag>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-enum Publisher {
+pub(crate) enum Publisher {
     /// A gRPC connection: the instance goes when it ends.
     Connection {
         /// When it first published the instance.
@@ -83,90 +83,103 @@ enum Publisher {
 /// A connection, and who is at its other end.
 #[derive(Debug, Serialize)]
 pub(crate) struct PeerLine {
-    connection: u64,
-    address: String,
-    app: String,
-    version: String,
+    pub(crate) connection: u64,
+    pub(crate) address: String,
+    pub(crate) app: String,
+    pub(crate) version: String,
     /// The id that its process sends in its calls; absent from clients other than ours.
     #[serde(skip_serializing_if = "Option::is_none")]
-    caller: Option<String>,
-    connected_at: u64,
+    pub(crate) caller: Option<String>,
+    pub(crate) connected_at: u64,
 }
 
 #[derive(Debug, Serialize)]
-struct HeardSender {
-    ip: String,
-    agent: String,
-    since: u64,
-    last: u64,
+pub(crate) struct HeardSender {
+    pub(crate) ip: String,
+    pub(crate) agent: String,
+    pub(crate) since: u64,
+    pub(crate) last: u64,
 }
 
 /// What looks wrong about an instance's publishers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum Flag {
+pub(crate) enum Flag {
     /// More than one keeps it here: a process that has not stopped, or two at one address.
     SeveralPublishers,
     /// One comes from another address than the instance's own.
     ForeignPublisher,
 }
 
+#[cfg(feature = "console")]
+impl Flag {
+    /// As a person reads it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::SeveralPublishers => {
+                "several publishers: a process that has not stopped, or two at one address"
+            }
+            Self::ForeignPublisher => "published from another address than its own",
+        }
+    }
+}
+
 /// Who follows a service.
 #[derive(Serialize)]
 pub(crate) struct Followers {
     /// Of the present list.
-    revision: u64,
-    subscribers: Vec<SubscriberLine>,
+    pub(crate) revision: u64,
+    pub(crate) subscribers: Vec<SubscriberLine>,
     /// Those who poll, and hear of changes over UDP.
-    listeners: Vec<ListenerLine>,
+    pub(crate) listeners: Vec<ListenerLine>,
 }
 
 #[derive(Serialize)]
-struct SubscriberLine {
+pub(crate) struct SubscriberLine {
     #[serde(flatten)]
-    connection: PeerLine,
-    clusters: String,
+    pub(crate) connection: PeerLine,
+    pub(crate) clusters: String,
     #[serde(flatten)]
-    known: Known,
+    pub(crate) known: Known,
 }
 
 #[derive(Serialize)]
-struct ListenerLine {
-    address: String,
-    app: String,
-    agent: String,
-    since: u64,
-    clusters: String,
-    healthy_only: bool,
+pub(crate) struct ListenerLine {
+    pub(crate) address: String,
+    pub(crate) app: String,
+    pub(crate) agent: String,
+    pub(crate) since: u64,
+    pub(crate) clusters: String,
+    pub(crate) healthy_only: bool,
     #[serde(flatten)]
-    known: Known,
+    pub(crate) known: Known,
 }
 
 /// The newest list that somebody is known to have.
 #[derive(Serialize)]
-struct Known {
-    acknowledged: u64,
+pub(crate) struct Known {
+    pub(crate) acknowledged: u64,
     /// How long ago it was given or acknowledged.
-    acknowledged_ms_ago: u64,
+    pub(crate) acknowledged_ms_ago: u64,
     /// Whether that is the present list.
-    current: bool,
+    pub(crate) current: bool,
 }
 
 /// One thing that happened to an instance.
 #[derive(Serialize)]
 pub(crate) struct EventLine {
-    sequence: u64,
-    at: u64,
-    ip: String,
-    port: u16,
-    cluster: String,
-    event: Cow<'static, str>,
+    pub(crate) sequence: u64,
+    pub(crate) at: u64,
+    pub(crate) ip: String,
+    pub(crate) port: u16,
+    pub(crate) cluster: String,
+    pub(crate) event: Cow<'static, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<Cow<'static, str>>,
+    pub(crate) reason: Option<Cow<'static, str>>,
     /// The side that a process says it from; without it, the registry says so.
     #[serde(skip_serializing_if = "Option::is_none")]
-    told_by: Option<&'static str>,
-    by: Source,
+    pub(crate) told_by: Option<&'static str>,
+    pub(crate) by: Source,
 }
 
 /// Who brought something about.
@@ -192,11 +205,11 @@ pub(crate) enum Source {
 #[derive(Serialize)]
 pub(crate) struct ClientLine {
     #[serde(flatten)]
-    connection: PeerLine,
+    pub(crate) connection: PeerLine,
     /// Services in which it publishes.
-    publishes: usize,
+    pub(crate) publishes: usize,
     /// Services that it follows.
-    follows: usize,
+    pub(crate) follows: usize,
 }
 
 impl Hub {
@@ -285,20 +298,19 @@ impl Hub {
 
 impl State {
     fn service_line(&mut self, service: &ServiceKey) -> ServiceLine {
-        let list = self.catalog.snapshot(service);
-        let serving = list.instances().iter().filter(|instance| instance.healthy && instance.enabled);
+        let tally = self.catalog.tally(service);
         ServiceLine {
             namespace: service.namespace.to_string(),
             group: service.group.to_string(),
             name: service.name.to_string(),
-            revision: list.revision(),
-            instances: list.instances().len(),
-            serving: serving.count(),
+            revision: self.catalog.revision(service),
+            instances: tally.instances,
+            serving: tally.serving,
             subscribers: self.followers.get(service).map_or(0, std::collections::HashMap::len),
         }
     }
 
-    fn explain(&self, service: &ServiceKey, instance: &Instance, now: UnixMillis) -> Explained {
+    pub(super) fn explain(&self, service: &ServiceKey, instance: &Instance, now: UnixMillis) -> Explained {
         let publishers = self.catalog.publishers(service, &instance.key);
         let publishers = publishers.map(|(client, since)| self.publisher(service, &client, since));
         let publishers: Vec<Publisher> = publishers.collect();

@@ -40,9 +40,10 @@ async fn methods(router: &axum::Router, path: &str) -> BTreeSet<String> {
 
 /// What the sources of the HTTP API write in quotes after `before`, if it begins with a slash.
 fn words(before: &str) -> BTreeSet<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/registry/http");
+    let registry = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/registry");
+    let folders = ["http", "console"].map(|folder| std::fs::read_dir(registry.join(folder)).unwrap());
     let mut words = BTreeSet::new();
-    for file in std::fs::read_dir(folder).unwrap() {
+    for file in folders.into_iter().flatten() {
         let path = file.unwrap().path();
         if path.is_file() && path.file_name().unwrap() != "rules.rs" {
             let text = std::fs::read_to_string(path).unwrap();

@@ -1,0 +1,55 @@
+//! Addresses of pages. Pure: names come from anyone, so whatever is not plain is percent-encoded.
+
+use crate::model::{Namespace, ServiceKey};
+use std::fmt;
+
+/// The first page of a namespace.
+pub(super) fn overview(namespace: &Namespace) -> String {
+    format!("/console?namespaceId={}", Encoded(namespace.as_str()))
+}
+
+/// The page of a service.
+pub(super) fn service(service: &ServiceKey) -> String {
+    format!("/console/service?{}", of_service(service))
+}
+
+/// The page of an instance of a service, listed or not.
+pub(super) fn instance(service: &ServiceKey, ip: &str, port: u16, cluster: &str) -> String {
+    let (ip, cluster) = (Encoded(ip), Encoded(cluster));
+    format!("/console/instance?{}&ip={ip}&port={port}&clusterName={cluster}", of_service(service))
+}
+
+fn of_service(service: &ServiceKey) -> String {
+    let (namespace, group) = (Encoded(service.namespace.as_str()), Encoded(service.group.as_str()));
+    format!("namespaceId={namespace}&groupName={group}&serviceName={}", Encoded(service.name.as_str()))
+}
+
+/// A value in a query.
+pub(super) struct Encoded<'a>(pub(super) &'a str);
+
+impl fmt::Display for Encoded<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.bytes().try_for_each(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                write!(f, "{}", byte as char)
+            }
+            _ => write!(f, "%{byte:02X}"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_leave_its_place_in_an_address() {
+        assert_eq!(Encoded("a b&c=d#e\"<'é").to_string(), "a%20b%26c%3Dd%23e%22%3C%27%C3%A9");
+        let key: ServiceKey = "DEFAULT_GROUP@@orders".parse().unwrap();
+        let link = instance(&key, "10.0.0.7", 80, "a&b");
+        assert_eq!(
+            link,
+            "/console/instance?namespaceId=public&groupName=DEFAULT_GROUP&serviceName=orders&ip=10.0.0.7&port=80&clusterName=a%26b"
+        );
+    }
+}
