@@ -1,5 +1,6 @@
 //! A connection that the registry knows: the handshake on a transport, and the messages on it.
 
+use super::alert;
 use super::dial::Dial;
 use super::failure::Failure;
 use super::login::{Login, Pass};
@@ -89,13 +90,15 @@ impl Connection {
         login.enter(server).await?;
         let within = settings.request_timeout;
         let io = bounded("connecting", within, dial.dial(server, Port::Grpc)).await?;
+        let (io, alert) = alert::watch(io);
         let over = Transport::over(io, server.origin.clone());
         let transport = bounded("beginning HTTP/2", within, over).await?;
 
         let (login, server) = (login.clone(), server.clone());
         let mut caller =
             Caller { grpc: transport.grpc(), within, hears: Hears::default(), login, server, since };
-        let server = caller.ask(&ServerCheckRequest::default()).await?;
+        let server = caller.ask(&ServerCheckRequest::default()).await;
+        let server = server.map_err(|failure| alert.explain_failure(failure))?;
         let (answers, outbox) = mpsc::channel(ANSWERS_MAX);
         let (arrivals, inbox) = mpsc::channel(INBOX_MAX);
         let setup = Payload::new(&setup(settings));

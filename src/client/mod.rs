@@ -57,6 +57,7 @@
 //! the client, `worker`, makes a `connection` and lives through a `session` of it, again and again,
 //! in which it asks `desired` what to send and tells it what came of it.
 
+mod alert;
 mod connection;
 mod desired;
 mod dial;

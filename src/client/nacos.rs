@@ -10,14 +10,14 @@ use crate::model::{Address, Instance, InstanceKey, ServiceKey};
 use crate::naming::{BoxFuture, Error, Order, Register, Snapshots, Subscribe, Told};
 use crate::observe::Observer;
 use std::fmt;
-use std::future::pending;
+use std::future::{pending, ready};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 /// A client of a registry that speaks Nacos' gRPC protocol. See the [module docs](super).
 ///
@@ -126,13 +126,14 @@ impl Nacos {
         }
     }
 
-    /// Waits until the registry counts as away, and then starts from the file of `service`, if there is one.
+    /// Waits until the registry counts as away, or does not let this client in, and then starts from the file of
+    /// `service`, if there is one.
     async fn start_from_file(&self, service: &ServiceKey) {
         let Inner { shared, settings, .. } = &*self.inner;
         let (Some(files), Ok(service)) = (settings.snapshot_files.clone(), settings.resolve(service)) else {
             return;
         };
-        sleep(shared.patience(settings.request_timeout)).await;
+        _ = timeout(shared.patience(settings.request_timeout), shared.shut_out()).await;
         let Some((list, age)) = files.load(service).await else { return };
         let (name, instances) = (list.service().clone(), list.instances().len());
         if instances > 0 && shared.start_from(list, age) {
@@ -152,7 +153,7 @@ impl Nacos {
         let take_off = |service| shared.deregister(&service, instance, who_knows.is_some());
         let call = settings.resolve(service).and_then(take_off);
         let bound = settings.request_timeout * DEREGISTER_TRIES + who_knows.unwrap_or_default();
-        async move { call?.outcome(bound, || format!("deregistering {instance:?}")).await }
+        async move { call?.outcome(bound, ready(()), || format!("deregistering {instance:?}")).await }
     }
 
     pub(super) fn begin_subscribe(&self, service: &ServiceKey) -> Result<Following, Error> {
@@ -185,7 +186,8 @@ impl Drop for Inner {
 }
 
 impl Register for Nacos {
-    /// Waits over reconnects, [`TRIES`] times the request timeout at most. When it fails or is dropped
+    /// Waits over reconnects, [`TRIES`] times the request timeout at most, but not for a registry that does not
+    /// let this user in: that it says at once, in the registry's words. When it fails or is dropped
     /// before it resolves, the instance is not registered, and one that was registered under its key before
     /// stays as it was.
     ///
@@ -208,7 +210,8 @@ impl Register for Nacos {
             }
             let call = shared.register(&service, instance)?;
             let bound = settings.request_timeout * TRIES;
-            call.outcome(bound, || format!("registering {:?} of {service}", instance.key)).await.map(drop)
+            let tried = || format!("registering {:?} of {service}", instance.key);
+            call.outcome(bound, ready(()), tried).await.map(drop)
         })
     }
 
@@ -273,7 +276,8 @@ impl Register for Nacos {
 }
 
 impl Subscribe for Nacos {
-    /// Waits over reconnects, [`TRIES`] times the request timeout at most; with
+    /// Waits over reconnects, [`TRIES`] times the request timeout at most, and not for a registry that does not
+    /// let this user in; with
     /// [`snapshot_files`](NacosBuilder::snapshot_files) only until the registry has been away for the request
     /// timeout, if there is a file. All subscribers of a service share one cell; when the last is gone, the
     /// subscription ends.
@@ -284,13 +288,9 @@ impl Subscribe for Nacos {
         Box::pin(async move {
             let Following { first, snapshots, .. } = self.begin_subscribe(service)?;
             let bound = self.inner.settings.request_timeout * TRIES;
-            let first = first.outcome(bound, || format!("subscribing to {service}"));
-            tokio::pin!(first);
-            tokio::select! {
-                biased;
-                outcome = &mut first => outcome,
-                () = self.start_from_file(service) => first.await,
-            }?;
+            // Who has a file needs no registry to begin, not even one that says no.
+            let from_file = self.start_from_file(service);
+            first.outcome(bound, from_file, || format!("subscribing to {service}")).await?;
             Ok(snapshots)
         })
     }

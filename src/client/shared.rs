@@ -10,9 +10,10 @@ use crate::model::{Instance, InstanceKey, ServiceKey, Snapshot, UnixMillis};
 use crate::naming::{Error, Order, Publisher, Snapshots, Told};
 use crate::observe::Observer;
 use std::collections::HashMap;
+use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 /// Calls that may wait for their outcome at one time: far more than a process has reason to make, and a
@@ -26,6 +27,8 @@ pub(super) struct Shared {
     bell: Notify,
     /// Rings for whoever writes lists into files.
     to_save: Notify,
+    /// Why the registry does not let this client in, if that is its last word.
+    shut_out: watch::Sender<Option<Failure>>,
 }
 
 #[derive(Debug)]
@@ -90,7 +93,12 @@ impl Shared {
             unsaved: saving.then(HashMap::new),
             closing: false,
         };
-        Self { state: Mutex::new(state), bell: Notify::new(), to_save: Notify::new() }
+        Self {
+            state: Mutex::new(state),
+            bell: Notify::new(),
+            to_save: Notify::new(),
+            shut_out: watch::Sender::new(None),
+        }
     }
 
     /// Asks for an instance.
@@ -220,6 +228,7 @@ impl Shared {
 
     /// There is a new connection, and `hears` says what its registry can do.
     pub(super) fn connected(&self, hears: Hears) {
+        self.shut_out.send_replace(None);
         self.change(|state, settled| {
             state.hears = hears;
             (state.trouble, state.away_since) = (None, None);
@@ -229,6 +238,7 @@ impl Shared {
 
     /// There is no connection, and this is why.
     pub(super) fn disconnected(&self, trouble: Option<Failure>) {
+        self.shut_out.send_replace(trouble.clone().filter(Failure::is_shut_out));
         let mut state = self.state();
         state.hears = Hears::default();
         state.trouble = trouble;
@@ -308,6 +318,17 @@ impl Shared {
     /// Why there is no connection, if there is none.
     pub(super) fn trouble(&self) -> Option<Failure> {
         self.state().trouble.clone()
+    }
+
+    /// Waits until the registry does not let this client in, and says why. Nobody waits for a registry that
+    /// has said no.
+    pub(super) async fn shut_out(&self) -> Failure {
+        let mut word = self.shut_out.subscribe();
+        let said = word.wait_for(Option::is_some).await.ok().and_then(|word| word.clone());
+        match said {
+            Some(why) => why,
+            None => pending().await, // Not while the sender lives, which it does here.
+        }
     }
 
     /// Waits until something has changed since the last time.
@@ -395,9 +416,26 @@ impl State {
 }
 
 impl Call {
-    /// Waits for the outcome, `bound` at most; `tried` says in an error what this was about.
-    pub(super) async fn outcome(mut self, bound: Duration, tried: impl FnOnce() -> String) -> Outcome {
-        match timeout(bound, &mut self.outcome).await {
+    /// Waits for the outcome, `bound` at most, and once `first` is over no longer than until the registry does
+    /// not let this client in; `tried` says in an error what this was about.
+    pub(super) async fn outcome(
+        mut self,
+        bound: Duration,
+        first: impl Future<Output = ()>,
+        tried: impl FnOnce() -> String,
+    ) -> Outcome {
+        let shared = self.shared.clone();
+        let shut_out = async {
+            first.await;
+            shared.shut_out().await
+        };
+        let outcome = tokio::select! {
+            biased;
+            outcome = timeout(bound, &mut self.outcome) => outcome,
+            // What came first may have settled it.
+            why = shut_out => return self.outcome.try_recv().unwrap_or_else(|_| Err(why.to_unavailable(tried()))),
+        };
+        match outcome {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(Error::Closed),
             Err(elapsed) => {
@@ -424,6 +462,7 @@ impl Drop for Call {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::ready;
 
     #[test]
     fn a_cell_that_has_found_a_reader_again_is_not_given_up() {
@@ -450,7 +489,7 @@ mod tests {
         calls.push(shared.register(&orders, &instance).unwrap());
         shared.end();
         for call in calls {
-            let outcome = call.outcome(Duration::from_secs(1), String::new).await;
+            let outcome = call.outcome(Duration::from_secs(1), ready(()), String::new).await;
             assert!(matches!(outcome, Err(Error::Closed)), "{outcome:?}");
         }
     }

@@ -4,14 +4,19 @@ use super::servers::Port;
 use crate::naming::{BoxError, Error};
 use crate::pem::{InvalidPem, Pem, provider};
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{self, ClientConfig, InvalidMessage};
+
+/// What is said of a registry that answers a handshake by something else.
+const WANTS_NO_TLS: &str =
+    "it speaks no TLS, and this client does (`NacosBuilder::tls` or GRACEFUL_REGISTRY_TLS_CA)";
 
 /// PEM files by which a client and its registry know each other. They are read for each connection, so what
 /// has been renewed counts from the next one on.
@@ -139,8 +144,17 @@ impl Tls {
             Some(name) => name.clone(),
             None => named(host)?,
         };
-        Ok(TlsConnector::from(config).connect(name, stream).await?)
+        TlsConnector::from(config)
+            .connect(name, stream)
+            .await
+            .map_err(|error| if is_no_tls(&error) { WANTS_NO_TLS.into() } else { error.into() })
     }
+}
+
+/// Whether what answered a handshake is something else than TLS.
+fn is_no_tls(error: &io::Error) -> bool {
+    let within = error.get_ref().and_then(|error| error.downcast_ref());
+    matches!(within, Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)))
 }
 
 fn named(host: &str) -> Result<ServerName<'static>, String> {

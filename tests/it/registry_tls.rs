@@ -202,12 +202,23 @@ async fn a_client_and_a_registry_that_do_not_know_each_other_do_not_meet() {
         (builder().tls(known(&authority)).tls_server_name("registry.internal"), "not valid for name"),
         (builder().tls(authority.trusted()), ""), // The registry goes away without a word, or with an alert.
         (builder().tls(known(&foreign)), ""),
-        (builder(), ""),
+        (builder(), "it speaks TLS, and this client does not"),
+        (builder().user("orders", "any"), "it speaks TLS, and this client does not"),
     ] {
         let trouble = trouble(stranger).await;
         assert!(trouble.starts_with("the registry is unavailable") && trouble.contains(said), "{trouble}");
     }
     registry.stop().await;
+
+    let plain = Running::start().await;
+    let trouble = trouble(Nacos::builder(&plain.http.to_string()).tls(authority.trusted())).await;
+    assert!(
+        trouble.ends_with(
+            "it speaks no TLS, and this client does (`NacosBuilder::tls` or GRACEFUL_REGISTRY_TLS_CA)"
+        ),
+        "{trouble}"
+    );
+    plain.stop().await;
 }
 
 #[tokio::test]

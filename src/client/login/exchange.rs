@@ -1,5 +1,6 @@
 //! One login: a request over HTTP/1.1, on a connection of its own.
 
+use super::super::alert;
 use super::super::dial::{Dial, Io};
 use super::super::servers::{Port, Server};
 use crate::naming::BoxError;
@@ -57,7 +58,9 @@ pub(super) async fn log_in(
     let form = format!("username={}&password={}", encoded(user), encoded(password));
     for path in PATHS {
         let io = dial.dial(server, Port::Http).await?;
-        let (status, body) = post(io, server, path, form.clone()).await?;
+        let (io, alert) = alert::watch(io);
+        let posted = post(io, server, path, form.clone()).await;
+        let (status, body) = posted.map_err(|error| alert.explain(error))?;
         if let Some(answer) = read(status, &body) {
             return Ok(answer);
         }
@@ -66,7 +69,7 @@ pub(super) async fn log_in(
 }
 
 async fn post(
-    io: Box<dyn Io>,
+    io: impl Io + 'static,
     server: &Server,
     path: &str,
     form: String,

@@ -100,7 +100,10 @@ async fn the_refusal_of_a_fresh_token_is_handed_on_without_another_login() {
 async fn a_wrong_password_is_said_in_clear_words_and_not_tried_all_the_time() {
     let stage = Stage::new();
     let nacos = stage.connect(Nacos::builder("stage:8848").user("orders", "guessed"));
+    let began = Instant::now();
     let error = nacos.register(&orders(), &instance(1)).await.unwrap_err();
+    assert!(nacos.subscribe("orders").await.is_err());
+    assert_eq!(began.elapsed(), Duration::ZERO, "who has said no is not waited for");
     let said = "the registry at stage:8848 does not let user \"orders\" in (403 Forbidden: unknown user!)";
     let errors = [error, nacos.trouble().unwrap()].map(|error| Causes(&error).to_string());
     assert!(errors.iter().all(|error| error.ends_with(said)), "{errors:?}");
@@ -114,6 +117,24 @@ async fn a_wrong_password_is_said_in_clear_words_and_not_tried_all_the_time() {
     let began = Instant::now();
     nacos.close(Duration::from_secs(10)).await.unwrap();
     assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_not_let_in_starts_from_a_file_and_comes_in_later() {
+    let directory = Directory::new("shut-out");
+    directory.left_by(&[1]).await;
+    let mut stage = Stage::new();
+    stage.gate().rules().password = "changed";
+    let (nacos, began) = (stage.connect(builder().snapshot_files(&directory.0)), Instant::now());
+    let mut snapshots = nacos.subscribe("orders").await.unwrap();
+    assert_eq!((ports(&snapshots), began.elapsed()), (vec![1], Duration::ZERO));
+    let unknown = Causes(&nacos.subscribe("mail").await.unwrap_err()).to_string();
+    assert!(unknown.contains("@@mail)") && unknown.contains("unknown user!"), "{unknown}");
+    stage.gate().rules().password = "s3cret &+";
+    let mut peer = stage.accept().await;
+    answer_subscription(&mut peer, list(8, &[1, 2])).await;
+    snapshots.wait_for(|list| list.instances().len() == 2).await;
+    nacos.close(DEFAULT_REQUEST_TIMEOUT).await.unwrap(); // Or it may still write.
 }
 
 #[tokio::test(start_paused = true)]
