@@ -1,5 +1,6 @@
 //! The subcommands that look at a registry and steer it, as processes: what they print, and how they end.
 
+mod actions;
 mod errors;
 mod lists;
 mod services;

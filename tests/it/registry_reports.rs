@@ -24,16 +24,19 @@ const TRAFFIC: &str = "/traffic?serviceName=orders";
 const EVENTS: &str = "/events?serviceName=orders";
 
 /// A provider of `orders`, with a client of its own.
-struct Orders {
-    nacos: Nacos,
+pub(super) struct Orders {
+    pub(super) nacos: Nacos,
     handle: ProviderHandle,
-    shutdown: ShutdownHandle,
-    address: SocketAddr,
-    serving: JoinHandle<Result<Report, ServeError>>,
+    pub(super) shutdown: ShutdownHandle,
+    pub(super) address: SocketAddr,
+    pub(super) serving: JoinHandle<Result<Report, ServeError>>,
 }
 
 impl Orders {
-    async fn start(registry: &Running, build: impl FnOnce(ProviderBuilder) -> ProviderBuilder) -> Self {
+    pub(super) async fn start(
+        registry: &Running,
+        build: impl FnOnce(ProviderBuilder) -> ProviderBuilder,
+    ) -> Self {
         let nacos = client_of(registry, "orders");
         let builder = Provider::builder("orders").registry(nacos.clone()).without_signals();
         let builder = builder.readiness_bind(ANY).offline_bind(ANY).warm_up(WarmUp::NONE);

@@ -6,11 +6,16 @@
 mod allocator;
 mod api;
 mod clients;
+mod confirm;
+mod deregister;
+mod enable;
 mod export;
 mod health;
 mod import;
 mod instances;
 mod log;
+mod metadata;
+mod offline;
 mod password;
 mod registry;
 mod remote;
@@ -19,6 +24,7 @@ mod shown;
 mod subscribers;
 mod transfer;
 mod user;
+mod weight;
 
 use clap::{Parser, Subcommand};
 use shown::printable_lines;
@@ -42,6 +48,12 @@ enum Command {
     Instances(instances::Arguments),
     Subscribers(subscribers::Arguments),
     Clients(clients::Arguments),
+    Deregister(deregister::Arguments),
+    Enable(enable::Enable),
+    Disable(enable::Disable),
+    Weight(weight::Arguments),
+    Metadata(metadata::Arguments),
+    Offline(offline::Arguments),
     Export(export::Arguments),
     Import(import::Arguments),
     Health(health::Arguments),
@@ -79,6 +91,12 @@ fn main() -> ExitCode {
         Command::Instances(arguments) => instances::run(&arguments),
         Command::Subscribers(arguments) => subscribers::run(&arguments),
         Command::Clients(arguments) => clients::run(&arguments),
+        Command::Deregister(arguments) => deregister::run(&arguments),
+        Command::Enable(arguments) => enable::enable(&arguments),
+        Command::Disable(arguments) => enable::disable(&arguments),
+        Command::Weight(arguments) => weight::run(&arguments),
+        Command::Metadata(arguments) => metadata::run(&arguments),
+        Command::Offline(arguments) => offline::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Health(arguments) => health::run(&arguments),

@@ -81,6 +81,11 @@ impl Listed {
             .map_or_else(|_| format!("{}:{}", self.ip, self.port), |address| address.to_string())
     }
 
+    /// Whether it is the same as `other`, whatever is said of either.
+    pub(crate) fn is_at(&self, other: &Self) -> bool {
+        (&self.ip, self.port, &self.cluster) == (&other.ip, other.port, &other.cluster)
+    }
+
     /// Whether it takes traffic.
     pub(crate) fn serves(&self) -> bool {
         self.enabled && self.healthy && self.weight > 0.0

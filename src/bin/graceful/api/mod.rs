@@ -1,9 +1,11 @@
 //! A registry as subcommands ask it: ours, or for what it can answer a Nacos.
 
+mod act;
 mod instances;
 mod target;
 
-pub(crate) use instances::{Listed, Phase, Publisher, key, named};
+pub(crate) use act::{Acted, These, place};
+pub(crate) use instances::{Listed, Phase, Publisher, key, missing, named};
 pub(crate) use target::{Of, Target};
 
 use super::Failure;

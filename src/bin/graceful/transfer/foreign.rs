@@ -10,6 +10,7 @@ use super::server::{Server, Trouble};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use tower_graceful::model::Address;
 
 /// The namespace that has no name on some wires.
 const PUBLIC: &str = "public";
@@ -110,7 +111,9 @@ pub(crate) struct Shown {
     pub(crate) port: u16,
     pub(crate) weight: f64,
     pub(crate) healthy: bool,
+    #[serde(default = "yes")]
     pub(crate) enabled: bool,
+    #[serde(default = "yes")]
     pub(crate) ephemeral: bool,
     pub(crate) cluster_name: String,
     #[serde(default, deserialize_with = "words")]
@@ -211,6 +214,30 @@ impl Version {
         }
     }
 
+    /// One instance, also where lists hide it for being disabled; nothing where there is none. Version 1 tells
+    /// one that is missing as an error of its own, in words that differ.
+    ///
+    /// # Errors
+    /// When it does not answer, or what cannot be read.
+    pub(crate) async fn instance(
+        self,
+        server: &Server,
+        key: &Key,
+        (at, cluster): (&Address, &str),
+    ) -> Result<Option<Shown>, Trouble> {
+        let (name, port) = (key.grouped(), at.port().to_string());
+        let which = [("ip", at.host()), ("port", &port), ("cluster", cluster), ("clusterName", cluster)];
+        let parameters =
+            [&[("namespaceId", wire(&key.namespace)), ("serviceName", &*name)], &which[..]].concat();
+        match self {
+            Self::One => match server.read("/nacos/v1/ns/instance", &parameters).await {
+                Err(Trouble::Refused { status, .. }) if !status.is_client_error() => Ok(None),
+                found => found,
+            },
+            Self::Three => Ok(None), // Its list has everyone.
+        }
+    }
+
     /// Who follows a service.
     ///
     /// # Errors
@@ -278,6 +305,11 @@ impl From<Shown> for Instance {
         let Shown { ip, port, weight, healthy, enabled, cluster_name, metadata, .. } = shown;
         Self { place: Place { ip, port, cluster: cluster_name }, weight, enabled, healthy, metadata }
     }
+}
+
+/// What the one who says nothing means.
+fn yes() -> bool {
+    true
 }
 
 fn named(namespace: String) -> String {

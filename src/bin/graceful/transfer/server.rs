@@ -1,13 +1,14 @@
 //! A registry at the other end of HTTP: asks with parameters, and reads what is answered.
 
 use axum::body::{Body, Bytes, to_bytes};
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{Method, Request, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
+use std::sync::LazyLock;
 use std::time::Duration;
 use tokio::time::timeout;
 use tokio_rustls::rustls::{self, ClientConfig, InvalidMessage};
@@ -24,6 +25,12 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 const WORDS_MAX: usize = 300;
 /// Where one logs in: Nacos 3 and this crate's registry, and everything before.
 const LOGINS: [&str; 2] = ["/nacos/v3/auth/user/login", "/nacos/v1/auth/login"];
+
+/// What this program calls itself, and on whose behalf it asks: a registry without users has no other name for
+/// whoever has changed something.
+static AGENT: LazyLock<String> = LazyLock::new(|| agent(std::env::var("USER").ok().as_deref()));
+/// Characters of a name on this machine.
+const PERSON_CHARS_MAX: usize = 32;
 
 /// Parameters of a request.
 pub(crate) type Parameters<'a> = &'a [(&'a str, &'a str)];
@@ -190,9 +197,9 @@ impl Server {
         let silent = |source: BoxError| Trouble::unanswered(url.clone(), source);
         let form = encoded(parameters, self.token.as_deref());
         let request = if method == Method::GET {
-            Request::get(format!("{url}?{form}")).body(Body::empty())
+            Request::get(format!("{url}?{form}")).header(USER_AGENT, &*AGENT).body(Body::empty())
         } else {
-            let request = Request::builder().method(method).uri(&url);
+            let request = Request::builder().method(method).uri(&url).header(USER_AGENT, &*AGENT);
             request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.into())
         };
         let request = request.map_err(|error| silent(error.into()))?;
@@ -253,6 +260,13 @@ impl Answer {
     }
 }
 
+fn agent(person: Option<&str>) -> String {
+    let program = concat!("graceful/", env!("CARGO_PKG_VERSION"));
+    let fits = |c: &char| c.is_ascii_alphanumeric() || "-_.@".contains(*c);
+    let person: String = person.unwrap_or_default().chars().filter(fits).take(PERSON_CHARS_MAX).collect();
+    if person.is_empty() { program.to_owned() } else { format!("{program} ({person})") }
+}
+
 fn words(body: &[u8]) -> String {
     String::from_utf8_lossy(body).chars().take(WORDS_MAX).collect()
 }
@@ -306,6 +320,14 @@ mod tests {
         }
         assert!(matches!(Server::new("https://a:1", None), Err(Trouble::Untrusted { .. })));
         assert!(matches!(Server::new("http://a:1", trust()), Err(Trouble::AskedForTls { .. })));
+    }
+
+    #[test]
+    fn whoever_asks_is_named_in_letters_that_a_header_takes() {
+        let program = concat!("graceful/", env!("CARGO_PKG_VERSION"));
+        assert_eq!(agent(Some("ann\r\n@b(c)")), format!("{program} (ann@bc)"));
+        assert_eq!(agent(Some("")), program);
+        assert_eq!(agent(None), program);
     }
 
     #[test]
