@@ -10,6 +10,7 @@ mod checks;
 pub(super) mod clients;
 #[cfg(feature = "console")]
 mod display;
+mod diagnosis;
 mod durable;
 mod explain;
 mod farewell;
@@ -26,8 +27,12 @@ mod standing;
 
 #[cfg(feature = "console")]
 pub(crate) use display::{Overview, ServiceDisplay, ServiceStanding};
+#[cfg(test)]
+pub(crate) use explain::SubscriberLine;
 use explain::changed;
-pub(crate) use explain::{ClientLine, EventLine, Followers, Instances, ServiceLine};
+pub(crate) use explain::{
+    ClientLine, EventLine, Flag, Followers, HeardSender, Instances, Known, PeerLine, Publisher, ServiceLine,
+};
 #[cfg(feature = "console")]
 pub(crate) use explain::{Publisher, Source};
 pub(crate) use farewell::Farewell;

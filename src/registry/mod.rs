@@ -21,6 +21,7 @@ mod command;
 mod console;
 mod data_dir;
 mod deeds;
+mod diagnosis;
 mod error;
 mod events;
 mod expiry;

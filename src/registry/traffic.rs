@@ -4,8 +4,8 @@
 //! bound holds for all instances together: when it is reached, those that have been silent longest are
 //! forgotten. Nothing is decided by these numbers.
 
-use super::verdict::Member;
-use crate::model::{InstanceKey, ServiceKey};
+use super::verdict::{Left, Member, Verdict};
+use crate::model::{InstanceKey, ServiceKey, UnixMillis};
 use crate::protocol::report::{ReportedCaller, ReportedSecond};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -66,6 +66,12 @@ impl Series {
             .map(ReportedSecond::started)
             .sum();
         started as f64 / over.max(1) as f64
+    }
+
+    /// How the instance went out of use that `left`, at the moment `now`.
+    pub(crate) fn verdict(&self, left: Option<Left>, now: UnixMillis) -> Verdict {
+        let reports = left.is_some_and(|left| (self.reported + 1) * 1000 > left.at.as_u64());
+        Verdict::of(left, self.since(0), reports, now)
     }
 
     /// Adds one second, and returns how many seconds more it holds.

@@ -58,8 +58,18 @@ impl Member {
         Self { until: Some(self.until.map_or(until, |known| known.min(until))), ..self }
     }
 
+    /// Its weight when it is warm.
+    pub(crate) fn weight(self) -> f64 {
+        self.weight
+    }
+
+    /// Its curve, and since when it runs; nothing where it has none.
+    pub(crate) fn curve(self) -> Option<(WarmUp, Option<UnixMillis>)> {
+        self.curve
+    }
+
     /// Its weight at a moment.
-    fn weight_at(self, at: UnixMillis) -> f64 {
+    pub(crate) fn weight_at(self, at: UnixMillis) -> f64 {
         if at < self.from || self.until.is_some_and(|until| at >= until) {
             return 0.0;
         }

@@ -9,6 +9,7 @@ use super::respond::Json;
 use crate::model::{Address, InstanceKey};
 use crate::protocol::form::{Form, InvalidForm};
 use crate::registry::access::Sight;
+use crate::registry::diagnosis::Diagnosis;
 use crate::registry::error::Refusal;
 use crate::registry::hub::{
     ClientLine, DeedLine, EventLine, Followers, Hub, Instances, ServiceLine, TrafficLines,
@@ -19,6 +20,7 @@ use axum::extract::State;
 use axum::routing::get;
 use serde::Serialize;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Entries on a page, when nobody says how many.
 const PAGE_SIZE: usize = 100;
@@ -26,6 +28,9 @@ const PAGE_SIZE: usize = 100;
 const EVENTS_SHOWN: usize = 200;
 /// Events in an answer at most: some megabytes.
 const EVENTS_SHOWN_MAX: usize = 10_000;
+
+/// What a diagnosis looks at, when nobody says how far back: a release, and the one before.
+const DIAGNOSED: Duration = Duration::from_secs(60 * 60);
 
 /// A page of services.
 #[derive(Serialize)]
@@ -59,6 +64,7 @@ pub(super) fn routes() -> Router<Arc<Hub>> {
         .route("/subscribers", get(subscribers))
         .route("/events", get(events))
         .route("/traffic", get(traffic))
+        .route("/diagnosis", get(diagnosis))
         .route("/clients", get(clients))
         .merge(operate::routes())
 }
@@ -100,6 +106,14 @@ async fn traffic(
 ) -> Result<Json<TrafficLines>, Refusal> {
     let seconds = form.count("seconds")?.map_or(u64::MAX, |seconds| seconds as u64);
     Ok(Json(hub.traffic(&form.service()?, wanted(&form)?, seconds)))
+}
+
+async fn diagnosis(
+    State(hub): State<Arc<Hub>>,
+    Parameters(form): Parameters,
+) -> Result<Json<Diagnosis>, Refusal> {
+    let period = form.count("seconds")?.map_or(DIAGNOSED, |seconds| Duration::from_secs(seconds as u64));
+    Ok(Json(hub.diagnosis(&form.service()?, period, &Sight::of_actor())))
 }
 
 /// The instance that is asked for, or every one.

@@ -148,6 +148,7 @@ const RULES: &[Rule] = &[
     (&[OURS], "/subscribers", &[(GET, In(Read))]),
     (&[OURS], "/events", &[(GET, In(Read))]),
     (&[OURS], "/traffic", &[(GET, In(Read))]),
+    (&[OURS], "/diagnosis", &[(GET, In(Read))]),
     (&[OURS], "/clients", &[(GET, Somewhere(Read))]),
     (&[OURS], "/clients/close", &[(POST, Everywhere(Operate))]),
     (&[OURS], "/kept", &[(GET, Everywhere(Read))]),

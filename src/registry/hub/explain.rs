@@ -64,6 +64,7 @@ pub(crate) struct Explained {
     pub(crate) flags: BTreeSet<Flag>,
 }
 
+/// One who keeps an instance on the list.
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub(crate) enum Publisher {
@@ -93,6 +94,7 @@ pub(crate) struct PeerLine {
     pub(crate) connected_at: u64,
 }
 
+/// Who sends heartbeats.
 #[derive(Debug, Serialize)]
 pub(crate) struct HeardSender {
     pub(crate) ip: String,
@@ -125,7 +127,7 @@ impl Flag {
 }
 
 /// Who follows a service.
-#[derive(Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Followers {
     /// Of the present list.
     pub(crate) revision: u64,
@@ -134,7 +136,8 @@ pub(crate) struct Followers {
     pub(crate) listeners: Vec<ListenerLine>,
 }
 
-#[derive(Serialize)]
+/// A connection that follows a service.
+#[derive(Debug, Serialize)]
 pub(crate) struct SubscriberLine {
     #[serde(flatten)]
     pub(crate) connection: PeerLine,
@@ -143,7 +146,8 @@ pub(crate) struct SubscriberLine {
     pub(crate) known: Known,
 }
 
-#[derive(Serialize)]
+/// One who polls.
+#[derive(Debug, Serialize)]
 pub(crate) struct ListenerLine {
     pub(crate) address: String,
     pub(crate) app: String,
@@ -156,7 +160,7 @@ pub(crate) struct ListenerLine {
 }
 
 /// The newest list that somebody is known to have.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Known {
     pub(crate) acknowledged: u64,
     /// How long ago it was given or acknowledged.
@@ -235,34 +239,7 @@ impl Hub {
 
     /// Who follows a service, and which list each has.
     pub(crate) fn subscribers(&self, service: &ServiceKey) -> Followers {
-        let (mut state, now) = (self.state(), Instant::now());
-        let revision = state.catalog.snapshot(service).revision();
-        let followers = state.followers.get(service).into_iter().flatten();
-        let lines = followers.filter_map(|(id, follower)| {
-            let pushes = follower.pushes();
-            let (clusters, acknowledged, at) = pushes.following(service)?;
-            Some(SubscriberLine {
-                connection: PeerLine::new(*id, follower.peer()),
-                clusters: clusters.asked().to_owned(),
-                known: Known::new(acknowledged, revision, now - at),
-            })
-        });
-        let mut subscribers: Vec<_> = lines.collect();
-        subscribers.sort_by_key(|line| line.connection.connection);
-        let ears = self.audience.ears();
-        let mut of_service: Vec<_> = ears.of(service).collect();
-        of_service.sort_by_key(|(ear, ..)| *ear);
-        let line = |(ear, peer, acknowledged, at): (&Arc<Ear>, &Peer, u64, Instant)| ListenerLine {
-            address: ear.address.to_string(),
-            app: peer.app.clone(),
-            agent: peer.version.clone(),
-            since: peer.since.as_u64(),
-            clusters: ear.clusters.asked().to_owned(),
-            healthy_only: ear.healthy_only,
-            known: Known::new(acknowledged, revision, now - at),
-        };
-        let listeners = of_service.into_iter().map(line).collect();
-        Followers { revision, subscribers, listeners }
+        self.state().followers_of(service)
     }
 
     /// What has happened to the instances of a service that are `wanted`, since the event with the number
@@ -310,10 +287,39 @@ impl State {
         }
     }
 
+    /// Who follows a service, and which list each has.
+    pub(super) fn followers_of(&mut self, service: &ServiceKey) -> Followers {
+        let (revision, now) = (self.catalog.snapshot(service).revision(), Instant::now());
+        let followers = self.followers.get(service).into_iter().flatten();
+        let lines = followers.filter_map(|(id, follower)| {
+            let pushes = follower.pushes();
+            let (clusters, acknowledged, at) = pushes.following(service)?;
+            Some(SubscriberLine {
+                connection: PeerLine::new(*id, follower.peer()),
+                clusters: clusters.asked().to_owned(),
+                known: Known::new(acknowledged, revision, now - at),
+            })
+        });
+        let mut subscribers: Vec<_> = lines.collect();
+        subscribers.sort_by_key(|line| line.connection.connection);
+        let ears = self.audience.ears();
+        let mut of_service: Vec<_> = ears.of(service).collect();
+        of_service.sort_by_key(|(ear, ..)| *ear);
+        let line = |(ear, peer, acknowledged, at): (&Arc<Ear>, &Peer, u64, Instant)| ListenerLine {
+            address: ear.address.to_string(),
+            app: peer.app.clone(),
+            agent: peer.version.clone(),
+            since: peer.since.as_u64(),
+            clusters: ear.clusters.asked().to_owned(),
+            healthy_only: ear.healthy_only,
+            known: Known::new(acknowledged, revision, now - at),
+        };
+        let listeners = of_service.into_iter().map(line).collect();
+        Followers { revision, subscribers, listeners }
+    }
+
     pub(super) fn explain(&self, service: &ServiceKey, instance: &Instance, now: UnixMillis) -> Explained {
-        let publishers = self.catalog.publishers(service, &instance.key);
-        let publishers = publishers.map(|(client, since)| self.publisher(service, &client, since));
-        let publishers: Vec<Publisher> = publishers.collect();
+        let publishers = self.keepers(service, &instance.key);
         let metadata = instance.metadata.iter();
         Explained {
             ip: instance.address().host().to_owned(),
@@ -328,6 +334,12 @@ impl State {
             flags: flags(instance.address().host(), &publishers, now),
             publishers,
         }
+    }
+
+    /// Who keeps an instance on the list.
+    pub(super) fn keepers(&self, service: &ServiceKey, instance: &InstanceKey) -> Vec<Publisher> {
+        let publishers = self.catalog.publishers(service, instance);
+        publishers.map(|(client, since)| self.publisher(service, &client, since)).collect()
     }
 
     fn publisher(&self, service: &ServiceKey, client: &Client, since: UnixMillis) -> Publisher {
@@ -420,7 +432,7 @@ fn set(overrides: Option<&Overrides>) -> Arc<str> {
 }
 
 /// What looks wrong about those who publish an instance at `host`.
-fn flags(host: &str, publishers: &[Publisher], now: UnixMillis) -> BTreeSet<Flag> {
+pub(super) fn flags(host: &str, publishers: &[Publisher], now: UnixMillis) -> BTreeSet<Flag> {
     let own: Option<IpAddr> = host.parse().ok();
     let (mut sources, mut flags) = (0, BTreeSet::new());
     let mut meets = |ip: &str| {
@@ -455,7 +467,7 @@ impl Known {
 }
 
 impl PeerLine {
-    fn new(id: ConnectionId, peer: &Peer) -> Self {
+    pub(crate) fn new(id: ConnectionId, peer: &Peer) -> Self {
         Self {
             connection: id.0,
             address: peer.address.to_string(),
@@ -468,7 +480,7 @@ impl PeerLine {
 }
 
 impl HeardSender {
-    fn new(heard: &Heard) -> Self {
+    pub(crate) fn new(heard: &Heard) -> Self {
         Self {
             ip: heard.sender.ip.to_string(),
             agent: heard.sender.agent.to_string(),

@@ -162,12 +162,10 @@ impl Hub {
                 |own: Member| whole.iter().filter_map(move |(second, all)| Some((*second, part(all, own)?)));
             let ideal = series.member.into_iter().flat_map(parts).collect();
             let left = state.left(service, key);
-            let reports = left.is_some_and(|left| (series.reported + 1) * 1000 > left.at.as_u64());
-            let verdict = Verdict::of(left, series.since(0), reports, now);
             TrafficLine {
                 ideal,
                 left: left.map(LeftLine::from),
-                verdict: VerdictLine::new(&verdict),
+                verdict: VerdictLine::new(&series.verdict(left, now)),
                 ..TrafficLine::new(key, series, first, now_s)
             }
         };

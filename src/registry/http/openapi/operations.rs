@@ -5,8 +5,8 @@ use super::parameters::{
     CONNECTION, CONNECTION_ID, ENABLED_ONLY, ENTRY, EPHEMERAL, EVENTS, EXPRESSION, GROUP, Group, HEALTH,
     HEALTHY_ONLY, HEART_BEAT, KEY, LOG_LEVEL, LOGIN, NAMESPACE, NAMESPACE_ASKED, NAMESPACE_MEANT,
     NAMESPACE_NAMED, NAMESPACE_NEW, NAMESPACE_NEW_V1, NAMESPACE_RENAMED_V1, NEW_EPHEMERAL, NEW_PASSWORD,
-    NEW_USER, OF_ADDRESS, OF_ROLE, OF_USER, ONLY_STATUS, OVERRIDES, PAGE, PAGE_ASKED, REGISTRATION, ROLE,
-    ROLLOUT, SAID, SEARCH, SECONDS, SERVICE, SET_ON, STAYING, USER,
+    NEW_USER, OF_ADDRESS, OF_ROLE, OF_USER, ONLY_STATUS, OVERRIDES, PAGE, PAGE_ASKED, PERIOD, REGISTRATION,
+    ROLE, ROLLOUT, SAID, SEARCH, SECONDS, SERVICE, SET_ON, STAYING, USER,
 };
 use http::Method;
 
@@ -581,6 +581,17 @@ pub(super) static LINES: &[Line] = &[
             "Requests of each instance, second by second, as it reports them.",
             &[SERVICE, OF_ADDRESS, SECONDS],
             Like(r#"{"now":1732060801000,"kept":300,"instances":[]}"#),
+        )],
+    ),
+    (
+        &[OURS],
+        "/diagnosis",
+        &[get(
+            "What went wrong with the starts, releases and shutdowns of a service: numbered checks, with causes and remedies.",
+            &[SERVICE, PERIOD],
+            Like(
+                r#"{"namespace":"public","group":"DEFAULT_GROUP","name":"orders","now":1732060801000,"since":1732057201000,"verdict":"pass","checks":[]}"#,
+            ),
         )],
     ),
     (

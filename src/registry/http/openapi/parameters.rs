@@ -184,6 +184,8 @@ pub(super) const CHECKER: Group = &[
     may("metadata", Object, "Words of the cluster."),
 ];
 pub(super) const CLUSTER_SET: Group = &[must("clusterName", Text, "Cluster that is meant.")];
+pub(super) const PERIOD: Group =
+    &[may("seconds", Count, "How far back what has happened is looked at; 3600 when absent.")];
 pub(super) const PAGE: Group =
     &[may("pageNo", Count, "Page, from 1 on."), may("pageSize", Count, "Entries on a page, 10 000 at most.")];
 pub(super) const PAGE_ASKED: Group = &[
