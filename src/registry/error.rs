@@ -118,6 +118,8 @@ pub(crate) enum Refusal {
         service.grouped(), kind.as_str(), kind.other().as_str()
     )]
     OtherKind { service: ServiceKey, kind: Kind, action: &'static str },
+    #[error("the instance is ephemeral: its connection or heartbeats say whether it is healthy")]
+    OwnHealth,
     #[error("the change could not be stored, and was not made")]
     Storage(#[source] Arc<StorageError>),
     #[error("{max} changes wait to be stored, and no more can: try again")]

@@ -34,7 +34,7 @@ pub(crate) use explain::{
     ClientLine, EventLine, Flag, Followers, HeardSender, Instances, Known, PeerLine, Publisher, ServiceLine,
 };
 #[cfg(feature = "console")]
-pub(crate) use explain::{Publisher, Source};
+pub(crate) use explain::Source;
 pub(crate) use farewell::Farewell;
 pub(crate) use kept::KeptService;
 pub(crate) use operate::DeedLine;

@@ -105,6 +105,21 @@ async fn a_persistent_instance_is_probed_and_what_is_not_probed_is_set_by_hand()
 }
 
 #[tokio::test]
+async fn the_health_of_an_ephemeral_instance_is_not_set_by_hand() {
+    let registry = Running::start().await;
+    let one = "serviceName=orders&ip=10.0.0.7&port=80";
+    let set = format!("/health?{one}&healthy=false");
+    assert_eq!(registry.send("PUT", &set, "").await.0, 404);
+    assert_eq!(registry.send("POST", &format!("/instance?{one}"), "").await.0, 200);
+    let words = "the instance is ephemeral: its connection or heartbeats say whether it is healthy";
+    assert_eq!(registry.send("PUT", &set, "").await, (400, words.to_owned()));
+    let later = format!("/nacos/v3/admin/ns/health/instance?{one}&healthy=false");
+    let (status, said) = registry.send("PUT", &later, "").await;
+    assert!(status == 400 && said.contains(words), "{said}");
+    registry.stop().await;
+}
+
+#[tokio::test]
 async fn a_data_directory_that_cannot_be_read_is_no_empty_one() {
     let directory = Directory::new("broken");
     std::fs::write(directory.0.join("registry.redb"), "no database".repeat(1000)).unwrap();

@@ -281,6 +281,7 @@ fn error_code(refusal: &Refusal) -> i32 {
         | Refusal::DefaultNamespace
         | Refusal::Probed { .. }
         | Refusal::OtherKind { .. }
+        | Refusal::OwnHealth
         | Refusal::RequestType { .. }
         | Refusal::NotYours
         | Refusal::NotTaken(_)

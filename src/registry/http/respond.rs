@@ -70,6 +70,7 @@ impl Refusal {
             | Self::DefaultNamespace
             | Self::Probed { .. }
             | Self::OtherKind { .. }
+            | Self::OwnHealth
             | Self::RequestType { .. }
             | Self::TooMany { .. }
             | Self::User(_) => StatusCode::BAD_REQUEST,

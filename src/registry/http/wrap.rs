@@ -78,6 +78,7 @@ impl Fault {
             }
             Refusal::User(_) => Self::new(20_002, "parameter validate error"),
             Refusal::OtherKind { .. }
+            | Refusal::OwnHealth
             | Refusal::Unregistered
             | Refusal::NotYours
             | Refusal::NotTaken(_)

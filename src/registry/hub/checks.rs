@@ -48,7 +48,7 @@ impl Hub {
     /// Sets the health of a persistent instance that is not probed.
     ///
     /// # Errors
-    /// When there is none, or it is probed.
+    /// When there is none, it is probed, or it is an ephemeral one.
     pub(crate) fn set_health(
         &self,
         service: &ServiceKey,
@@ -58,7 +58,10 @@ impl Hub {
         let target = Target { service: service.clone(), key: key.clone() };
         {
             let state = self.state();
-            state.ledger.instance(service, key).ok_or(Refusal::NotFound)?;
+            if state.ledger.instance(service, key).is_none() {
+                let is_ephemeral = state.catalog.has_instance(service, key);
+                return Err(if is_ephemeral { Refusal::OwnHealth } else { Refusal::NotFound });
+            }
             if state.probe_of(&target).is_some() {
                 return Err(Refusal::Probed { service: target.service, cluster: target.key.cluster });
             }
