@@ -11,6 +11,7 @@ pub(crate) struct Allowance {
     pub(crate) services_per_client: usize,
     pub(crate) instances_per_client: usize,
     pub(crate) instances_per_service: usize,
+    pub(crate) page_size: usize,
 }
 
 impl Default for Allowance {
@@ -22,6 +23,7 @@ impl Default for Allowance {
             services_per_client: 10_000,
             instances_per_client: 100_000,
             instances_per_service: 100_000,
+            page_size: 10_000,
         }
     }
 }

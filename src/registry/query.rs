@@ -159,13 +159,16 @@ pub(crate) struct Page {
     size: usize,
 }
 
-/// Entries of the largest page: an answer of at most some hundred kilobytes.
-const PAGE_SIZE_MAX: usize = 10_000;
-
 impl Page {
-    /// Page `number` from 1 on, of `size` entries, both brought into their range.
-    pub(crate) fn new(number: usize, size: usize) -> Self {
-        Self { number: number.max(1), size: size.clamp(1, PAGE_SIZE_MAX) }
+    /// Page `number` from 1 on, of `size` entries up to `size_max`, both brought into their range: clients ask for
+    /// the largest number there is where they want all.
+    pub(crate) fn new(number: usize, size: usize, size_max: usize) -> Self {
+        Self { number: number.max(1), size: size.clamp(1, size_max.max(1)) }
+    }
+
+    /// Its number, and the entries of each page.
+    pub(crate) fn place(self) -> (usize, usize) {
+        (self.number, self.size)
     }
 
     /// The entries on this page; none past the end.
@@ -227,10 +230,13 @@ mod tests {
 
     #[test]
     fn pages_count_from_one_and_end_with_the_entries() {
-        assert_eq!(Page::new(1, 2).of(1..=5), [1, 2]);
-        assert_eq!(Page::new(3, 2).of(1..=5), [5]);
-        assert_eq!(Page::new(4, 2).of(1..=5), [] as [i32; 0]);
-        assert_eq!(Page::new(0, 0).of(1..=5), [1]);
-        assert_eq!(Page::new(usize::MAX, usize::MAX).of(1..=5), [] as [i32; 0]);
+        let new = |number, size| Page::new(number, size, 100);
+        assert_eq!(new(1, 2).of(1..=5), [1, 2]);
+        assert_eq!(new(3, 2).of(1..=5), [5]);
+        assert_eq!(new(4, 2).of(1..=5), [] as [i32; 0]);
+        assert_eq!(new(0, 0).of(1..=5), [1]);
+        assert_eq!(new(usize::MAX, usize::MAX).of(1..=5), [] as [i32; 0]);
+        assert_eq!(new(2, 101).of(1..=150).len(), 50);
+        assert_eq!(new(2, 101).place(), (2, 100));
     }
 }

@@ -80,6 +80,9 @@ pub struct Settings {
     pub instances_per_client_max: usize,
     /// Services that one connection may publish in, and follow. Default 10 000: more than any gateway does.
     pub services_per_client_max: usize,
+    /// Entries of the largest page of a list; whoever asks for more is given this many. Default 10 000: an answer
+    /// of a few megabytes at most.
+    pub page_size_max: usize,
     /// How long everything that is under way when the registry is told to end may take, before it is cut.
     /// Default 5 s.
     pub closed_within: Duration,
@@ -115,6 +118,7 @@ impl Default for Settings {
             instances_per_service_max: allowance.instances_per_service,
             instances_per_client_max: allowance.instances_per_client,
             services_per_client_max: allowance.services_per_client,
+            page_size_max: allowance.page_size,
             closed_within: Duration::from_secs(5),
             tell_systemd: false,
             clock: Clock::system(),
@@ -174,6 +178,7 @@ impl Settings {
 mod tests {
     use super::*;
 
+            page_size: self.page_size_max,
     #[test]
     fn a_bind_beyond_this_machine_needs_users_or_a_word() {
         let open = |bind: &str| Settings { bind: bind.parse().unwrap(), ..Settings::default() };

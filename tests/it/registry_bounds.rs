@@ -74,6 +74,23 @@ async fn instances_are_bounded_in_a_service_and_in_all() {
     }
 }
 
+#[tokio::test]
+async fn a_page_has_a_bounded_size_and_tells_how_many_there_are() {
+    let registry = start(Settings { page_size_max: 2, ..Settings::default() }).await;
+    for name in ["a", "b", "c", "d", "e"] {
+        assert_eq!(registry.send("POST", &one(name, 80), "").await.0, 200);
+    }
+    let whole = "namespaceId=public&pageNo=1&pageSize=2147483647";
+    let (_, said) = registry.send("GET", &format!("/nacos/v3/admin/ns/service/list?{whole}"), "").await;
+    assert!(said.contains(r#""totalCount":5,"pageNumber":1,"pagesAvailable":3"#), "{said}");
+    for path in ["/nacos/v1/ns/service/list", "/nacos/v2/ns/service/list"] {
+        let (status, said) = registry.send("GET", &format!("{path}?{whole}"), "").await;
+        assert!(status == 200 && said.contains(r#"["a","b"]"#), "{path}: {said}");
+    }
+    let (_, said) = registry.send("GET", &format!("/graceful/v1/services?{whole}"), "").await;
+    assert_eq!((said.matches("\"name\"").count(), said.contains("\"count\":5")), (2, true), "{said}");
+}
+
 /// A connection that the registry serves: it has asked something and got the answer.
 async fn connected(http: SocketAddr) -> Option<TcpStream> {
     let mut stream = TcpStream::connect(http).await.unwrap();

@@ -19,7 +19,7 @@ use crate::registry::command::{Client, ConnectionId};
 use crate::registry::error::Refusal;
 use crate::registry::hub::{Farewell, Hub};
 use crate::registry::metrics::{Api, UnderWay};
-use crate::registry::query::{Clusters, Page};
+use crate::registry::query::Clusters;
 use crate::registry::write::Write;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -247,7 +247,7 @@ fn list(hub: &Hub, _: ConnectionId, request: ServiceListRequest) -> Result<Servi
     let ServiceListRequest { namespace, group_name, page_no, page_size, .. } = request;
     let (namespace, group) = (Namespace::new(&namespace)?, Group::new(&group_name)?);
     let [number, size] = [page_no, page_size].map(|n| usize::try_from(n).unwrap_or(usize::MAX));
-    let (count, names) = hub.names(&namespace, &group, Page::new(number, size));
+    let (count, names) = hub.names(&namespace, &group, hub.page(number, size));
     let service_names = names.iter().map(ToString::to_string).collect();
     Ok(ServiceListResponse { count, service_names, ..ServiceListResponse::default() })
 }

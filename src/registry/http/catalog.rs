@@ -10,7 +10,7 @@ use crate::protocol::form::Form;
 use crate::protocol::reply::Page as ReplyPage;
 use crate::registry::error::Refusal;
 use crate::registry::hub::Hub;
-use crate::registry::query::{Clusters, Described, Page, Search};
+use crate::registry::query::{Clusters, Described, Search};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -53,7 +53,7 @@ pub(super) async fn services_v1(
     State(hub): State<Arc<Hub>>,
     Parameters(form): Parameters,
 ) -> Result<Response, Refusal> {
-    let page = Page::new(form.required_count("pageNo")?, form.required_count("pageSize")?);
+    let page = hub.page(form.required_count("pageNo")?, form.required_count("pageSize")?);
     let (count, found) = hub.find(&form.namespace()?, &search(&form, "hasIpCount")?, page);
     if form.flag("withInstances")?.unwrap_or(true) {
         return Ok(Json(details(&found)).into_response());
@@ -67,15 +67,14 @@ pub(super) async fn services_v3(
     State(hub): State<Arc<Hub>>,
     Parameters(form): Parameters,
 ) -> Result<Response, Refusal> {
-    let number = form.count("pageNo")?.unwrap_or(1).max(1);
-    let size = form.count("pageSize")?.unwrap_or(PAGE_SIZE).max(1);
+    let page = hub.page(form.count("pageNo")?.unwrap_or(1), form.count("pageSize")?.unwrap_or(PAGE_SIZE));
     let search = search(&form, "ignoreEmptyService")?;
-    let (count, found) = hub.find(&form.namespace()?, &search, Page::new(number, size));
+    let (count, found) = hub.find(&form.namespace()?, &search, page);
     if form.flag("withInstances")?.unwrap_or(false) {
-        return Ok(Json(ReplyPage::new(count, (number, size), details(&found))).into_response());
+        return Ok(Json(ReplyPage::new(count, page.place(), details(&found))).into_response());
     }
     let summaries: Vec<_> = found.iter().map(Summary::new).collect();
-    Ok(Json(ReplyPage::new(count, (number, size), summaries)).into_response())
+    Ok(Json(ReplyPage::new(count, page.place(), summaries)).into_response())
 }
 
 pub(super) async fn instances_v1(
@@ -107,7 +106,7 @@ pub(super) async fn instances_v3(
 fn page_of_instances(hub: &Hub, form: &Form) -> Result<(usize, Vec<WireInstance>), Refusal> {
     let snapshot = hub.snapshot(&form.service()?);
     let wanted = wanted(&snapshot, form)?;
-    let page = Page::new(form.count("pageNo")?.unwrap_or(1), form.count("pageSize")?.unwrap_or(PAGE_SIZE));
+    let page = hub.page(form.count("pageNo")?.unwrap_or(1), form.count("pageSize")?.unwrap_or(PAGE_SIZE));
     let shown = page.of(wanted.iter()).into_iter();
     Ok((wanted.len(), shown.map(|instance| WireInstance::new(snapshot.service(), instance)).collect()))
 }

@@ -73,7 +73,7 @@ async fn services(
     State(hub): State<Arc<Hub>>,
     Parameters(form): Parameters,
 ) -> Result<Json<Services>, Refusal> {
-    let (count, services) = hub.service_lines(&form.namespace()?, page(&form)?);
+    let (count, services) = hub.service_lines(&form.namespace()?, page(&hub, &form)?);
     Ok(Json(Services { count, services }))
 }
 
@@ -126,10 +126,10 @@ async fn clients(
     State(hub): State<Arc<Hub>>,
     Parameters(form): Parameters,
 ) -> Result<Json<Clients>, Refusal> {
-    let (count, clients) = hub.client_lines(page(&form)?, &Sight::of_actor());
+    let (count, clients) = hub.client_lines(page(&hub, &form)?, &Sight::of_actor());
     Ok(Json(Clients { count, clients }))
 }
 
-fn page(form: &Form) -> Result<Page, InvalidForm> {
-    Ok(Page::new(form.count("pageNo")?.unwrap_or(1), form.count("pageSize")?.unwrap_or(PAGE_SIZE)))
+fn page(hub: &Hub, form: &Form) -> Result<Page, InvalidForm> {
+    Ok(hub.page(form.count("pageNo")?.unwrap_or(1), form.count("pageSize")?.unwrap_or(PAGE_SIZE)))
 }

@@ -9,7 +9,6 @@ use crate::registry::error::Refusal;
 use crate::registry::fact::{Kind, Selector};
 use crate::registry::http::described::{DetailV1, DetailV2, DetailV3};
 use crate::registry::hub::Hub;
-use crate::registry::query::Page;
 use crate::registry::write::{Edit, Said, Write};
 use axum::extract::State;
 use serde::Deserialize;
@@ -79,7 +78,7 @@ pub(super) async fn list_v1(
     State(hub): State<Arc<Hub>>,
     Parameters(form): Parameters,
 ) -> Result<Json<ServiceNames>, Refusal> {
-    let page = Page::new(form.required_count("pageNo")?, form.required_count("pageSize")?);
+    let page = hub.page(form.required_count("pageNo")?, form.required_count("pageSize")?);
     let (count, names) = hub.names(&form.namespace()?, &form.group()?, page);
     Ok(Json(ServiceNames::new(count, &names)))
 }
@@ -88,7 +87,7 @@ pub(super) async fn list_v2(
     State(hub): State<Arc<Hub>>,
     Parameters(form): Parameters,
 ) -> Result<Json<ServiceNamesV2>, Refusal> {
-    let page = Page::new(form.count("pageNo")?.unwrap_or(1), form.count("pageSize")?.unwrap_or(PAGE_SIZE_V2));
+    let page = hub.page(form.count("pageNo")?.unwrap_or(1), form.count("pageSize")?.unwrap_or(PAGE_SIZE_V2));
     let (count, names) = hub.names(&form.namespace()?, &form.group()?, page);
     Ok(Json(ServiceNamesV2::new(count, &names)))
 }

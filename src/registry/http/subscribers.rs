@@ -57,8 +57,8 @@ pub(super) async fn v1(
     Parameters(form): Parameters,
 ) -> Result<Json<Subscribers>, Refusal> {
     let followers = hub.followers_of(&form.service()?);
-    let (number, size) = page(&form, PAGE_SIZE)?;
-    let shown = Page::new(number, size).of(followers.iter());
+    let page = page(&hub, &form, PAGE_SIZE)?;
+    let shown = page.of(followers.iter());
     let subscribers = shown.into_iter().map(Subscriber::new).collect();
     Ok(Json(Subscribers { subscribers, count: followers.len() }))
 }
@@ -68,14 +68,14 @@ pub(super) async fn v3(
     Parameters(form): Parameters,
 ) -> Result<Json<ReplyPage<SubscriberV3>>, Refusal> {
     let followers = hub.followers_of(&form.service()?);
-    let (number, size) = page(&form, PAGE_SIZE_V3)?;
-    let shown = Page::new(number, size).of(followers.iter());
+    let page = page(&hub, &form, PAGE_SIZE_V3)?;
+    let shown = page.of(followers.iter());
     let subscribers = shown.into_iter().map(SubscriberV3::new).collect();
-    Ok(Json(ReplyPage::new(followers.len(), (number, size), subscribers)))
+    Ok(Json(ReplyPage::new(followers.len(), page.place(), subscribers)))
 }
 
-fn page(form: &Form, size: usize) -> Result<(usize, usize), Refusal> {
-    Ok((form.count("pageNo")?.unwrap_or(1).max(1), form.count("pageSize")?.unwrap_or(size).max(1)))
+fn page(hub: &Hub, form: &Form, size: usize) -> Result<Page, Refusal> {
+    Ok(hub.page(form.count("pageNo")?.unwrap_or(1), form.count("pageSize")?.unwrap_or(size)))
 }
 
 impl Subscriber {

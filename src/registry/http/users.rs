@@ -9,7 +9,7 @@ use crate::protocol::form::{Form, InvalidForm};
 use crate::protocol::reply::{Done, Page as ReplyPage};
 use crate::registry::access::{Access, Edit, Grant, Role, UserName};
 use crate::registry::error::Refusal;
-use crate::registry::query::Page;
+use crate::registry::hub::Hub;
 use axum::body::to_bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -99,7 +99,7 @@ pub(super) async fn list(
     let wanted = wanted(&form, "username");
     let users: Vec<_> =
         names(&access).filter(|name| wanted(name)).map(|username| UserLine { username }).collect();
-    page(&form, &users)
+    page(access.hub(), &form, &users)
 }
 
 /// Names that contain what is asked for.
@@ -117,7 +117,7 @@ pub(super) async fn roles(
 ) -> Result<Json<ReplyPage<RoleLine>>, Refusal> {
     let (of_user, of_role) = (wanted(&form, "username"), wanted(&form, "role"));
     let roles = held(&access).filter(|line| of_user(&line.username) && of_role(&line.role));
-    page(&form, &roles.collect::<Vec<_>>())
+    page(access.hub(), &form, &roles.collect::<Vec<_>>())
 }
 
 pub(super) async fn search_roles(
@@ -136,7 +136,7 @@ pub(super) async fn permissions(
     let of_role = wanted(&form, "role");
     let roles: BTreeSet<String> = held(&access).map(|line| line.role).filter(|role| of_role(role)).collect();
     let lines: Vec<_> = roles.iter().filter_map(|role| PermissionLine::new(role)).collect();
-    page(&form, &lines)
+    page(access.hub(), &form, &lines)
 }
 
 /// Puts the words of a success into the envelope that version 1 has here; lists have none.
@@ -189,10 +189,9 @@ fn wanted<'a>(form: &'a Form, parameter: &str) -> impl Fn(&str) -> bool + 'a {
     }
 }
 
-fn page<T: Clone>(form: &Form, lines: &[T]) -> Result<Json<ReplyPage<T>>, Refusal> {
+fn page<T: Clone>(hub: &Hub, form: &Form, lines: &[T]) -> Result<Json<ReplyPage<T>>, Refusal> {
     let count = |name| -> Result<Option<usize>, InvalidForm> { form.count(name) };
-    let number = count("pageNo")?.unwrap_or(1).max(1);
-    let size = count("pageSize")?.unwrap_or(PAGE_SIZE).max(1);
-    let items = Page::new(number, size).of(lines.iter()).into_iter().cloned().collect();
-    Ok(Json(ReplyPage::new(lines.len(), (number, size), items)))
+    let page = hub.page(count("pageNo")?.unwrap_or(1), count("pageSize")?.unwrap_or(PAGE_SIZE));
+    let items = page.of(lines.iter()).into_iter().cloned().collect();
+    Ok(Json(ReplyPage::new(lines.len(), page.place(), items)))
 }

@@ -33,6 +33,11 @@ impl Hub {
         (count, names)
     }
 
+    /// A page of a list, as large as whoever started the registry allows.
+    pub(crate) fn page(&self, number: usize, size: usize) -> Page {
+        Page::new(number, size, self.allowance().page_size)
+    }
+
     /// Number of persistent instances.
     pub(crate) fn persistent_len(&self) -> usize {
         self.state().ledger.instances_len()

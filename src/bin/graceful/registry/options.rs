@@ -72,6 +72,9 @@ const INSTANCES_MAX: usize = 1_000_000_000;
 /// What one body takes.
 const METADATA_CHARS_MAX: usize = 1_000_000;
 
+/// More than any list has that is worth a look.
+const PAGE_SIZE_MAX: usize = 1_000_000;
+
 /// All of them, in the order in which they are shown.
 pub(super) static ALL: &[Setting] = &[
     setting(
@@ -193,6 +196,11 @@ pub(super) static ALL: &[Setting] = &[
         "services-per-client-max",
         Place::Count(1..=INSTANCES_MAX, |chosen| &mut chosen.settings.services_per_client_max),
         "Services that one connection may publish in, and follow.",
+    ),
+    setting(
+        "page-size-max",
+        Place::Count(1..=PAGE_SIZE_MAX, |chosen| &mut chosen.settings.page_size_max),
+        "Entries of the largest page of a list; whoever asks for more is given this many, and told how many pages that makes.",
     ),
     setting(
         "shutdown-seconds",
