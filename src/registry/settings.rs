@@ -4,7 +4,7 @@ use super::access::Admin;
 use super::bound::Allowance;
 use super::command::Limits;
 use super::error::Error;
-use super::tls::TlsFiles;
+use super::tls::{Tls, TlsFiles};
 use crate::Clock;
 use crate::protocol::GRPC_PORT_OFFSET;
 use std::net::{IpAddr, Ipv4Addr};
@@ -141,6 +141,14 @@ impl Settings {
         self.grpc_port_for(self.http_port).map(drop)
     }
 
+    /// Reads the files that are named, and says what is wrong with them; the data directory is left alone.
+    ///
+    /// # Errors
+    /// [`Error::Tls`] when a certificate or key cannot be read or used.
+    pub fn check_files(&self) -> Result<(), Error> {
+        self.tls.clone().map(Tls::open).transpose().map(drop)
+    }
+
     /// Whether other machines can reach the ports.
     pub(super) fn is_beyond_loopback(&self) -> bool {
         !self.bind.to_canonical().is_loopback()
@@ -170,6 +178,7 @@ impl Settings {
             services_per_client: self.services_per_client_max,
             instances_per_client: self.instances_per_client_max,
             instances_per_service: self.instances_per_service_max,
+            page_size: self.page_size_max,
         }
     }
 }
@@ -178,7 +187,6 @@ impl Settings {
 mod tests {
     use super::*;
 
-            page_size: self.page_size_max,
     #[test]
     fn a_bind_beyond_this_machine_needs_users_or_a_word() {
         let open = |bind: &str| Settings { bind: bind.parse().unwrap(), ..Settings::default() };

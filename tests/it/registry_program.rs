@@ -53,6 +53,28 @@ fn settings_are_checked_and_shown_with_their_source_and_nothing_starts() {
     assert!(code == Some(2) && stderr.contains("config: cannot read /nowhere.toml"), "{stderr}");
 }
 
+#[test]
+fn what_settings_need_beside_them_is_looked_at_too() {
+    let directory = Directory::new("config-files");
+    let file = |name: &str| directory.0.join(name).to_str().unwrap().to_owned();
+    std::fs::write(file("garbage.pem"), "no certificate").unwrap();
+    std::fs::write(file("short"), "short\n").unwrap();
+    let (garbage, short, absent) = (file("garbage.pem"), file("short"), file("absent"));
+    for (arguments, code, said) in [
+        (&["--tls-cert", &absent, "--tls-key", &absent][..], 1, "tls-cert"),
+        (&["--tls-cert", &garbage, "--tls-key", &garbage], 1, "there is no PEM certificate in it"),
+        (&["--admin-user", "ops"], 2, "GRACEFUL_REGISTRY_ADMIN_PASSWORD"),
+        (&["--admin-user", "ops", "--admin-password-file", &absent], 1, "absent"),
+        (&["--admin-user", "ops", "--admin-password-file", &short], 2, "8 to 256"),
+    ] {
+        let (got, _, stderr) = check_config(arguments, &[]);
+        assert!(got == Some(code) && stderr.contains(said), "{arguments:?}: {got:?} {stderr}");
+    }
+    let (code, shown, stderr) =
+        check_config(&["--admin-user", "ops"], &[("GRACEFUL_REGISTRY_ADMIN_PASSWORD", "correct horse")]);
+    assert!(code == Some(0) && !shown.contains("horse"), "{shown}{stderr}");
+}
+
 /// `graceful registry` on any port, which has said that it is ready.
 struct Process {
     child: Child,

@@ -18,6 +18,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::pin::pin;
+use std::time::Duration;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -25,6 +26,9 @@ use tower_graceful::registry::{Admin, Error, Registry, Settings};
 
 /// Variable with the password of the first administrator; no flag, for everyone on the machine can read those.
 const ADMIN_PASSWORD: &str = "GRACEFUL_REGISTRY_ADMIN_PASSWORD";
+
+/// How long threads that read or write files may take once the registry has stopped: what had to be stored is.
+const THREADS_END_WITHIN: Duration = Duration::from_millis(500);
 
 /// Runs the registry in the foreground until SIGTERM or SIGINT.
 ///
@@ -129,20 +133,25 @@ fn start(arguments: Run) -> Result<(), Failure> {
     let check_only = arguments.check_config;
     let effective = effective(arguments)?;
     let settings = effective.chosen.settings().map_err(Failure::wrong_usage)?;
+    let settings = Settings { admin: first_admin(&effective.chosen)?, ..settings };
     if check_only {
         settings.check().map_err(refused)?;
+        settings.check_files().map_err(refused)?;
         return io::stdout().write_all(effective.shown(ALL).as_bytes()).map_err(Failure::could_not);
     }
-    let settings = Settings { admin: first_admin(&effective.chosen)?, ..settings };
     log::to_stderr(effective.chosen.log_format, "info");
     let mut runtime = runtime::Builder::new_multi_thread();
     runtime.enable_all().thread_keep_alive(allocator::THREAD_KEPT_FOR);
-    runtime.build().map_err(Failure::could_not)?.block_on(async {
+    let runtime = runtime.build().map_err(Failure::could_not)?;
+    let done = runtime.block_on(async {
         tokio::select! {
             done = serve(settings) => done,
             never = allocator::give_back() => match never {},
         }
-    })
+    });
+    // A file that never comes to its end, on a network that is gone, must not hold up the end.
+    runtime.shutdown_timeout(THREADS_END_WITHIN);
+    done
 }
 
 fn first_admin(chosen: &Chosen) -> Result<Option<Admin>, Failure> {
