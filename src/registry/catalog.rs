@@ -45,6 +45,8 @@ pub(crate) struct Catalog {
     publications: HashMap<ConnectionId, HashMap<ServiceKey, Box<[InstanceKey]>>>,
     /// Number of instances that are published, one that several clients publish counted for each.
     published: usize,
+    /// How many of them are persistent ones.
+    kept: usize,
     instances: usize,
     /// Which services have lost their last instance when, to be forgotten in this order.
     emptied: VecDeque<(UnixMillis, ServiceKey)>,
@@ -66,6 +68,7 @@ impl Catalog {
             names: BTreeMap::new(),
             publications: HashMap::new(),
             published: 0,
+            kept: 0,
             instances: 0,
             emptied: VecDeque::new(),
             empty_revision: now.as_u64(),
@@ -188,6 +191,11 @@ impl Catalog {
     /// How many instances are published in all, one that several clients publish counted for each.
     pub(crate) fn published_len(&self) -> usize {
         self.published
+    }
+
+    /// How many of them are persistent ones.
+    pub(crate) fn kept_len(&self) -> usize {
+        self.kept
     }
 
     /// In how many services a connection publishes.
@@ -400,6 +408,9 @@ impl Catalog {
     ) -> Vec<InstanceKey> {
         let (before, published) = (self.publication(client, service).to_vec(), keys.len());
         self.published = self.published + published - before.len();
+        if let Client::Kept(_) = client {
+            self.kept = self.kept + published - before.len();
+        }
         let Client::Connection(id) = client else { return before };
         let services = self.publications.entry(*id).or_default();
         if published == 0 {

@@ -92,10 +92,11 @@ impl Group {
         ledger: &mut Ledger,
         catalog: &Catalog,
         limits: Limits,
+        per_service_max: usize,
     ) -> Self {
         let mut group = Self::default();
         for Waiting { write, actor, answer } in waiting {
-            match write.decide(Present { ledger, catalog, limits }) {
+            match write.decide(Present { ledger, catalog, limits, per_service_max }) {
                 Ok(facts) => {
                     group.undo.extend(facts.iter().map(|fact| ledger.enter(fact.clone())));
                     group.actors.extend(facts.iter().map(|_| actor.clone()));

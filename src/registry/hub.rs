@@ -545,7 +545,8 @@ impl State {
     }
 
     fn present(&self) -> Present<'_> {
-        Present { ledger: &self.ledger, catalog: &self.catalog, limits: self.limits }
+        let per_service_max = self.allowance.instances_per_service;
+        Present { ledger: &self.ledger, catalog: &self.catalog, limits: self.limits, per_service_max }
     }
 
     fn described(&mut self, service: &ServiceKey) -> Option<Described> {
@@ -575,9 +576,7 @@ impl State {
             self.present().admits(service, Kind::Ephemeral)?;
         }
         let replaced = self.catalog.publication(client, service).len();
-        if instances > replaced
-            && self.catalog.published_len() - replaced + instances > self.limits.instances_max
-        {
+        if instances > replaced && self.present().held() - replaced + instances > self.limits.instances_max {
             return Err(Refusal::Full { max: self.limits.instances_max });
         }
         if instances > replaced {

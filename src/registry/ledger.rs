@@ -154,9 +154,14 @@ impl Ledger {
         (instances.values().cloned().collect(), overrides.collect())
     }
 
+    /// Number of persistent instances of a service.
+    pub(crate) fn instances_in(&self, service: &ServiceKey) -> usize {
+        self.services.get(service).map_or(0, |entries| entries.instances.len())
+    }
+
     /// Whether a service has persistent instances.
     pub(crate) fn has_instances(&self, service: &ServiceKey) -> bool {
-        self.services.get(service).is_some_and(|entries| !entries.instances.is_empty())
+        self.instances_in(service) > 0
     }
 
     /// What is said of a service.

@@ -83,6 +83,8 @@ pub(crate) struct Present<'a> {
     pub(crate) ledger: &'a Ledger,
     pub(crate) catalog: &'a Catalog,
     pub(crate) limits: Limits,
+    /// Instances that one service may have.
+    pub(crate) per_service_max: usize,
 }
 
 impl Write {
@@ -100,7 +102,7 @@ impl Write {
                 }
                 present.admits(&service, Kind::Persistent)?;
                 if known.is_none() {
-                    present.has_room()?;
+                    present.has_room(&service)?;
                 }
                 let key = instance.key.clone();
                 Ok(vec![Fact::Instance { service, key, instance: Some(instance) }])
@@ -297,11 +299,21 @@ impl Present<'_> {
         Ok(())
     }
 
-    fn has_room(self) -> Result<(), Refusal> {
-        // What is being stored is in the ledger and not in the catalog yet, and so counts once at least.
-        let held = self.catalog.published_len().max(self.ledger.instances_len());
-        if held >= self.limits.instances_max {
+    /// Number of instances in all, one that several clients publish counted for each. Those that are being stored
+    /// are in the ledger and not in the catalog yet, and those that are being taken off the other way round.
+    pub(crate) fn held(self) -> usize {
+        let kept = self.catalog.kept_len();
+        self.catalog.published_len() - kept + kept.max(self.ledger.instances_len())
+    }
+
+    /// Whether there may be one more persistent instance, and in this service.
+    fn has_room(self, service: &ServiceKey) -> Result<(), Refusal> {
+        if self.held() >= self.limits.instances_max {
             return Err(Refusal::Full { max: self.limits.instances_max });
+        }
+        let (bound, max) = (Bound::InstancesPerService, self.per_service_max);
+        if self.catalog.instances_in(service).max(self.ledger.instances_in(service)) >= max {
+            return Err(Refusal::TooMany { bound, max });
         }
         Ok(())
     }
@@ -325,7 +337,8 @@ mod tests {
         ledger.enter(set.clone());
         let delete = |ledger: &Ledger| {
             let limits = Limits { metadata_chars_max: 100, instances_max: 100 };
-            let present = Present { ledger, catalog: &Catalog::new(UnixMillis::new(0)), limits };
+            let catalog = &Catalog::new(UnixMillis::new(0));
+            let present = Present { ledger, catalog, limits, per_service_max: 100 };
             Write::DeleteNamespace { namespace: namespace.clone() }.decide(present)
         };
         let refused = delete(&ledger);

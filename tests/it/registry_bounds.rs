@@ -1,6 +1,7 @@
 //! What the registry lets anybody take: beyond each bound there is a clear answer, and it is counted.
 
 use super::registry::{Running, SOON};
+use super::registry_kept::Directory;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -72,6 +73,29 @@ async fn instances_are_bounded_in_a_service_and_in_all() {
     for (bound, count) in [("instances-per-service", 2), ("instances", 1)] {
         assert_eq!(refused(&registry, bound).await, count, "{bound}");
     }
+}
+
+#[tokio::test]
+async fn instances_that_come_at_the_same_moment_are_bounded_too() {
+    let directory = Directory::new("bounds");
+    let bounds = Settings { instances_per_service_max: 20, instances_max: 30, ..directory.settings() };
+    let registry = start(bounds).await;
+    for port in 0..5 {
+        assert_eq!(registry.send("POST", &one("beaten", port), "").await.0, 200);
+    }
+    // Those of one group are stored together, and seen when it is.
+    let register = async |port: u16| {
+        let service = if port < 40 { "kept" } else { "more" };
+        registry.send("POST", &format!("{}&ephemeral=false", one(service, port)), "").await.0
+    };
+    let answers = futures_util::future::join_all((0..80).map(register)).await;
+    let count = |status| answers.iter().filter(|answer| **answer == status).count();
+    assert_eq!((count(200), count(400) + count(507)), (25, 55), "{answers:?}");
+    for (service, most) in [("kept", 20), ("more", 20)] {
+        let (_, list) = registry.send("GET", &format!("/instance/list?serviceName={service}"), "").await;
+        assert!(list.matches("instanceId").count() <= most, "{service}: {list}");
+    }
+    registry.stop().await;
 }
 
 #[tokio::test]

@@ -35,11 +35,6 @@ impl Hub {
             if state.frozen {
                 return Err(Refusal::Closing);
             }
-            if let Write::Register { service, instance } = &write
-                && !state.catalog.has_instance(service, &instance.key)
-            {
-                state.has_room_in(service, 1)?; // Those that wait as well may exceed it, by no more than a queue.
-            }
             state.queue.join(write, operator())?
         };
         self.asked.notify_one();
@@ -109,7 +104,8 @@ impl Hub {
     pub(crate) fn decide(&self) -> Group {
         let mut state = self.state();
         let state = &mut *state;
-        Group::decide(state.queue.take(), &mut state.ledger, &state.catalog, state.limits)
+        let per_service_max = state.allowance.instances_per_service;
+        Group::decide(state.queue.take(), &mut state.ledger, &state.catalog, state.limits, per_service_max)
     }
 
     /// As [`Hub::settle_for`], for nobody in particular.
