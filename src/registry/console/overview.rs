@@ -39,7 +39,7 @@ impl View for OverviewPage {
         let search = asked.form.text("search").unwrap_or_default().to_owned();
         let page = asked.form.count("pageNo")?.unwrap_or(1).max(1);
         let wanted = Search { name: search.clone(), ..Search::default() };
-        let overview = console.hub.overview(&key, &wanted, Page::new(page, PAGE_SIZE));
+        let overview = console.hub.overview(&key, &wanted, Page::new(page, PAGE_SIZE, PAGE_SIZE));
         let pages = overview.count.div_ceil(PAGE_SIZE).max(1);
         let viewer = asked.viewer.clone();
         Ok(Self { namespace: key.to_string(), search, page, pages, overview, key, viewer })

@@ -46,7 +46,7 @@ impl View for ServicePage {
     fn of(console: &Console, asked: &Asked) -> Result<Self, Refusal> {
         let key = asked.form.service()?;
         let page = asked.form.count("pageNo")?.unwrap_or(1).max(1);
-        let service = console.hub.service_display(&key, Page::new(page, PAGE_SIZE))?;
+        let service = console.hub.service_display(&key, Page::new(page, PAGE_SIZE, PAGE_SIZE))?;
         Ok(Self {
             namespace: key.namespace.to_string(),
             group: key.group.to_string(),
