@@ -10,6 +10,7 @@ use super::line::{Executed, Line, Ready};
 use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
@@ -55,10 +56,24 @@ impl Process {
     /// # Errors
     /// When it does not start, or does not say within a bound that it is ready.
     pub async fn start(name: &str, arguments: &[String], logs: &Path) -> Result<Self, BoxError> {
+        Self::start_in(Vec::new(), name, arguments, logs).await
+    }
+
+    /// The same with variables in its environment, besides those of this process.
+    ///
+    /// # Errors
+    /// As [`Process::start`].
+    pub async fn start_in(
+        environment: Vec<(&'static str, OsString)>,
+        name: &str,
+        arguments: &[String],
+        logs: &Path,
+    ) -> Result<Self, BoxError> {
         let log = logs.join(format!("{name}.log"));
         let mut child = Command::new(std::env::current_exe()?)
             .args(arguments)
             .arg("--child")
+            .envs(environment)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(File::create(&log)?)

@@ -7,6 +7,7 @@ use super::line::{Line, Ready, say};
 use super::process::leash;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::sync::SetOnce;
@@ -14,7 +15,7 @@ use tower_graceful::client::Nacos;
 use tower_graceful::model::{InvalidWarmUp, WarmUp};
 use tower_graceful::naming::Causes;
 use tower_graceful::provider::{Bound, ProviderHandle};
-use tower_graceful::registry::{Registry, Settings};
+use tower_graceful::registry::{Registry, Settings, TlsFiles};
 use tracing_subscriber::EnvFilter;
 
 /// For a client to say goodbye to a registry that is there.
@@ -128,6 +129,10 @@ pub struct RegistryFlags {
     /// Port of the HTTP API, 1000 below that of the gRPC API; 0 is any free one.
     #[arg(long, default_value_t = 8848)]
     pub http_port: u16,
+    /// Directory with `registry.crt` and `registry.key`, by which both ports speak TLS, and with `data`, where
+    /// users are.
+    #[arg(long, value_name = "DIR")]
+    pub secure: Option<PathBuf>,
     /// Started by a program: end with the parent.
     #[arg(long, hide = true)]
     pub child: bool,
@@ -136,9 +141,16 @@ pub struct RegistryFlags {
 /// The registry of this crate, without its program: one command builds and runs all that is needed.
 ///
 /// # Errors
-/// When a port is taken.
+/// When a port is taken, or a file cannot be used.
 pub async fn registry(flags: &RegistryFlags) -> Result<ExitCode, BoxError> {
-    let settings = Settings { http_port: flags.http_port, ..Settings::default() };
+    let secure = flags.secure.as_deref();
+    let tls = secure.map(|directory| TlsFiles {
+        certificate: directory.join("registry.crt"),
+        key: directory.join("registry.key"),
+        client_ca: None,
+    });
+    let data_dir = secure.map(|directory| directory.join("data"));
+    let settings = Settings { http_port: flags.http_port, tls, data_dir, ..Settings::default() };
     let registry = Registry::bind(settings).await?;
     let ready = Ready { grpc: Some(registry.grpc_addr()), ..Ready::at(registry.http_addr()) };
     say(&Line::Ready(ready)).await?;

@@ -21,6 +21,7 @@ mod ramp;
 mod record;
 mod release;
 mod report;
+mod secure;
 mod storefront;
 
 use clap::{Parser, Subcommand};

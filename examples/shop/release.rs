@@ -7,6 +7,7 @@
 //! It starts a registry, three instances of orders and a storefront, each a process of its own on loopback,
 //! sends people to the storefront (to several with `--consumers`), and replaces the three instances one after another. One sees the work
 //! pass from old to new, then a table with what was lost on the way (nothing), and the path of a picture.
+//! With `--secure` the registry speaks TLS, has users, and is restarted on the way with another certificate.
 //! `--compare` does the same without this crate's layers and shows both. With `--signal kill` the old ones
 //! are not asked to go but killed: what is under way on them and cannot be sent again is then lost, and
 //! listed one by one. With `--keep` everything stays up after the release, the people too, until it is
@@ -22,8 +23,10 @@ use super::load;
 use super::progress;
 use super::record::{Instance, Record, Recorder};
 use super::report::{Report, Verdict};
+use super::secure::Secure;
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -67,6 +70,10 @@ pub struct Flags {
     /// Replace the next instance at once, not when the warm-up of the last one has ended.
     #[arg(long)]
     no_wait: bool,
+    /// The registry speaks TLS and lets in whom it knows; in the middle of the release its certificate is
+    /// replaced, and it is restarted.
+    #[arg(long)]
+    secure: bool,
     /// Do the same again without the layers of this crate, and show both.
     #[arg(long)]
     compare: bool,
@@ -187,6 +194,9 @@ async fn release<'a>(way: Way, flags: &'a Flags, recorder: &Recorder) -> Result<
     recorder.record().rolled.0 = Some(Clock::system().now());
     for step in 1..=INSTANCES {
         shop.replace_the_oldest(step).await?;
+        if step == 1 {
+            shop.renew_the_registry().await?;
+        }
     }
     recorder.record().rolled.1 = Some(Clock::system().now());
     recorder.phase("all three run v2");
@@ -226,7 +236,10 @@ struct Shop<'a> {
     flags: &'a Flags,
     recorder: Recorder,
     logs: PathBuf,
-    registry: Process,
+    /// Nothing while it restarts.
+    registry: Option<Process>,
+    registry_at: SocketAddr,
+    secure: Option<Secure>,
     /// Oldest first, each with its place in the record.
     orders: VecDeque<(usize, Process)>,
     storefronts: Vec<Process>,
@@ -239,15 +252,35 @@ impl<'a> Shop<'a> {
     async fn open(way: Way, flags: &'a Flags, recorder: Recorder) -> Result<Self, BoxError> {
         let logs = flags.svg.parent().unwrap_or_else(|| Path::new("")).to_owned();
         std::fs::create_dir_all(&logs)?;
-        let arguments = ["registry", "--http-port", "0"].map(str::to_owned);
-        let registry = Process::start(&format!("{way}-registry"), &arguments, &logs).await?;
+        let secure =
+            if flags.secure { Some(Secure::set_up(logs.join(format!("{way}-secure"))).await?) } else { None };
+        let registry = start_registry(&format!("{way}-registry"), 0, secure.as_ref(), &logs).await?;
+        let registry_at = registry.ready.listen;
         if flags.keep {
-            eprintln!("look at http://{}/console", registry.ready.listen);
+            let as_whom = secure.as_ref().map(Secure::as_whom).unwrap_or_default();
+            let scheme = if secure.is_some() { "https" } else { "http" };
+            eprintln!("look at {scheme}://{registry_at}/console{as_whom}");
         }
-        let nacos = Nacos::builder(&registry.ready.listen.to_string()).app("release").connect()?;
+        let builder = Nacos::builder(&registry_at.to_string()).app("release");
+        let builder = match &secure {
+            Some(secure) => secure.admit(builder),
+            None => builder,
+        };
+        let nacos = builder.connect()?;
         let listed = nacos.subscribe("orders").await?;
-        let (orders, storefronts) = (VecDeque::new(), Vec::new());
-        let mut shop = Self { way, flags, recorder, logs, registry, orders, storefronts, nacos, listed };
+        let mut shop = Self {
+            way,
+            flags,
+            recorder,
+            logs,
+            registry: Some(registry),
+            registry_at,
+            secure,
+            orders: VecDeque::new(),
+            storefronts: Vec::new(),
+            nacos,
+            listed,
+        };
         for _ in 0..INSTANCES {
             shop.start_orders("v1", WarmUp::NONE).await?;
         }
@@ -293,11 +326,25 @@ impl<'a> Shop<'a> {
         Ok(())
     }
 
+    /// Where it is secured, the registry gets another certificate and is restarted; nobody waits for its clients.
+    async fn renew_the_registry(&mut self) -> Result<(), BoxError> {
+        let Some(secure) = &self.secure else { return Ok(()) };
+        self.recorder.phase("the registry restarts with another certificate");
+        secure.replace_certificate()?;
+        if let Some(registry) = self.registry.take() {
+            registry.signal(Signal::TERM)?;
+            registry.exited().await?;
+        }
+        let (name, port) = (format!("{}-registry-again", self.way), self.registry_at.port());
+        self.registry = Some(start_registry(&name, port, Some(secure), &self.logs).await?);
+        Ok(())
+    }
+
     /// Everyone goes, those who ask before those who answer.
     async fn close(self) -> Result<(), BoxError> {
         self.nacos.close(CLOSE_MAX).await?;
         let orders = self.orders.into_iter().map(|(_, process)| process);
-        for process in self.storefronts.into_iter().chain(orders).chain([self.registry]) {
+        for process in self.storefronts.into_iter().chain(orders).chain(self.registry) {
             process.ended().await?;
         }
         Ok(())
@@ -324,14 +371,15 @@ impl<'a> Shop<'a> {
     async fn start(&self, service: &str, release: &str, curve: WarmUp) -> Result<Process, BoxError> {
         let arguments = format!(
             "{service} --registry {} --release {release} --warm-up {}{}",
-            self.registry.ready.listen,
+            self.registry_at,
             curve.window().as_secs_f64(),
             if self.way == Way::Plain { " --plain" } else { "" },
         );
         let arguments: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
         let number = self.recorder.record().instances.len() + self.storefronts.len() + 1;
         let name = format!("{}-{service}-{release}-{number}", self.way);
-        Process::start(&name, &arguments, &self.logs).await
+        let environment = self.secure.as_ref().map(Secure::environment).unwrap_or_default();
+        Process::start_in(environment, &name, &arguments, &self.logs).await
     }
 
     /// Waits for the end of the warm-ups that nobody has waited for.
@@ -364,6 +412,17 @@ impl<'a> Shop<'a> {
         sleep((began + curve.window()).since(Clock::system().now())).await;
         Ok(())
     }
+}
+
+async fn start_registry(
+    name: &str,
+    http_port: u16,
+    secure: Option<&Secure>,
+    logs: &Path,
+) -> Result<Process, BoxError> {
+    let mut arguments = vec!["registry".to_owned(), "--http-port".to_owned(), http_port.to_string()];
+    arguments.extend(secure.into_iter().flat_map(|secure| ["--secure".to_owned(), secure.directory()]));
+    Process::start(name, &arguments, logs).await
 }
 
 /// When the warm-up of the instance at `address` began, as the registry lists it.

@@ -98,19 +98,19 @@ impl<I: AsyncRead + Unpin> Watched<I> {
         cx: &mut Context<'_>,
         written: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        match written {
-            Poll::Ready(Err(error)) if !self.begun => {
-                let mut first = [0];
-                let mut buf = ReadBuf::new(&mut first);
-                if Pin::new(&mut self.io).poll_read(cx, &mut buf).is_pending() {
-                    self.unwritten = Some(error);
-                    return Poll::Pending; // What has ended can be read to its end: it wakes.
-                }
-                self.note(buf.filled().first().copied());
-                Poll::Ready(Err(error))
+        if !self.begun
+            && let Poll::Ready(Err(error)) = written
+        {
+            let mut first = [0];
+            let mut buf = ReadBuf::new(&mut first);
+            if Pin::new(&mut self.io).poll_read(cx, &mut buf).is_pending() {
+                self.unwritten = Some(error);
+                return Poll::Pending; // What has ended can be read to its end: it wakes.
             }
-            other => other,
+            self.note(buf.filled().first().copied());
+            return Poll::Ready(Err(error));
         }
+        written
     }
 }
 

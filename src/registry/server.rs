@@ -215,6 +215,11 @@ async fn admit_first(settings: &Settings, storage: &dyn Storage, hub: &Hub) -> R
     let appended = storage.append(&facts).await;
     appended.map_err(|source| Error::Stored { path, source: source.into() })?;
     hub.restore(facts);
+    if settings.data_dir.is_none() && !hub.accounts().is_empty() {
+        tracing::warn!(
+            "no --data-dir: the key of all tokens is lost when this process ends, and each client has to log in again"
+        );
+    }
     settings.check_users(!hub.accounts().is_empty())
 }
 

@@ -89,6 +89,17 @@ async fn a_release_under_load_loses_nothing_where_the_plain_one_does() {
 }
 
 #[tokio::test]
+async fn nothing_is_lost_when_a_registry_with_tls_and_users_restarts_with_another_certificate() {
+    let output = timeout(RELEASE_MAX, release("--secure", "secure").output()).await.unwrap().unwrap();
+    let (said, why) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said} {why}"));
+    assert_eq!((report["failed"].as_u64(), report["executed_twice"].as_u64()), (Some(0), Some(0)), "{said}");
+    assert!(report["sent"].as_u64() > Some(1_000), "{said}");
+    let inconclusive = report["schedule_lag_ms_p99"].as_f64() > Some(100.0);
+    assert_eq!(output.status.code(), Some(if inconclusive { 2 } else { 0 }), "{said} {why}");
+}
+
+#[tokio::test]
 async fn with_killed_instances_only_what_was_under_way_on_them_is_lost() {
     let release = release("--signal KILL --consumers 3 --no-wait", "killed").output();
     let output = timeout(RELEASE_MAX, release).await.unwrap().unwrap();
