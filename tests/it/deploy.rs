@@ -1,5 +1,6 @@
 //! The recipes of `deploy/`: as far as the checkers on this machine can tell, they are well-formed.
 
+use super::registry_kept::Directory;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
@@ -122,4 +123,82 @@ fn the_recipes_of_the_registry_say_what_it_understands_and_give_it_time() {
         &["security", "--offline=true", "--threshold=20", "--no-pager"],
         "registry.service",
     );
+}
+
+/// The words of the instructions of this name in the recipe of the image, continued lines as one.
+fn instructions(name: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(recipe("Dockerfile")).unwrap().replace("\\\n", " ");
+    let found = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    found.map(|words| words.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+/// What of the project goes into the image's build: whatever its list does not leave out.
+fn build_context() -> Vec<String> {
+    let ignored = std::fs::read_to_string(recipe("Dockerfile.dockerignore")).unwrap();
+    let (nothing, but) = ignored.split_once('\n').unwrap();
+    assert_eq!(nothing, "*");
+    but.lines().map(|line| line.strip_prefix('!').unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_image_is_built_of_what_is_there() {
+    let directory = Directory::new("image");
+    for name in build_context() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(&name);
+        assert!(source.exists(), "{name}");
+        std::os::unix::fs::symlink(source, directory.0.join(name)).unwrap();
+    }
+    // Every target that the manifest names is in what is copied, and nothing of the lock has to change.
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["metadata", "--no-deps", "--offline", "--locked", "--format-version", "1"]);
+    let outcome = cargo.current_dir(&directory.0).output().unwrap();
+    assert!(outcome.status.success(), "{}", String::from_utf8_lossy(&outcome.stderr));
+    let manifest: serde_json::Value = serde_json::from_slice(&outcome.stdout).unwrap();
+    let package = &manifest["packages"][0];
+
+    let built = instructions("RUN").concat();
+    let after = |flag: &str| built.split_once(flag).unwrap().1.split(' ').next().unwrap().to_owned();
+    let (program, feature) = (after("--bin "), after("--features "));
+    assert!(package["features"].get(&feature).is_some(), "{feature}");
+    let targets = package["targets"].as_array().unwrap();
+    let target = targets.iter().find(|target| target["name"] == program.as_str()).unwrap();
+    assert_eq!(target["required-features"], serde_json::json!([feature]));
+    assert!(built.contains("--release --locked"), "{built}");
+
+    let copied = instructions("COPY");
+    let [all, binary, data] = &copied[..] else { panic!("{copied:?}") };
+    let installed = format!("/usr/local/bin/{program}");
+    assert_eq!(all, ". .");
+    assert_eq!(
+        *binary,
+        format!("--from=build {}/target/release/{program} {installed}", instructions("WORKDIR")[0])
+    );
+    // The volume belongs to the user that the base image runs as.
+    assert_eq!(data, "--from=build --chown=nonroot:nonroot /data /data");
+    assert!(instructions("FROM")[1].ends_with(":nonroot") && built.contains("mkdir /data"));
+    assert_eq!(instructions("VOLUME"), ["/data"]);
+    assert_eq!(instructions("EXPOSE"), ["8848 9848"]);
+
+    // What it runs is what there is: the program understands its own command lines.
+    let words = |text: &str| -> Vec<String> { serde_json::from_str(text).unwrap() };
+    assert_eq!(words(&instructions("ENTRYPOINT")[0]), [installed.as_str()]);
+    let health = instructions("HEALTHCHECK").concat();
+    let health = words(health.split_once("CMD ").unwrap().1);
+    assert_eq!(health[0], installed);
+    for arguments in [&words(&instructions("CMD")[0])[..], &health[1..]] {
+        let outcome =
+            Command::new(env!("CARGO_BIN_EXE_graceful")).args(arguments).arg("--help").output().unwrap();
+        assert!(outcome.status.success(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_unit_of_the_registry_is_one_that_systemd_takes() {
+    // Where the unit is installed the program is, too; here it is somewhere else.
+    let directory = Directory::new("unit");
+    let unit = std::fs::read_to_string(recipe("registry.service")).unwrap();
+    assert!(unit.contains("\nExecStart=/usr/local/bin/graceful registry\n"));
+    let here = directory.0.join("registry.service");
+    std::fs::write(&here, unit.replace("/usr/local/bin/graceful", env!("CARGO_BIN_EXE_graceful"))).unwrap();
+    check("systemd-analyze", &["verify", "--recursive-errors=one", "--man=no"], here.to_str().unwrap());
 }
