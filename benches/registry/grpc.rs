@@ -90,10 +90,7 @@ impl Client {
 
     /// Asks, and returns the text of an answer that is a success.
     pub(crate) async fn ask(&mut self, kind: &str, body: &Value) -> Result<Bytes, BoxError> {
-        let request = request("/Request/request", Full::new(message(kind, body)?).boxed())?;
-        let answer = self.requests.send_request(request).await?.into_body().collect().await?.to_bytes();
-        let answer = answer.get(5..).map(|_| answer.slice(5..)).ok_or("an answer without a message")?;
-        let text = Payload::decode(answer)?.body.unwrap_or_default().value;
+        let text = self.send(message(kind, body)?).await?;
         // In the first bytes or the last ones, as the registry likes it; a list may lie between them.
         let success = br#""resultCode":200"#;
         let near = [&text[..text.len().min(256)], &text[text.len().saturating_sub(256)..]];
@@ -101,6 +98,14 @@ impl Client {
             return Err(format!("{kind} was refused: {}", String::from_utf8_lossy(&text)).into());
         }
         Ok(text)
+    }
+
+    /// Sends a [`message`], and returns the text of the answer.
+    pub(crate) async fn send(&mut self, message: Bytes) -> Result<Bytes, BoxError> {
+        let request = request("/Request/request", Full::new(message).boxed())?;
+        let answer = self.requests.send_request(request).await?.into_body().collect().await?.to_bytes();
+        let answer = answer.get(5..).map(|_| answer.slice(5..)).ok_or("an answer without a message")?;
+        Ok(Payload::decode(answer)?.body.unwrap_or_default().value)
     }
 
     /// Cuts the connection.

@@ -16,8 +16,9 @@
 //!   end of a connection that publishes in `n` services until ten subscribers know.
 //! - `storm`: pushes in a second to one of `n` subscribers at 1000 changes a second; `storm-stale`: age of
 //!   the oldest change that some subscriber did not know; `storm-memory`: growth; `storm-changes`: made.
-//! - `abuse-..`: milliseconds from a change to the last of 200 subscribers while others abuse the registry, and
-//!   with `-memory` what it occupies then; twice `abuse-calm` is the bound.
+//! - `abuse-..`: milliseconds from a change until half of 200 subscribers know, and with `-p99` until nearly all
+//!   do, while `n` others abuse the registry; with `-x` and `-p99-x` how many times that of the calm before
+//!   and after; with `-memory` what it occupies then, and with `-after` once they have gone.
 //! - `memory-idle`, `memory-each` for one of 100 000 instances, `memory-after` they left.
 //! - `crowd-each` of 100 000 instances over gRPC and of 1000 subscribers; `crowd-half` and `crowd-most`: until a
 //!   half and 99 of a hundred of them know of a change; `crowd-rest`: CPU time of a second without one.
@@ -182,10 +183,7 @@ fn abuse(subject: &Subject) -> Result<Vec<Found>, BoxError> {
     if subject.name != OURS {
         return Ok(Vec::new()); // A bound of ours is held, and nobody is compared.
     }
-    let both = |borne: abuse::Borne| {
-        [(borne.case, borne.n, borne.push_ms, "ms"), (borne.memory_case, borne.n, borne.memory_mib, "MiB")]
-    };
-    Ok(abuse::abuse(subject)?.into_iter().flat_map(both).collect())
+    abuse::abuse(subject)
 }
 
 fn crowd(subject: &Subject) -> Result<Vec<Found>, BoxError> {

@@ -92,18 +92,22 @@ impl Watched {
     }
 
     /// Milliseconds from each of some changes to the last subscriber.
-    pub(crate) async fn times(&mut self) -> Result<Vec<f64>, BoxError> {
+    async fn times(&mut self) -> Result<Vec<f64>, BoxError> {
         let mut found = Vec::new();
         for _ in 0..TIMES {
-            self.changes += 1;
-            let change = self.changes;
             sleep(QUIET).await;
-            let sent = Moment::now();
-            self.publisher.ask("InstanceRequest", &self.member.changed(change)).await?;
-            let last = self.audience.all_heard(self.subscribers, |heard| heard.change == change).await?;
-            found.push((last - sent).as_secs_f64() * 1e3);
+            found.extend(self.change().await?.into_iter().reduce(f64::max));
         }
         Ok(found)
+    }
+
+    /// Changes the instance, and returns the milliseconds until each of the subscribers knew.
+    pub(crate) async fn change(&mut self) -> Result<Vec<f64>, BoxError> {
+        self.changes += 1;
+        let (sent, change) = (Moment::now(), self.changes);
+        self.publisher.ask("InstanceRequest", &self.member.changed(change)).await?;
+        let heard = self.audience.all_heard(self.subscribers, |heard| heard.change == change).await?;
+        Ok(heard.into_iter().map(|at| (at - sent).as_secs_f64() * 1e3).collect())
     }
 }
 
@@ -123,12 +127,12 @@ pub(crate) fn lost(subject: &Subject, services: usize, end: End) -> Result<Vec<f
             for service in 0..services {
                 leaving.ask("InstanceRequest", &Member { service, index: 1 }.registration()).await?;
             }
-            audience.all_heard(WAITING * services, |heard| heard.hosts == 2).await?;
+            audience.last_heard(WAITING * services, |heard| heard.hosts == 2).await?;
             sleep(QUIET).await;
             let cut = Moment::now();
             leaving.cut();
             drop(pushes);
-            let last = audience.all_heard(WAITING * services, |heard| heard.hosts == 1).await?;
+            let last = audience.last_heard(WAITING * services, |heard| heard.hosts == 1).await?;
             found.push((last - cut).as_secs_f64() * 1e3);
         }
         Ok(found)
@@ -247,16 +251,25 @@ impl Audience {
     }
 
     /// When the last of so many, each for each service, has heard what is `wanted`.
-    async fn all_heard(&mut self, all: usize, wanted: impl Fn(&Heard) -> bool) -> Result<Moment, BoxError> {
-        let (mut who, mut last) = (HashSet::new(), None);
+    async fn last_heard(&mut self, all: usize, wanted: impl Fn(&Heard) -> bool) -> Result<Moment, BoxError> {
+        let heard = self.all_heard(all, wanted).await?;
+        heard.into_iter().max().ok_or_else(|| "nobody was to hear".into())
+    }
+
+    /// When each of so many, each for each service, has heard what is `wanted`.
+    async fn all_heard(
+        &mut self,
+        all: usize,
+        wanted: impl Fn(&Heard) -> bool,
+    ) -> Result<Vec<Moment>, BoxError> {
+        let (mut who, mut at) = (HashSet::new(), Vec::new());
         while who.len() < all {
             let heard = self.next().await?;
-            if wanted(&heard) {
-                last = last.max(Some(heard.at));
-                who.insert((heard.who, heard.service));
+            if wanted(&heard) && who.insert((heard.who, heard.service)) {
+                at.push(heard.at);
             }
         }
-        last.ok_or_else(|| "nobody was to hear".into())
+        Ok(at)
     }
 }
 

@@ -41,6 +41,8 @@ pub(crate) enum Bound {
     Body,
     /// Bytes of a message over gRPC.
     Message,
+    /// Bytes of all large messages.
+    LargeMessages,
     /// Requests under way at once.
     Requests,
     /// Characters of metadata.
@@ -67,12 +69,13 @@ pub(crate) enum Bound {
 }
 
 impl Bound {
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::Head,
         Self::Body,
         Self::Message,
+        Self::LargeMessages,
         Self::Requests,
         Self::Metadata,
         Self::Batch,
@@ -96,6 +99,7 @@ impl Bound {
             Self::Head => "head",
             Self::Body => "body",
             Self::Message => "message",
+            Self::LargeMessages => "large-messages",
             Self::Requests => "requests",
             Self::Metadata => "metadata",
             Self::Batch => "batch",
@@ -120,6 +124,7 @@ impl Bound {
             Self::Head => "bytes in the head of a request",
             Self::Body => "bytes in the body of a request",
             Self::Message => "bytes in a message",
+            Self::LargeMessages => "bytes in large messages",
             Self::Requests => "requests under way",
             Self::Metadata => "characters of metadata",
             Self::Batch => "instances in one request",

@@ -60,7 +60,7 @@ pub(crate) enum Change {
 }
 
 /// Instances that one command may carry: a batch fills a 10 MiB message with about this many.
-const BATCH_MAX: usize = 10_000;
+pub(crate) const BATCH_MAX: usize = 10_000;
 
 /// What instances must keep to.
 #[derive(Clone, Copy, Debug)]

@@ -53,6 +53,7 @@ use super::events::Events;
 use super::expiry::{Expiry, LeaseKey};
 use super::fact::{Kind, ServiceRecord};
 use super::health::Health;
+use super::large::Large;
 use super::ledger::Ledger;
 use super::metrics::Metrics;
 use super::peer::Peer;
@@ -86,6 +87,7 @@ pub(crate) struct Hub {
     clock: Clock,
     limits: Limits,
     allowance: Allowance,
+    large: Large,
     /// Who hears of changes over UDP; as `State` has it.
     audience: Arc<Audience>,
     metrics: Arc<Metrics>,
@@ -179,6 +181,7 @@ impl Hub {
             clock,
             limits,
             allowance: Allowance::default(),
+            large: Large::new(Allowance::default().message_bytes),
             audience,
             metrics,
             accounts,
@@ -194,6 +197,7 @@ impl Hub {
     /// The same hub with other bounds than the default ones.
     pub(crate) fn with_allowance(mut self, allowance: Allowance) -> Self {
         self.allowance = allowance;
+        self.large = Large::new(allowance.message_bytes);
         self.state.get_mut().unwrap_or_else(PoisonError::into_inner).allowance = allowance;
         self
     }
@@ -201,6 +205,11 @@ impl Hub {
     /// What one client, one service and one request may take.
     pub(crate) fn allowance(&self) -> &Allowance {
         &self.allowance
+    }
+
+    /// What large messages take.
+    pub(crate) fn large(&self) -> &Large {
+        &self.large
     }
 
     /// The present moment by the hub's clock.

@@ -32,6 +32,7 @@ mod grpc;
 mod health;
 mod http;
 mod hub;
+mod large;
 mod ledger;
 mod metrics;
 mod order;

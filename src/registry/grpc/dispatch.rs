@@ -15,12 +15,15 @@ use crate::protocol::message::{
 };
 use crate::protocol::report::GracefulReportRequest;
 use crate::protocol::{Payload, code};
-use crate::registry::command::{Client, ConnectionId};
+use crate::registry::bound::Bound;
+use crate::registry::command::{BATCH_MAX, Client, ConnectionId};
 use crate::registry::error::Refusal;
 use crate::registry::hub::{Farewell, Hub};
+use crate::registry::large::LARGE_FROM;
 use crate::registry::metrics::{Api, UnderWay};
 use crate::registry::query::Clusters;
 use crate::registry::write::Write;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -44,10 +47,10 @@ pub(in crate::registry) const KINDS: [&str; 10] = [
 ];
 
 /// Answers one request of `transport`, and notes how long it took.
-pub(super) async fn dispatch(transport: &Transport, payload: &Payload, under_way: &UnderWay) -> Payload {
+pub(super) async fn dispatch(transport: &Arc<Transport>, payload: Payload, under_way: &UnderWay) -> Payload {
     transport.heard();
     let since = Instant::now();
-    let answer = answer_to(transport, payload).await;
+    let answer = answer_to(transport, &payload).await;
     let api = Api::Grpc(KINDS.iter().position(|kind| *kind == payload.kind()).unwrap_or(KINDS.len()));
     under_way.answered(api, since.elapsed(), answer.is_err());
     answer.unwrap_or_else(|failure| failure)
@@ -56,7 +59,7 @@ pub(super) async fn dispatch(transport: &Transport, payload: &Payload, under_way
 /// An answer to be sent; an error is one that says so.
 type Answer = Result<Payload, Payload>;
 
-async fn answer_to(transport: &Transport, payload: &Payload) -> Answer {
+async fn answer_to(transport: &Arc<Transport>, payload: &Payload) -> Answer {
     match payload.kind() {
         // Nobody is to come in while everyone is told to go.
         ServerCheckRequest::KIND if transport.is_closing() => {
@@ -72,29 +75,59 @@ async fn answer_to(transport: &Transport, payload: &Payload) -> Answer {
         SubscribeServiceRequest::KIND => handle(transport, payload, subscribe).await,
         ServiceQueryRequest::KIND => handle(transport, payload, query).await,
         ServiceListRequest::KIND => handle(transport, payload, list).await,
-        kind => Err(failure(code::NO_HANDLER, format_args!("no handler for requests of type {kind:?}"))),
+        kind => {
+            let kind: String = kind.chars().take(64).collect();
+            Err(failure(code::NO_HANDLER, format_args!("no handler for requests of type {kind:?}")))
+        }
     }
 }
 
 /// Answers a request that needs a connection.
+#[expect(clippy::result_large_err, reason = "a success is as large")]
 async fn handle<R: Governed>(
-    transport: &Transport,
+    transport: &Arc<Transport>,
     payload: &Payload,
     handler: fn(&Hub, ConnectionId, R) -> Result<R::Response, Refusal>,
 ) -> Answer {
-    let (connection, request) = read::<R>(transport, payload).await?;
-    let id = request.request_id().to_owned();
-    let hub = transport.hub();
-    answer::<R>(hub, &id, handler(hub, connection, request))
+    let connection = transport.connection().await.ok_or_else(unregistered)?;
+    by_size(transport, payload, move |transport, payload| {
+        let (request, hub) = (admitted::<R>(transport, payload)?, transport.hub());
+        let id = request.request_id().to_owned();
+        answer::<R>(hub, &id, handler(hub, connection, request))
+    })
+    .await
 }
 
 /// Whose request it is, and what it says; or what to answer instead, also to whoever may not make it.
-async fn read<R: Governed>(transport: &Transport, payload: &Payload) -> Result<(ConnectionId, R), Payload> {
+async fn read<R: Governed>(
+    transport: &Arc<Transport>,
+    payload: &Payload,
+) -> Result<(ConnectionId, R), Payload> {
     let connection = transport.connection().await.ok_or_else(unregistered)?;
+    Ok((connection, by_size(transport, payload, admitted).await?))
+}
+
+/// Does what takes the longer the longer the message is.
+async fn by_size<T: Send + 'static>(
+    transport: &Arc<Transport>,
+    payload: &Payload,
+    work: impl FnOnce(&Transport, &Payload) -> T + Send + 'static,
+) -> T {
+    if payload.json().len() <= LARGE_FROM {
+        return work(transport, payload);
+    }
+    let (transport, payload) = (transport.clone(), payload.clone());
+    let large = transport.hub().large().clone();
+    large.apart(move || work(&transport, &payload)).await
+}
+
+/// What a request says whose sender may make it.
+#[expect(clippy::result_large_err, reason = "a success is as large")]
+fn admitted<R: Governed>(transport: &Transport, payload: &Payload) -> Result<R, Payload> {
     let sender = sender(transport, payload).map_err(|denied| refused::<R>("", &denied.into()))?;
     let request: R = payload.read().map_err(|error| failure(code::UNREADABLE, Causes(&error)))?;
     admit(&sender, &request).map_err(|refusal| refused::<R>(request.request_id(), &refusal))?;
-    Ok((connection, request))
+    Ok(request)
 }
 
 #[expect(clippy::result_large_err, reason = "a success is as large")]
@@ -158,15 +191,21 @@ fn batch(
     if request.r#type != BATCH_REGISTER {
         return Err(request_type(&request.r#type, BATCH_REGISTER));
     }
-    let instances = request.instances.into_iter().map(WireInstance::into_model);
-    let published =
-        hub.publish(Client::Connection(id), service, instances.collect::<Result<Vec<Instance>, _>>()?);
+    let published = hub.publish(Client::Connection(id), service, models(request.instances)?);
     published.map_err(Refusal::of_batch)?;
     Ok(BatchInstanceResponse { r#type: request.r#type, ..BatchInstanceResponse::default() })
 }
 
+/// The instances of one request, which are counted before anything is made of them.
+fn models(instances: Vec<WireInstance>) -> Result<Vec<Instance>, Refusal> {
+    if instances.len() > BATCH_MAX {
+        return Err(Refusal::TooMany { bound: Bound::Batch, max: BATCH_MAX });
+    }
+    Ok(instances.into_iter().map(WireInstance::into_model).collect::<Result<_, _>>()?)
+}
+
 /// As [`handle`], for the one request whose answer waits for the storage.
-async fn persistent(transport: &Transport, payload: &Payload) -> Answer {
+async fn persistent(transport: &Arc<Transport>, payload: &Payload) -> Answer {
     let (_, request): (_, PersistentInstanceRequest) = read(transport, payload).await?;
     let id = request.request_id.clone();
     let hub = transport.hub();
@@ -186,7 +225,7 @@ async fn keep(hub: &Hub, request: PersistentInstanceRequest) -> Result<InstanceR
 }
 
 /// As [`handle`], for the one request whose answer waits for others.
-async fn leave(transport: &Transport, payload: &Payload) -> Answer {
+async fn leave(transport: &Arc<Transport>, payload: &Payload) -> Answer {
     let (connection, request) = read::<GracefulDeregisterRequest>(transport, payload).await?;
     let id = request.request_id.clone();
     let hub = transport.hub();
@@ -199,8 +238,7 @@ async fn take_off(
     request: GracefulDeregisterRequest,
 ) -> Result<GracefulDeregisterResponse, Refusal> {
     let service = service_key(&request.namespace, &request.group_name, &request.service_name)?;
-    let stay = request.instances.into_iter().map(WireInstance::into_model);
-    let stay = stay.collect::<Result<Vec<Instance>, _>>()?;
+    let stay = models(request.instances)?;
     let within = match request.wait_ms {
         0 => TOLD_WITHIN,
         ms => Duration::from_millis(ms).min(TOLD_WITHIN_MAX),

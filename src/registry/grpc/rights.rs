@@ -19,7 +19,7 @@ use crate::registry::error::Refusal;
 const TOKEN: &str = "accessToken";
 
 /// A request that not everyone may make.
-pub(super) trait Governed: Request {
+pub(super) trait Governed: Request<Response: 'static> + Send + 'static {
     /// What it does.
     const ACTION: Action;
 

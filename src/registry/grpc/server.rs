@@ -7,6 +7,7 @@ use crate::protocol::Payload;
 use crate::provider::serve::server::Wire;
 use crate::registry::access::Access;
 use crate::registry::bound::Bound;
+use crate::registry::large::LARGE_FROM;
 use http::{Request, Response};
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -21,6 +22,9 @@ use tonic_prost::ProstCodec;
 
 /// How long the message of a unary request may take to arrive: as a body over HTTP.
 const MESSAGE_WITHIN: Duration = Duration::from_secs(10);
+/// Bytes of a message down a client's stream: labels, once, and then acknowledgements. There may be as many of
+/// them half-way here as there are connections.
+const STREAM_MESSAGE_BYTES_MAX: usize = 256 * 1024;
 
 /// The API as one client sees it, made for each transport.
 #[derive(Clone, Debug)]
@@ -67,7 +71,7 @@ where
     }
 }
 
-async fn answer<B>(transport: &Transport, request: Request<B>) -> Response<Body>
+async fn answer<B>(transport: &Arc<Transport>, request: Request<B>) -> Response<Body>
 where
     B: http_body::Body,
     B::Error: Into<tonic::codegen::StdError>,
@@ -80,16 +84,26 @@ where
             "{max} requests are under way, and no more can be"
         )));
     };
-    let read = unary::read(request.into_body(), allowance.message_bytes);
+    let mut room = transport.hub().large().room(); // Given back with the answer.
+    let read = unary::read(request.into_body(), allowance.message_bytes, &mut room);
     let late = || Err(Status::deadline_exceeded("the message did not arrive within 10 seconds"));
-    match timeout(MESSAGE_WITHIN, read).await.unwrap_or_else(|_| late()) {
-        Ok(payload) => unary::answer(&dispatch(transport, &payload, &under_way).await),
+    let opened = match timeout(MESSAGE_WITHIN, read).await.unwrap_or_else(|_| late()) {
+        Ok(message) if message.len() > LARGE_FROM => {
+            transport.hub().large().apart(move || unary::open(message)).await
+        }
+        Ok(message) => unary::open(message),
         Err(status) => {
             if status.code() == Code::OutOfRange {
                 under_way.refuse(Bound::Message);
+            } else if status.code() == Code::ResourceExhausted {
+                under_way.refuse(Bound::LargeMessages);
             }
-            failure(status)
+            Err(status)
         }
+    };
+    match opened {
+        Ok(payload) => unary::answer(&dispatch(transport, payload, &under_way).await),
+        Err(status) => failure(status),
     }
 }
 
@@ -98,7 +112,7 @@ where
     B: http_body::Body + Send + 'static,
     B::Error: Into<tonic::codegen::StdError> + Send,
 {
-    let bytes_max = transport.hub().allowance().message_bytes;
+    let bytes_max = transport.hub().allowance().message_bytes.min(STREAM_MESSAGE_BYTES_MAX);
     let open = tower::service_fn(move |request: tonic::Request<Streaming<Payload>>| {
         let opened = Session::open(transport.clone(), request.into_inner());
         async move { opened.map(tonic::Response::new) }

@@ -11,6 +11,7 @@ use crate::registry::access::Access;
 use crate::registry::bound::Allowance;
 use crate::registry::command::Limits;
 use crate::registry::hub::Hub;
+use crate::registry::large::LARGE_FROM;
 use crate::registry::{Registry, Settings};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -692,6 +693,38 @@ async fn messages_are_bounded_in_length_time_and_number() {
     peer.outbound.send(long).await.unwrap();
     assert!(peer.hear().await.is_none(), "the stream ends, and with it the client");
     assert_eq!(refused(&memory.hub, "message").await, "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_says_much_down_the_stream() {
+    let memory = Memory::new();
+    let mut peer = memory.client().await;
+    let long = "x".repeat(256 * 1024);
+    let long = Payload::new(&InstanceRequest { service_name: long, ..InstanceRequest::default() });
+    peer.outbound.send(long).await.unwrap();
+    assert!(peer.hear().await.is_none(), "the stream ends, and with it the client");
+    assert_eq!(refused(&memory.hub, "message").await, "1");
+}
+
+#[tokio::test]
+async fn a_large_message_waits_for_the_one_before_it_and_the_others_do_not() {
+    let memory = Memory::new();
+    let (mut large, mut other) = (memory.client().await, memory.client().await);
+    let (end, ended) = oneshot::channel::<()>();
+    let turn = memory.hub.large().clone();
+    let before = tokio::spawn(async move { turn.apart(move || ended.blocking_recv()).await });
+    tokio::task::yield_now().await;
+    let asked = tokio::spawn(async move {
+        let service_name = "x".repeat(LARGE_FROM);
+        large.ask(InstanceRequest { service_name, ..InstanceRequest::default() }).await
+    });
+    for port in 1..100 {
+        other.register(instance(port)).await;
+    }
+    assert!(!asked.is_finished());
+    end.send(()).unwrap();
+    before.await.unwrap().unwrap();
+    assert_eq!(asked.await.unwrap().unwrap_err().0, 400);
 }
 
 /// A registry on real ports.

@@ -4,6 +4,7 @@
 //! buffers of 8 KiB on both sides, and a box around everything that may vary.
 
 use crate::protocol::Payload;
+use crate::registry::large::Room;
 use bytes::{Buf, BufMut as _, Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Response};
@@ -17,6 +18,8 @@ use tonic::Status;
 
 /// Bytes before a message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
+/// Headers in the envelope of a message: a token, and the little that clients say of themselves.
+const HEADERS_MAX: usize = 256;
 
 /// What goes back on either method.
 #[derive(Debug)]
@@ -58,11 +61,12 @@ impl http_body::Body for Body {
     }
 }
 
-/// Reads the message of a call.
+/// Takes in the message of a call, which takes `room`.
 ///
 /// # Errors
-/// When it is too long or compressed, is not the only one, or is no [`Payload`]; or the call broke off.
-pub(super) async fn read<B>(body: B, bytes_max: usize) -> Result<Payload, Status>
+/// When it is too long or compressed, or is not the only one; when there is no room for it; or the call broke
+/// off.
+pub(super) async fn read<B>(body: B, bytes_max: usize, room: &mut Room) -> Result<Bytes, Status>
 where
     B: http_body::Body,
     B::Error: Into<tonic::codegen::StdError>,
@@ -72,9 +76,27 @@ where
         let frame = frame.map_err(|error| Status::from_error(error.into()))?;
         if let Ok(mut data) = frame.into_data() {
             read.take(data.copy_to_bytes(data.remaining()), bytes_max)?;
+            if !room.grow_to(read.bytes().len()) {
+                return Err(Status::resource_exhausted(
+                    "there is no room for another large message: try again",
+                ));
+            }
         }
     }
     read.message()
+}
+
+/// Opens the envelope of a message.
+///
+/// # Errors
+/// When it is none, or has more headers than anyone writes.
+pub(super) fn open(message: Bytes) -> Result<Payload, Status> {
+    let payload = Payload::decode(message).map_err(|error| Status::internal(error.to_string()))?;
+    let headers = payload.metadata.as_ref().map_or(0, |metadata| metadata.headers.len());
+    if headers > HEADERS_MAX {
+        return Err(Status::invalid_argument(format!("{headers} headers: accepted are {HEADERS_MAX}")));
+    }
+    Ok(payload)
 }
 
 /// The answer to a call that is carried out.
@@ -142,7 +164,7 @@ impl Read {
         usize::try_from(u32::from_be_bytes(*length)).ok()
     }
 
-    fn message(self) -> Result<Payload, Status> {
+    fn message(self) -> Result<Bytes, Status> {
         match (self.bytes().first(), self.announced()) {
             (Some(0), Some(length)) if self.bytes().len() == PREFIX_BYTES + length => {}
             (Some(1..), _) => return Err(Status::internal("a compressed message: none was agreed on")),
@@ -152,7 +174,7 @@ impl Read {
             Self::Piece(bytes) => bytes,
             Self::Pieces(bytes) => bytes.freeze(),
         };
-        Payload::decode(whole.slice(PREFIX_BYTES..)).map_err(|error| Status::internal(error.to_string()))
+        Ok(whole.slice(PREFIX_BYTES..))
     }
 }
 
@@ -160,6 +182,7 @@ impl Read {
 mod tests {
     use super::*;
     use crate::protocol::MESSAGE_BYTES_MAX;
+    use crate::registry::large::Large;
     use http_body_util::{BodyExt as _, StreamBody};
     use tonic::Code;
 
@@ -167,9 +190,10 @@ mod tests {
     async fn read_pieces(pieces: &[&[u8]]) -> Result<Payload, Code> {
         let frames = pieces.iter().map(|piece| Ok::<_, Status>(Frame::data(Bytes::copy_from_slice(piece))));
         let frames: Vec<_> = frames.collect();
-        read(StreamBody::new(tokio_stream::iter(frames)), MESSAGE_BYTES_MAX)
-            .await
-            .map_err(|status| status.code())
+        let (body, mut room) =
+            (StreamBody::new(tokio_stream::iter(frames)), Large::new(MESSAGE_BYTES_MAX).room());
+        let message = read(body, MESSAGE_BYTES_MAX, &mut room).await;
+        message.and_then(open).map_err(|status| status.code())
     }
 
     #[tokio::test]
@@ -222,5 +246,33 @@ mod tests {
         let piece = vec![0; 1024 * 1024];
         let lying: Vec<&[u8]> = std::iter::repeat_n(&*piece, 12).collect();
         assert_eq!(read_pieces(&lying).await.unwrap_err(), Code::OutOfRange);
+    }
+
+    #[tokio::test]
+    async fn a_large_message_is_refused_while_others_take_all_the_room() {
+        let large = Large::new(MESSAGE_BYTES_MAX);
+        let mut others = large.room();
+        while others.grow_to(others.bytes() + MESSAGE_BYTES_MAX) {}
+        let read = async |bytes: usize| {
+            let frame = Ok::<_, Status>(Frame::data(Bytes::from(vec![0; bytes])));
+            let body = StreamBody::new(tokio_stream::iter([frame]));
+            read(body, MESSAGE_BYTES_MAX, &mut large.room()).await.unwrap_err().code()
+        };
+        assert_eq!(read(MESSAGE_BYTES_MAX).await, Code::ResourceExhausted);
+        assert_eq!(read(1000).await, Code::Internal, "a short one is read, and found to be none");
+        drop(others);
+        assert_eq!(read(MESSAGE_BYTES_MAX).await, Code::Internal);
+    }
+
+    #[test]
+    fn an_envelope_with_more_headers_than_anyone_writes_is_refused() {
+        let with = |headers: usize| {
+            let payload = Payload::from_json("InstanceRequest", "{}");
+            let headers = 0..headers;
+            headers.fold(payload, |payload, number| payload.with_header(&number.to_string(), ""))
+        };
+        assert!(open(with(HEADERS_MAX).encode_to_vec().into()).is_ok());
+        let refused = open(with(HEADERS_MAX + 1).encode_to_vec().into()).unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
     }
 }

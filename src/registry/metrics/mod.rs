@@ -130,6 +130,7 @@ impl Metrics {
             Bound::Head => door.heads.load(Relaxed),
             Bound::Body
             | Bound::Message
+            | Bound::LargeMessages
             | Bound::Requests
             | Bound::Metadata
             | Bound::Batch
