@@ -34,3 +34,4 @@ mod registry_wrong_input;
 mod release_matrix;
 mod shop;
 mod tidy;
+mod watched;
