@@ -4,6 +4,7 @@ mod actions;
 mod errors;
 mod lists;
 mod services;
+mod stay;
 
 use super::registry::SOON;
 use serde_json::Value;

@@ -17,13 +17,16 @@ mod log;
 mod metadata;
 mod offline;
 mod password;
+mod register;
 mod registry;
 mod remote;
 mod services;
 mod shown;
+mod signals;
 mod subscribers;
 mod transfer;
 mod user;
+mod watch;
 mod weight;
 
 use clap::{Parser, Subcommand};
@@ -48,6 +51,8 @@ enum Command {
     Instances(instances::Arguments),
     Subscribers(subscribers::Arguments),
     Clients(clients::Arguments),
+    Watch(watch::Arguments),
+    Register(register::Arguments),
     Deregister(deregister::Arguments),
     Enable(enable::Enable),
     Disable(enable::Disable),
@@ -91,6 +96,8 @@ fn main() -> ExitCode {
         Command::Instances(arguments) => instances::run(&arguments),
         Command::Subscribers(arguments) => subscribers::run(&arguments),
         Command::Clients(arguments) => clients::run(&arguments),
+        Command::Watch(arguments) => watch::run(&arguments),
+        Command::Register(arguments) => register::run(&arguments),
         Command::Deregister(arguments) => deregister::run(&arguments),
         Command::Enable(arguments) => enable::enable(&arguments),
         Command::Disable(arguments) => enable::disable(&arguments),

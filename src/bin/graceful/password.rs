@@ -43,6 +43,14 @@ pub(super) fn from_stdin() -> Result<Password, Failure> {
     checked(&first)
 }
 
+/// What a person types, unseen, to be let in where it is known.
+pub(super) fn typed() -> io::Result<String> {
+    let unseen = Unseen::begin()?;
+    let typed = ask("Password: ");
+    drop(unseen);
+    typed
+}
+
 fn ask(question: &str) -> io::Result<String> {
     let mut stderr = io::stderr();
     stderr.write_all(question.as_bytes())?;

@@ -1,11 +1,11 @@
 //! What subcommands have in common that ask a registry over the network.
 
-use super::Failure;
 use super::transfer::{Server, Trouble, Trust};
+use super::{Failure, password};
 use clap::Args;
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 use tokio::runtime;
 use tower_graceful::client::TlsFiles;
@@ -44,7 +44,11 @@ impl Tls {
         Ok(Server::new(address, self.trust()?)?)
     }
 
-    fn trust(&self) -> Result<Option<Trust>, Box<dyn Error>> {
+    /// How the registry is known, if it speaks TLS.
+    ///
+    /// # Errors
+    /// When these settings do not go together, or a file cannot be used.
+    pub(super) fn trust(&self) -> Result<Option<Trust>, Box<dyn Error>> {
         let server_name = self.server_name.clone().filter(|name| !name.is_empty());
         let identity = said(self.identity.as_deref());
         let Some(ca) = said(self.ca.as_deref()) else {
@@ -67,8 +71,8 @@ impl Tls {
 /// Who asks. A password in the arguments would be seen by everyone on the machine.
 #[derive(Args)]
 pub(super) struct Login {
-    /// Name of a user of the registry; the password is in --password-file, or in one of the variables
-    /// `GRACEFUL_REGISTRY_PASSWORD` and `GRACEFUL_REGISTRY_PASSWORD_FILE`.
+    /// Name of a user of the registry; the password is in --password-file, in one of the variables
+    /// `GRACEFUL_REGISTRY_PASSWORD` and `GRACEFUL_REGISTRY_PASSWORD_FILE`, or typed on a terminal.
     #[arg(long, value_name = "NAME", env = "GRACEFUL_REGISTRY_USER")]
     user: Option<String>,
 
@@ -83,15 +87,28 @@ impl Login {
     /// # Errors
     /// When there is no password, or the wrong one.
     pub(super) async fn enter(&self, server: &mut Server) -> Result<(), Box<dyn Error>> {
-        // A variable that is empty says nothing.
-        let Some(user) = self.user.as_deref().filter(|user| !user.is_empty()) else { return Ok(()) };
-        let password = self.password(|name| std::env::var_os(name))?;
-        let done: Result<(), Trouble> = server.log_in(user, &password).await;
+        let Some((user, password)) = self.named()? else { return Ok(()) };
+        let done: Result<(), Trouble> = server.log_in(&user, &password).await;
         Ok(done?)
     }
 
+    /// The user and their password, if there is a user.
+    ///
+    /// # Errors
+    /// When there is no password.
+    pub(super) fn named(&self) -> Result<Option<(String, String)>, Box<dyn Error>> {
+        // A variable that is empty says nothing.
+        let Some(user) = self.user.as_deref().filter(|user| !user.is_empty()) else { return Ok(None) };
+        let password = self.password(|name| std::env::var_os(name), io::stdin().is_terminal())?;
+        Ok(Some((user.to_owned(), password)))
+    }
+
     /// The one password that is given: of two in the environment nobody knows which is the old one.
-    fn password(&self, variable: impl Fn(&str) -> Option<OsString>) -> Result<String, Box<dyn Error>> {
+    fn password(
+        &self,
+        variable: impl Fn(&str) -> Option<OsString>,
+        can_type: bool,
+    ) -> Result<String, Box<dyn Error>> {
         if let Some(path) = said(self.password_file.as_deref()) {
             return read_password(path);
         }
@@ -103,6 +120,7 @@ impl Login {
                 let text = password.to_str().ok_or_else(|| format!("{PASSWORD}: it is no UTF-8"))?;
                 Ok(text.to_owned())
             }
+            (None, None) if can_type => Ok(password::typed()?),
             (None, None) => Err(format!(
                 "user: there is no password: give --password-file, {PASSWORD} or {PASSWORD_FILE}"
             )
@@ -171,7 +189,7 @@ mod tests {
             let login = Login { user: Some("ops".to_owned()), password_file: Some(argument.to_owned()) };
             let variable =
                 |name: &str| Some(if name == PASSWORD { password.into() } else { file.to_owned() });
-            login.password(variable).map_err(|error| error.to_string())
+            login.password(variable, false).map_err(|error| error.to_string())
         };
         let none = OsStr::new("");
         assert_eq!(given(file, "other", file).as_deref(), Ok("of the file"));

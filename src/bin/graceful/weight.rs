@@ -32,7 +32,8 @@ pub(super) struct Arguments {
 /// More is no registry's.
 const WEIGHT_MAX: f64 = 10_000.0;
 
-fn weight(text: &str) -> Result<Weight, String> {
+/// A weight in its bounds.
+pub(super) fn weight(text: &str) -> Result<Weight, String> {
     let accepted = || format!("accepted is a number from 0 to {WEIGHT_MAX}");
     let number: f64 = text.parse().map_err(|_| accepted())?;
     Weight::new(number).ok().filter(|_| number <= WEIGHT_MAX).ok_or_else(accepted)

@@ -2,7 +2,7 @@
 
 use super::super::registry::Running;
 use super::super::registry_reports::Orders;
-use super::{cells, graceful, program};
+use super::{cells, graceful};
 use serde_json::{Value, json};
 use tower_graceful::client::Nacos;
 use tower_graceful::model::{Address, Instance, ServiceKey};
@@ -130,23 +130,10 @@ async fn an_instance_is_taken_off_unless_a_connection_publishes_it() {
 async fn an_instance_leaves_in_order_and_each_step_is_told() {
     let registry = Running::start().await;
     let provider = Orders::start(&registry, |builder| builder).await;
-    let address = registry.http.to_string();
     let at = provider.address.to_string();
-    let mut offline = program(&[
-        "offline",
-        "orders",
-        &at,
-        "--wait",
-        "20",
-        "--yes",
-        "--registry",
-        &address,
-        "--output",
-        "jsonl",
-    ]);
-    offline.env("USER", "ann");
-    let left = super::ended(offline).await;
-    for step in ["offline-ordered", "(ann)", "leaving", "deregistered", "drained"] {
+    let left = graceful(registry.http, &format!("offline orders {at} --wait 20 --yes --output jsonl")).await;
+    for step in ["offline-ordered", "by operator from 127.0.0.1: taken", "leaving", "deregistered", "drained"]
+    {
         assert!(left.stderr.contains(step), "{step}: {}", left.stderr);
     }
     assert_eq!(left.json()["done"], "has left");

@@ -199,6 +199,26 @@ impl From<Shown> for Listed {
     }
 }
 
+/// One that is to be registered.
+impl From<&Instance> for Listed {
+    fn from(instance: &Instance) -> Self {
+        let words = instance.metadata.iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
+        Self {
+            ip: instance.address().host().to_owned(),
+            port: instance.address().port(),
+            cluster: instance.key.cluster.to_string(),
+            weight: instance.weight.as_f64(),
+            enabled: instance.enabled,
+            healthy: instance.healthy,
+            ephemeral: instance.ephemeral,
+            epoch: instance.epoch().map(UnixMillis::as_u64),
+            metadata: words.collect(),
+            publishers: None,
+            flags: None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

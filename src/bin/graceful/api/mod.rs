@@ -1,12 +1,14 @@
 //! A registry as subcommands ask it: ours, or for what it can answer a Nacos.
 
 mod act;
+mod connected;
 mod instances;
 mod target;
 
-pub(crate) use act::{Acted, These, place};
+pub(crate) use act::{Acted, These, json, place};
+pub(crate) use connected::Connected;
 pub(crate) use instances::{Listed, Phase, Publisher, key, missing, named};
-pub(crate) use target::{Of, Target};
+pub(crate) use target::{Of, Target, key_of};
 
 use super::Failure;
 use super::transfer::{Server, Trouble, Version};
@@ -21,6 +23,8 @@ pub(crate) struct Api {
     pub(crate) server: Server,
     pub(crate) kind: Kind,
     pub(crate) namespace: Namespace,
+    /// Who asks, with their password.
+    pub(crate) user: Option<(String, String)>,
 }
 
 /// Whose program a registry is.
@@ -34,7 +38,11 @@ pub(crate) enum Kind {
 
 impl Api {
     /// Finds out who answers at `server`.
-    async fn new(server: Server, namespace: Namespace) -> Result<Self, Trouble> {
+    async fn new(
+        server: Server,
+        namespace: Namespace,
+        user: Option<(String, String)>,
+    ) -> Result<Self, Trouble> {
         #[derive(Deserialize)]
         struct Named {
             name: String,
@@ -45,7 +53,7 @@ impl Api {
             Ok(_) | Err(Trouble::Unreadable { .. }) => Kind::Nacos(Version::of(&server).await?),
             Err(trouble) => return Err(trouble),
         };
-        Ok(Self { server, kind, namespace })
+        Ok(Self { server, kind, namespace, user })
     }
 
     /// That it is a Nacos, which does not know `what`, and what to do about it.

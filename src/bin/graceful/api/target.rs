@@ -4,7 +4,6 @@ use super::{Api, failed};
 use crate::transfer::Trouble;
 use crate::{Failure, remote};
 use clap::Args;
-use std::error::Error;
 use tower_graceful::model::{Group, Namespace, ServiceKey};
 
 /// Which registry is asked, and as whom.
@@ -22,7 +21,7 @@ pub(crate) struct Target {
     login: remote::Login,
 
     #[command(flatten)]
-    tls: remote::Tls,
+    pub(crate) tls: remote::Tls,
 }
 
 impl Target {
@@ -35,17 +34,21 @@ impl Target {
     /// Logs in, if there is a user, and finds out what the registry can do.
     pub(crate) async fn enter(&self) -> Result<Api, Failure> {
         let mut server = self.tls.server(self.address()).map_err(Failure::wrong_usage)?;
-        self.login.enter(&mut server).await.map_err(not_let_in)?;
-        Api::new(server, self.namespace.clone()).await.map_err(failed)
+        let user = self.login.named().map_err(Failure::could_not)?;
+        if let Some((name, password)) = &user {
+            server.log_in(name, password).await.map_err(not_let_in)?;
+        }
+        Api::new(server, self.namespace.clone(), user).await.map_err(failed)
     }
 }
 
-/// Why nobody was logged in: the registry's answer, or there is no password.
-fn not_let_in(error: Box<dyn Error>) -> Failure {
-    match error.downcast::<Trouble>() {
-        Ok(trouble) => failed(*trouble),
-        Err(error) => Failure::could_not(error),
+/// Why nobody was logged in.
+fn not_let_in(trouble: Trouble) -> Failure {
+    if let Trouble::Refused { words, .. } = trouble {
+        let said = format!("the registry does not let you in: {words}; is the password that of --user?");
+        return Failure::could_not(said);
     }
+    failed(trouble)
 }
 
 /// Which service is meant.
@@ -63,15 +66,22 @@ pub(crate) struct Of {
 impl Of {
     /// The service that is meant, in `namespace`.
     pub(crate) fn key(&self, namespace: &Namespace) -> Result<ServiceKey, Failure> {
-        let ServiceKey { group, name, .. } = self.service.clone();
-        let other = self.group.as_ref().filter(|other| **other != group);
-        if let Some(other) = other.filter(|_| group != Group::default()) {
-            let said = format!(
-                "group: {other} is not the group of {}: leave one of them out",
-                self.service.grouped()
-            );
-            return Err(Failure::wrong_usage(said));
-        }
-        Ok(ServiceKey { namespace: namespace.clone(), group: other.cloned().unwrap_or(group), name })
+        key_of(&self.service, self.group.as_ref(), namespace)
     }
+}
+
+/// The service of a name that may have its group with it, in `namespace`.
+pub(crate) fn key_of(
+    service: &ServiceKey,
+    other: Option<&Group>,
+    namespace: &Namespace,
+) -> Result<ServiceKey, Failure> {
+    let ServiceKey { group, name, .. } = service.clone();
+    let other = other.filter(|other| **other != group);
+    if let Some(other) = other.filter(|_| group != Group::default()) {
+        let grouped = service.grouped();
+        let said = format!("group: {other} is not the group of {grouped}: leave one of them out");
+        return Err(Failure::wrong_usage(said));
+    }
+    Ok(ServiceKey { namespace: namespace.clone(), group: other.cloned().unwrap_or(group), name })
 }

@@ -7,6 +7,7 @@ mod options;
 mod place;
 mod sources;
 
+use super::signals::Signals;
 use super::{Failure, allocator, log, password, user};
 use clap::builder::ArgAction;
 use clap::error::Error as ClapError;
@@ -20,7 +21,6 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tower_graceful::registry::{Admin, Error, Registry, Settings};
 
@@ -208,26 +208,6 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// What ends this process, from the moment of [`Signals::install`] on.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn install() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    /// Waits for the next one, and says its name.
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
 }
 
 /// A setting that can never work is wrong usage; one that the machine does not allow may work tomorrow.

@@ -5,7 +5,7 @@ mod table;
 mod text;
 
 pub(crate) use table::{Cell, Tone};
-pub(crate) use text::{age, counted, printable, printable_lines};
+pub(crate) use text::{age, clock_time, counted, printable, printable_lines};
 
 use super::Failure;
 use clap::{Args, ValueEnum};
@@ -35,7 +35,40 @@ pub(crate) trait Row: Serialize {
     fn cells(&self) -> Vec<Cell>;
 }
 
+/// Something that comes one by one, without an end.
+pub(crate) trait Streamed: Row {
+    /// Columns that its cells mostly take.
+    const WIDTHS: &'static [usize];
+}
+
 impl Shown {
+    /// That it can be shown without its end being known.
+    pub(crate) fn goes_on(&self) -> Result<(), Failure> {
+        match self.output {
+            Format::Table | Format::Jsonl => Ok(()),
+            Format::Json => Err(Failure::wrong_usage(
+                "output: this has no end, so it is no JSON document: use --output jsonl",
+            )),
+        }
+    }
+
+    /// Begins to show things one by one.
+    pub(crate) fn heads<R: Streamed>(&self) -> Result<(), Failure> {
+        if self.is_for_people() {
+            write(&table::heads(R::HEADS, R::WIDTHS, is_coloured()))?;
+        }
+        Ok(())
+    }
+
+    /// Shows the next one; says whether somebody still reads.
+    pub(crate) fn next<R: Streamed>(&self, row: &R) -> Result<bool, Failure> {
+        if self.is_for_people() {
+            write(&table::row(&row.cells(), R::WIDTHS, is_coloured()))
+        } else {
+            write(&json(row, false)?)
+        }
+    }
+
     /// Whether it is people who read.
     pub(crate) fn is_for_people(&self) -> bool {
         matches!(self.output, Format::Table)
@@ -50,11 +83,12 @@ impl Shown {
             }
             Format::Table => {
                 let cells: Vec<_> = rows.iter().map(Row::cells).collect();
-                write(&table::table(R::HEADS, &cells, is_coloured()))
+                write(&table::table(R::HEADS, &cells, is_coloured())).map(drop)
             }
-            Format::Json => write(&json(&rows, true)?),
+            Format::Json => write(&json(&rows, true)?).map(drop),
             Format::Jsonl => {
-                rows.iter().map(|row| json(row, false)).collect::<Result<String, _>>().and_then(|t| write(&t))
+                let lines: Result<String, Failure> = rows.iter().map(|row| json(row, false)).collect();
+                write(&lines?).map(drop)
             }
         }
     }
@@ -71,12 +105,13 @@ fn json(value: &impl Serialize, pretty: bool) -> Result<String, Failure> {
     Ok(text::printable_json(&written.map_err(Failure::could_not)?).into_owned() + "\n")
 }
 
-/// Writes to stdout; who reads no further has read enough.
-fn write(text: &str) -> Result<(), Failure> {
+/// Writes to stdout, and says whether somebody reads it: who reads no further has read enough.
+fn write(text: &str) -> Result<bool, Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::could_not(error)),
-        Ok(()) | Err(_) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::could_not(error)),
     }
 }
 

@@ -77,6 +77,17 @@ pub(crate) fn table(heads: &[&str], rows: &[Vec<Cell>], coloured: bool) -> Strin
     [line(&heads, &widths, of_heads)].into_iter().chain(lines).collect()
 }
 
+/// The heads of lines that come one by one, in columns of `widths`.
+pub(crate) fn heads(heads: &[&str], widths: &[usize], coloured: bool) -> String {
+    let cells: Vec<Cell> = heads.iter().map(Cell::text).collect();
+    line(&cells, widths, |_| coloured.then_some("1"))
+}
+
+/// One such line; a longer cell moves the others.
+pub(crate) fn row(cells: &[Cell], widths: &[usize], coloured: bool) -> String {
+    line(cells, widths, |cell| cell.tone.code().filter(|_| coloured))
+}
+
 /// Cells side by side; nothing stands behind the last one.
 fn line(cells: &[Cell], widths: &[usize], code: impl Fn(&Cell) -> Option<&'static str>) -> String {
     let mut line = String::new();

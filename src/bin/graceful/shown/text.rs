@@ -72,6 +72,13 @@ pub(crate) fn age(then: UnixMillis, now: UnixMillis) -> String {
     }
 }
 
+/// The time of day, in UTC: `07:04:05.012Z`.
+pub(crate) fn clock_time(at: UnixMillis) -> String {
+    let (seconds, ms) = (at.as_u64() / 1000 % DAY, at.as_u64() % 1000);
+    let (hour, minute) = (seconds / HOUR, seconds % HOUR / MINUTE);
+    format!("{hour:02}:{minute:02}:{:02}.{ms:03}Z", seconds % MINUTE)
+}
+
 /// `1 instance`, `2 instances`.
 pub(crate) fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
@@ -99,6 +106,12 @@ mod tests {
         let shown = printable_json(&json);
         assert!(!shown.contains(|c| c != '\n' && steers(c)), "{shown:?}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
+    }
+
+    #[test]
+    fn the_time_of_day_is_that_of_utc() {
+        assert_eq!(clock_time(UnixMillis::new(1_732_060_801_012)), "00:00:01.012Z");
+        assert_eq!(clock_time(UnixMillis::new(1_732_060_799_999)), "23:59:59.999Z");
     }
 
     #[test]

@@ -26,8 +26,8 @@ const WORDS_MAX: usize = 300;
 /// Where one logs in: Nacos 3 and this crate's registry, and everything before.
 const LOGINS: [&str; 2] = ["/nacos/v3/auth/user/login", "/nacos/v1/auth/login"];
 
-/// What this program calls itself, and on whose behalf it asks: a registry without users has no other name for
-/// whoever has changed something.
+/// What this program calls itself, and on whose behalf it asks: the name that a registry without users has in its
+/// timelines for whoever registers and takes off over HTTP.
 static AGENT: LazyLock<String> = LazyLock::new(|| agent(std::env::var("USER").ok().as_deref()));
 /// Characters of a name on this machine.
 const PERSON_CHARS_MAX: usize = 32;
