@@ -41,6 +41,10 @@ pub struct Settings {
     /// Lets everyone who reaches the ports read and change everything. Default false: then everyone must log in
     /// as soon as there is a user, and nobody has to on an address of this machine until then.
     pub no_auth: bool,
+    /// Names under which people reach the console while nobody is asked who they are, in small letters and without
+    /// ports: any other name could be one that a foreign page has led to this address. Addresses and `localhost`
+    /// always do. Default none.
+    pub console_hosts: Vec<String>,
     /// An administrator to be made if there is no user of the name. Default none.
     pub admin: Option<Admin>,
     /// How long a token counts from its login on, in whole seconds from 1 s to 30 days. Default 5 h, as Nacos.
@@ -103,6 +107,7 @@ impl Default for Settings {
             data_dir: None,
             tls: None,
             no_auth: false,
+            console_hosts: Vec::new(),
             admin: None,
             token_ttl: Duration::from_secs(5 * 60 * 60),
             metadata_chars_max: 65_536,

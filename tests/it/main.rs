@@ -6,6 +6,7 @@ mod allocations;
 mod cli;
 mod client;
 mod conformance;
+mod console_access;
 mod consumer;
 mod deploy;
 mod grpc;

@@ -15,7 +15,7 @@ use tower_graceful::Clock;
 use tower_graceful::model::UnixMillis;
 use tower_graceful::registry::{Admin, Password, Settings, Users};
 
-const PASSWORD: &str = "correct horse";
+pub(crate) const PASSWORD: &str = "correct horse";
 const LIST: &str = "/nacos/v1/ns/instance/list?serviceName=orders";
 
 fn password() -> Password {
@@ -23,7 +23,7 @@ fn password() -> Password {
 }
 
 /// Settings with an administrator of the name `ops`.
-fn asking() -> Settings {
+pub(crate) fn asking() -> Settings {
     let admin = Some(Admin { name: "ops".parse().unwrap(), password: password() });
     Settings { http_port: 0, admin, ..Settings::default() }
 }

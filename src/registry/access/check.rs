@@ -2,6 +2,7 @@
 
 use super::actor::actor;
 use super::decide::{Action, Denied, Place, Principal};
+use super::ended::Ended;
 use super::known::Known;
 use super::lockout::Lockout;
 use super::password::{HashError, Hashing, Password, PasswordHash, random};
@@ -12,6 +13,7 @@ use crate::registry::error::Refusal;
 use crate::registry::hub::Hub;
 use crate::registry::settings::Settings;
 use crate::registry::write::Write;
+use arc_swap::ArcSwap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,6 +29,9 @@ pub(crate) struct Access {
     hashing: Hashing,
     lockout: Mutex<Lockout>,
     known: Mutex<Known>,
+    ended: ArcSwap<Ended>,
+    tls: bool,
+    console_hosts: Vec<String>,
 }
 
 /// What a login gives.
@@ -53,6 +58,9 @@ impl Access {
             hashing: Hashing::default(),
             lockout: Mutex::default(),
             known: Mutex::new(Known::new()?),
+            ended: ArcSwap::default(),
+            tls: settings.tls.is_some(),
+            console_hosts: settings.console_hosts.clone(),
         })
     }
 
@@ -80,7 +88,11 @@ impl Access {
         }
         let accounts = self.hub.accounts();
         let key = accounts.key().ok_or(Denied::BadToken)?;
-        let claims = key.read(token.ok_or(Denied::NoToken)?, self.hub.now())?;
+        let token = token.ok_or(Denied::NoToken)?;
+        let claims = key.read(token, self.hub.now())?;
+        if self.ended.load().holds(token) {
+            return Err(Denied::BadToken);
+        }
         let user = UserName::new(&claims.sub).ok().and_then(|name| accounts.user(&name));
         let user = user.filter(|user| user.stamp == claims.stamp).ok_or(Denied::BadToken)?;
         Ok(Principal::User(user.clone()))
@@ -138,6 +150,24 @@ impl Access {
         let claims = Claims::new(&user.name, user.stamp, self.hub.now(), self.token_ttl);
         tracing::debug!(user.name = %user.name, %source, "logged in");
         Ok(Session { token: key.sign(&claims), ttl: self.token_ttl, admin: user.is_admin() })
+    }
+
+    /// Has a token count no more; one that does not count is none to end.
+    pub(crate) fn log_out(&self, token: &str) {
+        let (accounts, now) = (self.hub.accounts(), self.hub.now());
+        let Some(claims) = accounts.key().and_then(|key| key.read(token, now).ok()) else { return };
+        self.ended.rcu(|ended| ended.with(token, claims.exp, now.as_u64() / 1000));
+        tracing::debug!(user.name = claims.sub, "logged out");
+    }
+
+    /// Whether the ports speak TLS, and nothing else.
+    pub(crate) fn speaks_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// The names, besides those of this machine itself, under which people reach the console.
+    pub(crate) fn console_hosts(&self) -> &[String] {
+        &self.console_hosts
     }
 
     /// Whether somebody who has subscribed may still be sent the lists of a namespace: a subscription outlives

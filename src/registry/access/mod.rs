@@ -12,6 +12,7 @@
 mod actor;
 mod check;
 mod decide;
+mod ended;
 mod grant;
 mod known;
 mod lockout;

@@ -4,12 +4,13 @@ use super::assets::DIGEST;
 use super::links;
 use super::moment::{Clock, Stamp};
 use super::page::{Asked, Console};
+use super::session;
 use super::viewer::Viewer;
 use crate::model::Namespace;
 use crate::registry::access::random;
 use askama::Template;
 use axum::response::{Html, IntoResponse, Response};
-use http::header::{CONTENT_SECURITY_POLICY, HOST, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_SECURITY_POLICY, HOST, REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, StatusCode};
 
 /// Where a page is found.
@@ -39,6 +40,8 @@ pub(super) struct Frame<'a> {
     version: &'static str,
     /// Already escaped, by its own template.
     main: &'a str,
+    /// What the last form did.
+    said: Option<String>,
 }
 
 /// A tab of the navigation.
@@ -63,6 +66,8 @@ impl<'a> Frame<'a> {
         let nonce = format!("{:032x}", u128::from_ne_bytes(random));
         let namespace = asked.form.namespace().unwrap_or_default();
         let now = console.hub.now().as_u64();
+        let said = session::said(&asked.uri, &asked.headers, console.access.speaks_tls());
+        let (said, told) = said.unzip();
         let frame = Self {
             title,
             tabs: tabs(tab, &namespace),
@@ -75,13 +80,18 @@ impl<'a> Frame<'a> {
             curl: curl(console, asked),
             version: env!("CARGO_PKG_VERSION"),
             main,
+            said,
             nonce,
         };
         let page = match frame.render() {
             Ok(page) => Html(page).into_response(),
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
         };
-        guarded(page, &frame.nonce)
+        let mut page = guarded(page, &frame.nonce);
+        if let Some(told) = told {
+            page.headers_mut().append(SET_COOKIE, told);
+        }
+        page
     }
 }
 
@@ -96,7 +106,8 @@ fn guarded(mut page: Response, nonce: &str) -> Response {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
     }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // Not `no-referrer`: forms would not say that they come from here.
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     page
 }
 

@@ -9,14 +9,18 @@
 //! of is read through the hub, whose types are what programs get: nothing is known here that is not known there.
 
 mod assets;
+mod door;
 mod frame;
 mod links;
 mod live;
+mod login;
 mod moment;
 mod overview;
 mod page;
 mod routes;
 mod service;
+mod session;
 mod viewer;
 
 pub(super) use routes::routes;
+pub(super) use session::{refused, token};

@@ -1,23 +1,30 @@
 //! Which page is where. `http/rules` says who may see it.
 
-use super::assets;
+use super::door::{door, same_site};
 use super::overview::OverviewPage;
 use super::page::{Console, View, show};
 use super::service::ServicePage;
+use super::{assets, login};
 use crate::registry::access::Access;
 use crate::registry::hub::Hub;
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::response::Redirect;
-use axum::routing::get;
+use axum::routing::{get, post};
 use std::sync::Arc;
 
 /// The console over `hub`, for those who have `access`.
 pub(in crate::registry) fn routes(hub: Arc<Hub>, access: Arc<Access>) -> Router<Arc<Hub>> {
+    let console = Arc::new(Console::new(hub, access));
     Router::new()
         .route("/", get(async || Redirect::to("/console")))
         .route("/console/style.css", get(assets::style))
         .route("/console/script.js", get(assets::script))
         .route(OverviewPage::PATH, get(show::<OverviewPage>))
         .route(ServicePage::PATH, get(show::<ServicePage>))
-        .with_state(Arc::new(Console::new(hub, access)))
+        .route("/console/login", get(login::page).post(login::log_in))
+        .route("/console/logout", post(login::log_out))
+        .layer(same_site())
+        .layer(from_fn_with_state(console.clone(), door))
+        .with_state(console)
 }

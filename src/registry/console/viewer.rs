@@ -10,13 +10,24 @@ use std::sync::Arc;
 /// Whoever looks at a page, as they were let in.
 #[derive(Clone, Debug)]
 pub(super) struct Viewer {
-    principal: Principal,
+    /// Nothing of whoever has not said yet who they are, and is asked.
+    principal: Option<Principal>,
 }
 
 impl Viewer {
     /// In whose name the present request is done.
     pub(super) fn present() -> Self {
-        Self { principal: actor().map_or(Principal::Anyone, Principal::User) }
+        Self { principal: Some(actor().map_or(Principal::Anyone, Principal::User)) }
+    }
+
+    /// Whoever may do nothing.
+    pub(super) fn nobody() -> Self {
+        Self { principal: None }
+    }
+
+    /// Whether nobody is asked who they are.
+    pub(super) fn is_anyone(&self) -> bool {
+        matches!(self.principal, Some(Principal::Anyone))
     }
 
     /// The name; nothing where nobody is asked who they are.
@@ -26,12 +37,12 @@ impl Viewer {
 
     /// Whether they may change what operators set in a namespace: whoever may not is shown no action.
     pub(super) fn may_operate(&self, namespace: &Namespace) -> bool {
-        decide(&self.principal, Action::Operate, Place::Namespace(namespace)).is_ok()
+        self.may(Action::Operate, Place::Namespace(namespace))
     }
 
     /// Whether they may see a namespace.
     pub(super) fn may_read(&self, namespace: &Namespace) -> bool {
-        decide(&self.principal, Action::Read, Place::Namespace(namespace)).is_ok()
+        self.may(Action::Read, Place::Namespace(namespace))
     }
 
     /// Whether they may still see what they were let in to see: a stream outlives the token that it was opened
@@ -49,10 +60,14 @@ impl Viewer {
         allowed(need, &present, form)
     }
 
+    fn may(&self, action: Action, place: Place<'_>) -> bool {
+        self.principal.as_ref().is_some_and(|principal| decide(principal, action, place).is_ok())
+    }
+
     fn user(&self) -> Option<&Arc<User>> {
         match &self.principal {
-            Principal::Anyone => None,
-            Principal::User(user) => Some(user),
+            None | Some(Principal::Anyone) => None,
+            Some(Principal::User(user)) => Some(user),
         }
     }
 }

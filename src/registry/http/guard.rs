@@ -13,6 +13,8 @@ use crate::model::{ServiceKey, UnixMillis};
 use crate::protocol::form::Form;
 use crate::protocol::reply::Forbidden;
 use crate::registry::access::{Access, Action, Denied, Place, Principal, User, acting, decide};
+#[cfg(feature = "console")]
+use crate::registry::console;
 use crate::registry::error::Refusal;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -48,6 +50,10 @@ pub(super) async fn guard(State(access): State<Arc<Access>>, request: Request, n
         Ok(user) => user,
         Err(refusal) => {
             tracing::debug!(%method, path = uri.path(), %refusal, "request refused");
+            #[cfg(feature = "console")]
+            if let Some(page) = console::refused(&parts, &refusal) {
+                return page;
+            }
             return in_words_of(&uri, refusal, access.hub().now()).await;
         }
     };
@@ -121,6 +127,8 @@ impl Need {
 
 async fn principal(access: &Access, need: Need, parts: &Parts, form: &Form) -> Result<Principal, Refusal> {
     let token = token(&parts.headers).or_else(|| form.text(TOKEN));
+    #[cfg(feature = "console")]
+    let token = token.or_else(|| console::token(&parts.uri, &parts.headers));
     let password = form.text("password").filter(|_| need.takes_passwords());
     if let (None, Some(name), Some(password)) = (token, form.text("username"), password) {
         let source = source(parts.extensions.get().copied());

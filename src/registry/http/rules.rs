@@ -160,6 +160,8 @@ const PAGES: &[Rule] = &[
     (&[ROOT], "/", &[(GET, Nothing)]),
     (&[PAGE], "/style.css", &[(GET, Nothing)]),
     (&[PAGE], "/script.js", &[(GET, Nothing)]),
+    (&[PAGE], "/login", &[(GET, Nothing), (POST, Nothing)]),
+    (&[PAGE], "/logout", &[(POST, Nothing)]),
     (&[PAGE], "", &[(GET, In(Read))]),
     (&[PAGE], "/service", &[(GET, In(Read))]),
 ];

@@ -133,6 +133,11 @@ pub(super) static ALL: &[Setting] = &[
         "Let everyone who reaches the ports read and change everything.",
     ),
     setting(
+        "console-hosts",
+        Place::Names(|chosen| &mut chosen.settings.console_hosts),
+        "Names under which people reach the console while nobody is asked who they are; addresses and `localhost` need no mention. Not set: none.",
+    ),
+    setting(
         "metadata-chars-max",
         Place::Count(0..=METADATA_CHARS_MAX, |chosen| &mut chosen.settings.metadata_chars_max),
         "Longest metadata of an instance, keys and values together, in characters.",

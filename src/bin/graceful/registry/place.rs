@@ -24,6 +24,8 @@ pub(super) enum Place {
     PortIfAny(At<Option<u16>>),
     Ip(At<IpAddr>),
     PathIfAny(At<Option<PathBuf>>),
+    /// Host names with commas between them.
+    Names(At<Vec<String>>),
     UserIfAny(At<Option<UserName>>),
     LogFormat(At<log::Format>),
 }
@@ -44,6 +46,7 @@ impl Place {
             Self::PortIfAny(at) => put(at(chosen), text.parse().ok().map(Some)),
             Self::Ip(at) => put(at(chosen), text.parse().ok()),
             Self::PathIfAny(at) => put(at(chosen), (!text.is_empty()).then(|| Some(text.into()))),
+            Self::Names(at) => put(at(chosen), host_names(text)),
             Self::UserIfAny(at) => put(at(chosen), text.parse().ok().map(Some)),
             Self::LogFormat(at) => put(at(chosen), log::Format::named(text)),
         }
@@ -60,6 +63,7 @@ impl Place {
             Self::PortIfAny(at) => at(chosen).map(|port| port.to_string()),
             Self::Ip(at) => Some(quoted(at(chosen))),
             Self::PathIfAny(at) => at(chosen).as_ref().map(|path| quoted(path.display())),
+            Self::Names(at) => Some(at(chosen).join(",")).filter(|names| !names.is_empty()).map(quoted),
             Self::UserIfAny(at) => at(chosen).as_ref().map(quoted),
             Self::LogFormat(at) => Some(quoted(at(chosen).as_str())),
         }
@@ -75,6 +79,7 @@ impl Place {
             Self::Port(_) | Self::PortIfAny(_) => from_to(&(0..=u16::MAX)),
             Self::Ip(_) => "an IP address".to_owned(),
             Self::PathIfAny(_) => "a path".to_owned(),
+            Self::Names(_) => "host names with commas between them".to_owned(),
             Self::UserIfAny(_) => "1 to 64 of A-Z a-z 0-9 _ - . @".to_owned(),
             Self::LogFormat(_) => log::Format::ALL.map(log::Format::as_str).join(" or "),
         }
@@ -89,6 +94,7 @@ impl Place {
             Self::Port(_) | Self::PortIfAny(_) => Some("PORT"),
             Self::Ip(_) => Some("IP"),
             Self::PathIfAny(_) => Some("PATH"),
+            Self::Names(_) => Some("NAMES"),
             Self::UserIfAny(_) => Some("NAME"),
             Self::LogFormat(_) => Some("FORMAT"),
         }
@@ -107,6 +113,16 @@ fn within<T: FromStr + PartialOrd>(range: &RangeInclusive<T>, text: &str) -> Opt
 
 fn from_to<T: Display>(range: &RangeInclusive<T>) -> String {
     format!("{} to {}", range.start(), range.end())
+}
+
+/// Host names as browsers write them.
+fn host_names(text: &str) -> Option<Vec<String>> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    let name = |name: &str| {
+        let name = name.trim().to_ascii_lowercase();
+        (!name.is_empty() && name.bytes().all(plain)).then_some(name)
+    };
+    text.split(',').map(name).collect()
 }
 
 /// Text as TOML has it. The escapes of JSON are among TOML's, which also wants the one character that JSON

@@ -28,7 +28,12 @@ fn router() -> axum::Router {
 
 /// The methods of a path: what the router says when it is asked with one that nothing has.
 async fn methods(router: &axum::Router, path: &str) -> BTreeSet<String> {
-    let request = Request::builder().method("PROPFIND").uri(path).body(Body::empty()).unwrap();
+    let request = Request::builder().method("PROPFIND").uri(path);
+    let request = request
+        .header("host", "localhost")
+        .header("sec-fetch-site", "same-origin")
+        .body(Body::empty())
+        .unwrap();
     let answer = router.clone().oneshot(request).await.unwrap();
     if answer.status() == StatusCode::NOT_FOUND {
         return BTreeSet::new();
@@ -131,6 +136,8 @@ async fn every_route_lets_through_whom_its_line_says_and_nobody_else() {
                 // What opened doors elsewhere.
                 request = request.header("user-agent", "Nacos-Server").header("serverIdentity", "security");
                 request = request.header("x-forwarded-for", "127.0.0.1").header("nacos-server", "true");
+                // As a page of the console sends its forms.
+                request = request.header("sec-fetch-site", "same-origin");
                 if let Some(token) = token {
                     request = request.header("accessToken", token);
                 }
