@@ -8,9 +8,9 @@
 mod accounts;
 mod checks;
 pub(super) mod clients;
+mod diagnosis;
 #[cfg(feature = "console")]
 mod display;
-mod diagnosis;
 mod durable;
 mod explain;
 mod farewell;
@@ -27,14 +27,14 @@ mod standing;
 
 #[cfg(feature = "console")]
 pub(crate) use display::{Overview, ServiceDisplay, ServiceStanding};
+#[cfg(feature = "console")]
+pub(crate) use explain::Source;
 #[cfg(test)]
 pub(crate) use explain::SubscriberLine;
 use explain::changed;
 pub(crate) use explain::{
     ClientLine, EventLine, Flag, Followers, HeardSender, Instances, Known, PeerLine, Publisher, ServiceLine,
 };
-#[cfg(feature = "console")]
-pub(crate) use explain::Source;
 pub(crate) use farewell::Farewell;
 pub(crate) use kept::KeptService;
 pub(crate) use operate::DeedLine;

@@ -15,7 +15,22 @@ tokio::task_local! {
 #[derive(Clone, Debug)]
 enum Asker {
     User(Arc<User>),
-    At(IpAddr),
+    At(Whence),
+}
+
+/// Where a request comes from whose sender is not asked who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Whence {
+    pub(crate) ip: IpAddr,
+    /// Who the command line says is at its keyboard. Nobody has checked it, and it opens nothing.
+    pub(crate) says: Option<Arc<str>>,
+}
+
+impl fmt::Display for Whence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "operator from {}", self.ip.to_canonical())?;
+        self.says.as_ref().map_or(Ok(()), |says| write!(f, " ({says})"))
+    }
 }
 
 /// Whose change something is, as it is written down.
@@ -24,14 +39,14 @@ pub(crate) enum Operator {
     /// Somebody who was let in.
     User(UserName),
     /// Whoever sends from an address, where nobody is asked who they are.
-    At(IpAddr),
+    At(Whence),
 }
 
 impl fmt::Display for Operator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(name) => name.fmt(f),
-            Self::At(ip) => write!(f, "operator from {}", ip.to_canonical()),
+            Self::At(whence) => whence.fmt(f),
         }
     }
 }
@@ -53,11 +68,11 @@ pub(crate) fn actor() -> Option<Arc<User>> {
     }
 }
 
-/// Does `work` for whoever sends from `ip`, unless it is done in somebody's name already.
-pub(crate) async fn acting_from<W: Future>(ip: IpAddr, work: W) -> W::Output {
+/// Does `work` for whoever sends from there, unless it is done in somebody's name already.
+pub(crate) async fn acting_from<W: Future>(whence: Whence, work: W) -> W::Output {
     match actor() {
         Some(_) => work.await,
-        None => ACTOR.scope(Asker::At(ip), work).await,
+        None => ACTOR.scope(Asker::At(whence), work).await,
     }
 }
 
@@ -66,6 +81,6 @@ pub(crate) fn operator() -> Option<Operator> {
     let asker = ACTOR.try_with(Asker::clone).ok()?;
     Some(match asker {
         Asker::User(user) => Operator::User(user.name.clone()),
-        Asker::At(ip) => Operator::At(ip),
+        Asker::At(whence) => Operator::At(whence),
     })
 }

@@ -7,7 +7,7 @@
 //! at (a page of `evil.example` whose address becomes 127.0.0.1 would be of one origin with the console).
 
 use super::page::Console;
-use crate::registry::access::acting_from;
+use crate::registry::access::{Whence, acting_from};
 use crate::registry::http::Origin;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -51,7 +51,7 @@ pub(super) async fn door(State(console): State<Arc<Console>>, request: Request, 
         return (StatusCode::FORBIDDEN, FORGED).into_response();
     }
     match request.extensions().get().copied() {
-        Some(Origin(ip)) => acting_from(ip, next.run(request)).await,
+        Some(Origin(ip)) => acting_from(Whence { ip, says: None }, next.run(request)).await,
         None => next.run(request).await, // Routes that are not served on a port.
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn by(by: &By) -> String {
         By::Http(Some(sender)) => format!("{} over HTTP ({})", sender.ip, sender.agent),
         By::Http(None) => "somebody over HTTP".to_owned(),
         By::Operator(Some(Operator::User(user))) => format!("the operator {user}"),
-        By::Operator(Some(Operator::At(ip))) => format!("an operator from {}", ip.to_canonical()),
+        By::Operator(Some(Operator::At(whence))) => format!("an {whence}"),
         By::Operator(None) => "an operator".to_owned(),
         By::Storage => "the registry's storage".to_owned(),
     }

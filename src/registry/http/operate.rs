@@ -5,7 +5,7 @@ use super::extract::{Origin, Parameters};
 use super::overrides::named;
 use super::respond::Json;
 use crate::protocol::form::InvalidForm;
-use crate::registry::access::{Operator, acting_from, operator};
+use crate::registry::access::{Operator, Whence, acting_from, operator};
 use crate::registry::error::Refusal;
 use crate::registry::hub::{Actor, Hub};
 use crate::registry::rollout::Rollout;
@@ -15,12 +15,17 @@ use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::post;
 use axum::{Extension, Router};
+use http::HeaderMap;
+use http::header::USER_AGENT;
 use http::request::Parts;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+
+/// Characters of a name that nobody has checked.
+const NAME_CHARS_MAX: usize = 32;
 
 /// An instance has taken an order.
 #[derive(Serialize)]
@@ -60,9 +65,20 @@ pub(super) fn routes() -> Router<Arc<Hub>> {
 /// Has what a request does written down with the address that it comes from, where nobody is asked who they are.
 async fn from_its_address(origin: Option<Extension<Origin>>, request: Request, next: Next) -> Response {
     match origin {
-        Some(Extension(Origin(ip))) => acting_from(ip, next.run(request)).await,
+        Some(Extension(Origin(ip))) => {
+            let whence = Whence { ip, says: at_the_keyboard(request.headers()) };
+            acting_from(whence, next.run(request)).await
+        }
         None => next.run(request).await, // Routes that are not served on a port.
     }
+}
+
+/// Whom the program `graceful` names behind itself, as in `graceful/0.1.0 (ann)`.
+fn at_the_keyboard(headers: &HeaderMap) -> Option<Arc<str>> {
+    let agent = headers.get(USER_AGENT)?.to_str().ok()?.strip_prefix("graceful/")?;
+    let (_, name) = agent.split_once(" (")?;
+    let name: String = name.strip_suffix(')')?.chars().take(NAME_CHARS_MAX).collect();
+    (!name.is_empty()).then(|| name.into())
 }
 
 /// Whoever asks for what a request does.
@@ -70,7 +86,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Actor {
     type Rejection = Infallible;
 
     async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let nowhere = || Operator::At(Ipv4Addr::UNSPECIFIED.into()); // Routes that are not served on a port.
+        let nowhere = || Operator::At(Whence { ip: Ipv4Addr::UNSPECIFIED.into(), says: None }); // Routes that are not served on a port.
         Ok(operator().unwrap_or_else(nowhere).into())
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{Asker, Client, Command, ConnectionId, Event, Hub, State};
 use crate::model::{Instance, InstanceKey, Namespace, ServiceKey, UnixMillis};
-use crate::registry::access::{Operator, Sight, UserName};
+use crate::registry::access::{Operator, Sight, UserName, Whence};
 use crate::registry::command::Change;
 use crate::registry::error::Refusal;
 use crate::registry::events::{By, DETAIL_CHARS_MAX, Recorded, Role, What};
@@ -201,6 +201,9 @@ pub(crate) enum Source {
         /// Where it came from, where nobody is asked who they are.
         #[serde(skip_serializing_if = "Option::is_none")]
         ip: Option<String>,
+        /// Who the command line there says is at its keyboard; nobody has checked it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        says: Option<String>,
     },
     Storage,
 }
@@ -492,9 +495,10 @@ impl HeardSender {
 
 impl Source {
     pub(super) fn new(by: &By) -> Self {
-        let operator = |user: Option<&UserName>, ip: Option<&IpAddr>| Self::Operator {
+        let operator = |user: Option<&UserName>, whence: Option<&Whence>| Self::Operator {
             user: user.map(ToString::to_string),
-            ip: ip.map(|ip| ip.to_canonical().to_string()),
+            ip: whence.map(|whence| whence.ip.to_canonical().to_string()),
+            says: whence.and_then(|whence| whence.says.as_deref()).map(str::to_owned),
         };
         match by {
             By::Connection(id, peer) => Self::Connection(PeerLine::new(*id, peer)),
@@ -504,7 +508,7 @@ impl Source {
             },
             By::Operator(None) => operator(None, None),
             By::Operator(Some(Operator::User(user))) => operator(Some(user), None),
-            By::Operator(Some(Operator::At(ip))) => operator(None, Some(ip)),
+            By::Operator(Some(Operator::At(whence))) => operator(None, Some(whence)),
             By::Storage => Self::Storage,
         }
     }
