@@ -61,6 +61,13 @@ async fn furnished() -> Running {
     // An ephemeral instance is not carried along, but what is set on it is.
     done("POST", "/instance", "serviceName=mail&namespaceId=dev&ip=::1&port=90").await;
     done("PUT", "/instance", "serviceName=mail&namespaceId=dev&ip=::1&port=90&weight=3").await;
+    let namespaces = "/nacos/v1/console/namespaces";
+    for (method, form) in [
+        ("PUT", "namespace=dev&namespaceShowName=Development&namespaceDesc=of%20all"),
+        ("POST", "customNamespaceId=7f2c&namespaceName=staging"),
+    ] {
+        assert_eq!(registry.send(method, namespaces, form).await, (200, "true".to_owned()), "{form}");
+    }
     for n in 0..205 {
         done("POST", "/service", &format!("serviceName=many-{n}&ephemeral=true")).await; // Some pages.
     }
@@ -79,7 +86,7 @@ async fn what_is_exported_is_there_after_the_import_and_a_second_one_changes_not
 
     let import = async |more: &[&str]| graceful(&[&["import", &file, "--into", &into], more].concat()).await;
     let (code, stdout, _) = import(&["--dry-run"]).await;
-    assert!(code == Some(0) && stdout.ends_with("213 to be done, 0 there already, 0 failed\n"), "{stdout}");
+    assert!(code == Some(0) && stdout.ends_with("215 to be done, 0 there already, 0 failed\n"), "{stdout}");
     assert_eq!(export(&["--from", &into]).await["services"], Value::Array(Vec::new()));
     let (code, stdout, _) = import(&[]).await;
     assert!(
@@ -87,6 +94,7 @@ async fn what_is_exported_is_there_after_the_import_and_a_second_one_changes_not
         "{stdout}"
     );
     assert!(stdout.contains("set dev##DEFAULT_GROUP@@mail [::1]:90 DEFAULT\n"), "{stdout}");
+    assert!(stdout.starts_with("make namespace 7f2c\nmake namespace dev\n"), "{stdout}");
     let (of_source, of_target) = (export(&["--from", &from]).await, export(&["--from", &into]).await);
     assert_eq!(of_source["services"][1], of_target["services"][1]);
     assert_eq!(of_source["services"].as_array().unwrap().len(), 207);
@@ -97,11 +105,21 @@ async fn what_is_exported_is_there_after_the_import_and_a_second_one_changes_not
         services
     };
     assert_eq!(services(&of_source), services(&of_target));
+    let named = serde_json::json!([
+        { "namespace": "7f2c", "name": "staging", "description": "" },
+        { "namespace": "dev", "name": "Development", "description": "of all" },
+    ]);
+    assert_eq!((&of_source["namespaces"], &of_target["namespaces"]), (&named, &named));
     let (_, report, _) = import(&["--output", "json"]).await;
-    assert_eq!(report, "{\"dry_run\":false,\"steps\":[],\"done\":0,\"unchanged\":213,\"failed\":0}\n");
+    assert_eq!(report, "{\"dry_run\":false,\"steps\":[],\"done\":0,\"unchanged\":215,\"failed\":0}\n");
 
     let shop = export(&["--from", &from, "--namespace", "dev"]).await;
     assert_eq!(shop["services"].as_array().unwrap().len(), 1);
+    assert_eq!(shop["namespaces"].as_array().unwrap().len(), 1);
+    let again = "namespace=dev&namespaceShowName=Dev&namespaceDesc=";
+    assert_eq!(target.send("PUT", "/nacos/v1/console/namespaces", again).await.0, 200);
+    let (_, stdout, _) = import(&[]).await;
+    assert_eq!(stdout, "name namespace dev\n1 done, 214 there already, 0 failed\n");
 }
 
 #[tokio::test]
@@ -166,6 +184,7 @@ async fn a_running_nacos_is_read_over_either_version_of_its_api() {
     let login = ["--from-nacos", &older, "--user", "ann", "--password-file", file.to_str().unwrap()];
     let older = export(&login).await;
     for document in [&newer, &older] {
+        assert_eq!(document["namespaces"][1]["name"], "Development");
         let services = document["services"].as_array().unwrap();
         // A service that is there because of its ephemeral instance comes by itself.
         assert_eq!(services.len(), 206);

@@ -1,13 +1,14 @@
 //! `graceful export`: what a registry keeps, as one file.
 
-use super::transfer::{Document, read_foreign, read_ours};
+use super::transfer::{Document, read_foreign, read_namespaces, read_ours};
 use super::{Failure, log, remote};
 use clap::Args;
 use std::error::Error;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Writes what a registry keeps as one JSON file: services, persistent instances, and what operators have set.
+/// Writes what a registry keeps as one JSON file: names of namespaces, services, persistent instances,
+/// and what operators have set.
 ///
 /// `graceful import` brings it about in another registry. Ephemeral instances are not in it: their
 /// applications register by themselves.
@@ -63,7 +64,10 @@ async fn read(arguments: &Arguments) -> Result<Document, Box<dyn Error>> {
             all.ok_or("it is no registry of this program: a Nacos or r-nacos is read with --from-nacos")?;
         all.into_iter().filter(|of| namespace.is_empty() || namespace.contains(&of.key.namespace)).collect()
     };
-    Ok(Document::new(server.base().to_owned(), services))
+    let mut namespaces = read_namespaces(&server).await?;
+    namespaces
+        .retain(|of| of.says_something() && (namespace.is_empty() || namespace.contains(&of.namespace)));
+    Ok(Document::new(server.base().to_owned(), namespaces, services))
 }
 
 fn write(document: &Document, to: Option<&Path>) -> Result<(), Box<dyn Error>> {

@@ -1,6 +1,6 @@
 //! `graceful import`: brings about in a registry what a file says.
 
-use super::transfer::{Document, Plan, Report, carry_out, present};
+use super::transfer::{Document, Plan, Report, carry_out, present, read_namespaces};
 use super::{Failure, log, remote};
 use clap::{Args, ValueEnum};
 use std::error::Error;
@@ -64,7 +64,8 @@ async fn import(arguments: &Arguments, document: &Document) -> Result<Report, Bo
     let mut server = arguments.tls.server(&arguments.into)?;
     arguments.login.enter(&mut server).await?;
     let present = present(&server, document).await?;
-    Ok(carry_out(&Plan::new(document, &present), &server, arguments.dry_run).await)
+    let namespaces = read_namespaces(&server).await?;
+    Ok(carry_out(&Plan::new(document, &namespaces, &present), &server, arguments.dry_run).await)
 }
 
 fn read(Arguments { file, .. }: &Arguments) -> Result<Document, Failure> {

@@ -18,7 +18,19 @@ pub(crate) struct Document {
     /// Where it comes from; says nothing to whoever imports it.
     #[serde(default)]
     source: String,
+    /// Namespaces that people have named or described.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) namespaces: Vec<Named>,
     pub(crate) services: Vec<Service>,
+}
+
+/// What people call a namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Named {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) description: String,
 }
 
 /// Names a service.
@@ -145,9 +157,10 @@ pub(crate) enum InvalidDocument {
 }
 
 impl Document {
-    pub(crate) fn new(source: String, mut services: Vec<Service>) -> Self {
+    pub(crate) fn new(source: String, mut namespaces: Vec<Named>, mut services: Vec<Service>) -> Self {
+        namespaces.sort_by(|a, b| a.namespace.cmp(&b.namespace));
         services.sort_by(|a, b| a.key.cmp(&b.key));
-        Self { format: FORMAT.to_owned(), version: VERSION, source, services }
+        Self { format: FORMAT.to_owned(), version: VERSION, source, namespaces, services }
     }
 
     /// Reads a file.
@@ -177,6 +190,13 @@ impl Document {
     /// How many persistent instances it has.
     pub(crate) fn instances_len(&self) -> usize {
         self.services.iter().map(|service| service.instances.len()).sum()
+    }
+}
+
+impl Named {
+    /// Whether somebody has given it a name of its own, or a description.
+    pub(crate) fn says_something(&self) -> bool {
+        self.name != self.namespace || !self.description.is_empty()
     }
 }
 
@@ -233,7 +253,7 @@ impl fmt::Display for Place {
 mod tests {
     use super::*;
 
-    const TEXT: &str = r#"{"format":"tower-graceful-registry","version":1,"source":"x","services":[{"namespace":"public","group":"g","name":"orders","ephemeral":false,"created":true,"protectThreshold":0.5,"metadata":{"a":"b"},"selector":{"type":"none"},"clusters":{"DEFAULT":{"checker":{"type":"HTTP","path":"/ping","headers":"","expectedResponseCode":200},"metadata":{}}},"instances":[{"ip":"10.0.0.7","port":80,"cluster":"DEFAULT","weight":1.0,"enabled":true,"healthy":true,"metadata":{}}],"overrides":[{"ip":"10.0.0.7","port":80,"cluster":"DEFAULT","enabled":false,"metadata":{}}]}]}"#;
+    const TEXT: &str = r#"{"format":"tower-graceful-registry","version":1,"source":"x","namespaces":[{"namespace":"7f2c","name":"staging","description":""}],"services":[{"namespace":"public","group":"g","name":"orders","ephemeral":false,"created":true,"protectThreshold":0.5,"metadata":{"a":"b"},"selector":{"type":"none"},"clusters":{"DEFAULT":{"checker":{"type":"HTTP","path":"/ping","headers":"","expectedResponseCode":200},"metadata":{}}},"instances":[{"ip":"10.0.0.7","port":80,"cluster":"DEFAULT","weight":1.0,"enabled":true,"healthy":true,"metadata":{}}],"overrides":[{"ip":"10.0.0.7","port":80,"cluster":"DEFAULT","enabled":false,"metadata":{}}]}]}"#;
 
     #[test]
     fn the_format_is_what_files_hold() {

@@ -3,6 +3,7 @@
 
 mod document;
 mod foreign;
+mod namespaces;
 mod ours;
 mod plan;
 mod report;
@@ -10,6 +11,7 @@ mod server;
 
 pub(crate) use document::{Document, Key};
 pub(crate) use foreign::{Data, Follower, Line, Shown, Version, read as read_foreign};
+pub(crate) use namespaces::read as read_namespaces;
 pub(crate) use ours::{carry_out, present, read as read_ours};
 pub(crate) use plan::Plan;
 pub(crate) use report::Report;

@@ -1,12 +1,15 @@
 //! This crate's registry as the source of a document, and as its destination.
 
-use super::document::{Checker, Cluster, Document, Instance, Key, Override, Place, Service};
+use super::document::{Checker, Cluster, Document, Instance, Key, Named, Override, Place, Service};
 use super::plan::{Plan, Step};
 use super::report::Report;
 use super::server::{Server, Trouble};
 use http::Method;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+
+/// Where namespaces are made and named.
+const NAMESPACES: &str = "/nacos/v1/console/namespaces";
 
 /// A portion of what a registry keeps.
 #[derive(Deserialize)]
@@ -85,23 +88,24 @@ pub(crate) async fn carry_out(plan: &Plan<'_>, server: &Server, dry_run: bool) -
 }
 
 async fn take(step: &Step<'_>, server: &Server) -> Result<(), Trouble> {
-    let key = step.service();
-    let name = key.grouped();
-    let service = [("namespaceId", key.namespace.as_str()), ("serviceName", &name)];
-    let change = async |method, path, parameters: &[(&str, &str)]| {
-        server.change(method, path, &[&service[..], parameters].concat()).await
+    let change = async |Service { key, .. }: &Service, method, path, parameters: &Made| {
+        let name = key.grouped();
+        let service = [("namespaceId", key.namespace.as_str()), ("serviceName", &name)];
+        server.change(method, path, &[&service[..], &pairs(parameters)].concat()).await
     };
     match step {
-        Step::Create(of) => change(Method::POST, "/nacos/v1/ns/service", &pairs(&said(of))).await,
-        Step::Describe(of) => change(Method::PUT, "/nacos/v1/ns/service", &pairs(&said(of))).await,
+        Step::Make(named) => server.change(Method::POST, NAMESPACES, &pairs(&called(named))).await,
+        Step::Name(named) => server.change(Method::PUT, NAMESPACES, &pairs(&called(named))).await,
+        Step::Create(of) => change(of, Method::POST, "/nacos/v1/ns/service", &said(of)).await,
+        Step::Describe(of) => change(of, Method::PUT, "/nacos/v1/ns/service", &said(of)).await,
         Step::Probe(of, cluster) => {
             let said = of.clusters.get(*cluster).map(|said| probed(cluster, said)).unwrap_or_default();
-            change(Method::PUT, "/nacos/v1/ns/cluster", &pairs(&said)).await
+            change(of, Method::PUT, "/nacos/v1/ns/cluster", &said).await
         }
-        Step::Register(_, instance) => {
-            change(Method::POST, "/nacos/v1/ns/instance", &pairs(&registered(instance))).await
+        Step::Register(of, instance) => {
+            change(of, Method::POST, "/nacos/v1/ns/instance", &registered(instance)).await
         }
-        Step::Set(_, set) => change(Method::PUT, "/nacos/v1/ns/instance", &pairs(&overridden(set))).await,
+        Step::Set(of, set) => change(of, Method::PUT, "/nacos/v1/ns/instance", &overridden(set)).await,
     }
 }
 
@@ -115,6 +119,12 @@ fn pairs(made: &Made) -> Vec<(&str, &str)> {
 /// Words and enums of words: what no JSON writer refuses.
 fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
+}
+
+fn called(Named { namespace, name, description }: &Named) -> Made {
+    // One is what creates it by, the other what it is described by.
+    let ids = ["customNamespaceId", "namespace"].map(|id| (id, namespace.clone()));
+    [&ids[..], &[("namespaceName", name.clone()), ("namespaceDesc", description.clone())]].concat()
 }
 
 fn said(service: &Service) -> Made {

@@ -3,13 +3,17 @@
 //! Nothing is taken away: what the registry holds besides stays as it is. Carried out, a plan leaves nothing
 //! for the next one.
 
-use super::document::{Document, Instance, Key, Override, Service};
+use super::document::{Document, Instance, Key, Named, Override, Service};
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// One change.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Step<'a> {
+    /// Makes a namespace, with its name and description.
+    Make(&'a Named),
+    /// Gives a namespace that is there its name and description.
+    Name(&'a Named),
     /// Creates the service with what is said of it.
     Create(&'a Service),
     /// Says of the service what the document says.
@@ -20,20 +24,34 @@ pub(crate) enum Step<'a> {
     Set(&'a Service, &'a Override),
 }
 
+/// What a step is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject<'a> {
+    Namespace(&'a str),
+    Service(&'a Key),
+}
+
 /// All changes, and what needs none.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Plan<'a> {
     pub(crate) steps: Vec<Step<'a>>,
-    /// How much is there already: services, clusters, instances and settings.
+    /// How much is there already: names of namespaces, services, clusters, instances and settings.
     pub(crate) unchanged: usize,
     /// Services that are there with instances of the other kind: nothing of them can be brought about.
     pub(crate) clashes: Vec<&'a Key>,
 }
 
 impl<'a> Plan<'a> {
-    /// What makes `present`, the services that the registry has, say what `wanted` says.
-    pub(crate) fn new(wanted: &'a Document, present: &BTreeMap<Key, Service>) -> Self {
+    /// What makes `namespaces` and `present`, the namespaces and services that the registry has, say what
+    /// `wanted` says.
+    pub(crate) fn new(wanted: &'a Document, namespaces: &[Named], present: &BTreeMap<Key, Service>) -> Self {
         let mut plan = Self::default();
+        for named in &wanted.namespaces {
+            match namespaces.iter().find(|there| there.namespace == named.namespace) {
+                Some(there) => plan.step_unless(there == named, Step::Name(named)),
+                None => plan.steps.push(Step::Make(named)),
+            }
+        }
         for service in &wanted.services {
             match present.get(&service.key) {
                 Some(there) if there.ephemeral != service.ephemeral => plan.clashes.push(&service.key),
@@ -71,20 +89,23 @@ impl<'a> Plan<'a> {
 }
 
 impl Step<'_> {
-    /// The service that it is about.
-    pub(crate) fn service(&self) -> &Key {
+    /// What it is about.
+    pub(crate) fn about(&self) -> Subject<'_> {
         match self {
+            Self::Make(named) | Self::Name(named) => Subject::Namespace(&named.namespace),
             Self::Create(service)
             | Self::Describe(service)
             | Self::Probe(service, _)
             | Self::Register(service, _)
-            | Self::Set(service, _) => &service.key,
+            | Self::Set(service, _) => Subject::Service(&service.key),
         }
     }
 
     /// What is done, in one word.
     pub(crate) const fn verb(&self) -> &'static str {
         match self {
+            Self::Make(_) => "make",
+            Self::Name(_) => "name",
             Self::Create(_) => "create",
             Self::Describe(_) => "describe",
             Self::Probe(..) => "probe",
@@ -96,7 +117,7 @@ impl Step<'_> {
     /// To what of the service, if not to it as a whole.
     pub(crate) fn subject(&self) -> Option<String> {
         match self {
-            Self::Create(_) | Self::Describe(_) => None,
+            Self::Make(_) | Self::Name(_) | Self::Create(_) | Self::Describe(_) => None,
             Self::Probe(_, cluster) => Some((*cluster).to_owned()),
             Self::Register(_, instance) => Some(instance.place.to_string()),
             Self::Set(_, set) => Some(set.place.to_string()),
@@ -104,9 +125,18 @@ impl Step<'_> {
     }
 }
 
+impl fmt::Display for Subject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Namespace(namespace) => write!(f, "namespace {namespace}"),
+            Self::Service(key) => key.fmt(f),
+        }
+    }
+}
+
 impl fmt::Display for Step<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.verb(), self.service())?;
+        write!(f, "{} {}", self.verb(), self.about())?;
         self.subject().map_or(Ok(()), |subject| write!(f, " {subject}"))
     }
 }
@@ -149,8 +179,8 @@ mod tests {
 
     fn steps(wanted: &Service, there: Option<Service>) -> (Vec<String>, usize, usize) {
         let present = there.into_iter().map(|service| (service.key.clone(), service)).collect();
-        let document = Document::new(String::new(), vec![wanted.clone()]);
-        let plan = Plan::new(&document, &present);
+        let document = Document::new(String::new(), Vec::new(), vec![wanted.clone()]);
+        let plan = Plan::new(&document, &[], &present);
         (plan.steps.iter().map(ToString::to_string).collect(), plan.unchanged, plan.clashes.len())
     }
 

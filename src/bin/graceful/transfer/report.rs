@@ -1,6 +1,6 @@
 //! What came of an import, for people and for programs.
 
-use super::plan::{Plan, Step};
+use super::plan::{Plan, Step, Subject};
 use super::server::Trouble;
 use serde::Serialize;
 use std::fmt;
@@ -21,7 +21,10 @@ pub(crate) struct Report {
 struct Line {
     #[serde(rename = "do")]
     verb: &'static str,
-    service: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,7 +36,8 @@ impl Report {
     pub(crate) fn new(plan: &Plan<'_>, dry_run: bool) -> Self {
         let clash = |key: &&super::document::Key| Line {
             verb: "clash",
-            service: key.to_string(),
+            namespace: None,
+            service: Some(key.to_string()),
             subject: None,
             error: Some("it is there with instances of the other kind".to_owned()),
         };
@@ -45,8 +49,11 @@ impl Report {
     pub(crate) fn note(&mut self, step: &Step<'_>, outcome: Result<(), Trouble>) {
         let error = outcome.err().map(|error| Causes(&error).to_string());
         *(if error.is_none() { &mut self.done } else { &mut self.failed }) += 1;
-        let (service, subject) = (step.service().to_string(), step.subject());
-        self.steps.push(Line { verb: step.verb(), service, subject, error });
+        let (namespace, service) = match step.about() {
+            Subject::Namespace(namespace) => (Some(namespace.to_owned()), None),
+            Subject::Service(key) => (None, Some(key.to_string())),
+        };
+        self.steps.push(Line { verb: step.verb(), namespace, service, subject: step.subject(), error });
     }
 
     /// Steps that failed.
@@ -57,8 +64,10 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Line { verb, service, subject, error } in &self.steps {
-            write!(f, "{verb} {service}")?;
+        for Line { verb, namespace, service, subject, error } in &self.steps {
+            f.write_str(verb)?;
+            namespace.as_ref().map_or(Ok(()), |namespace| write!(f, " namespace {namespace}"))?;
+            service.as_ref().map_or(Ok(()), |service| write!(f, " {service}"))?;
             subject.as_ref().map_or(Ok(()), |subject| write!(f, " {subject}"))?;
             error.as_ref().map_or(Ok(()), |error| write!(f, ": {error}"))?;
             writeln!(f)?;
