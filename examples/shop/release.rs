@@ -51,6 +51,7 @@ const INTERRUPTED: u8 = 130;
 
 /// Replace three instances under load, and count what is lost.
 #[derive(clap::Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line, each for itself")]
 pub struct Flags {
     /// Requests a second.
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u16).range(1..=5_000))]
