@@ -45,7 +45,7 @@ pub struct Settings {
     /// ports: any other name could be one that a foreign page has led to this address. Addresses and `localhost`
     /// always do. Default none.
     pub console_hosts: Vec<String>,
-    /// An administrator to be made if there is no user of the name. Default none.
+    /// An administrator to be made if there are no users. Default none.
     pub admin: Option<Admin>,
     /// How long a token counts from its login on, in whole seconds from 1 s to 30 days. Default 5 h, as Nacos.
     pub token_ttl: Duration,

@@ -253,6 +253,25 @@ async fn users_and_tokens_outlive_a_restart_with_a_data_directory_and_not_withou
 }
 
 #[tokio::test]
+async fn the_first_administrator_does_not_come_back_after_a_removal() {
+    let directory = Directory::new("removed");
+    let settings = || Settings { admin: asking().admin, ..directory.settings() };
+    let registry = Running::start_with(settings()).await;
+    let ops = log_in(&registry, "ops", PASSWORD).await;
+    for path in ["users?username=ann&password=12345678", "roles?username=ann&role=admin"] {
+        assert_eq!(with(&registry, &ops, "POST", &format!("/nacos/v1/auth/{path}")).await.status, 200);
+    }
+    let ann = log_in(&registry, "ann", "12345678").await;
+    assert_eq!(with(&registry, &ann, "DELETE", "/nacos/v1/auth/users?username=ops").await.status, 200);
+    registry.stop().await;
+    let registry = Running::start_with(settings()).await;
+    let form = "username=ops&password=correct+horse";
+    assert_eq!(send(&registry, "POST", "/nacos/v1/auth/login", "", form).await.status, 403);
+    assert_eq!(with(&registry, &ann, "GET", LIST).await.status, 200);
+    registry.stop().await;
+}
+
+#[tokio::test]
 async fn administrators_change_users_by_the_routes_of_both_versions() {
     let registry = Running::start_with(asking()).await;
     let ops = log_in(&registry, "ops", PASSWORD).await;

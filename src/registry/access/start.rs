@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
-/// The administrator that a registry makes at its start if there is no user of the name.
+/// The administrator that a registry makes at its start if it has no users: one that was removed since does not
+/// come back.
 ///
 /// ```
 /// use tower_graceful::registry::{Admin, Password};
@@ -38,6 +39,10 @@ pub(crate) async fn prepare(accounts: &Accounts, admin: Option<&Admin>) -> Resul
     let Some(Admin { name, password }) = admin else { return Ok(facts) };
     if accounts.user(name).is_some() {
         tracing::info!(user.name = %name, "the first administrator is there, with the password that was set last");
+        return Ok(facts);
+    }
+    if !accounts.is_empty() {
+        tracing::warn!(user.name = %name, "no administrator made: there are users, and one of them is an administrator");
         return Ok(facts);
     }
     let password = password.clone();

@@ -115,7 +115,7 @@ pub(super) static ALL: &[Setting] = &[
     setting(
         "admin-user",
         Place::UserIfAny(|chosen| &mut chosen.admin_user),
-        "First administrator, made if there is no user of the name. Its password is read from `admin-password-file`, or from the variable `GRACEFUL_REGISTRY_ADMIN_PASSWORD`.",
+        "First administrator, made if there are no users. Its password is read from `admin-password-file`, or from the variable `GRACEFUL_REGISTRY_ADMIN_PASSWORD`.",
     ),
     setting(
         "admin-password-file",
