@@ -2,8 +2,10 @@
 
 use crate::registry::{Running, SOON};
 use crate::registry_transfer::graceful;
+use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -267,4 +269,34 @@ async fn the_tools_speak_tls_where_they_are_told_by_which_roots() {
     for registry in [registry, asking, plain] {
         registry.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_file_that_never_comes_to_its_end_does_not_hold_up_that_of_the_registry() {
+    let authority = Authority::new("endless");
+    let [certificate, key] = ["tls.crt", "tls.key"].map(|name| authority.directory.join(name));
+    let mut program = Command::new(env!("CARGO_BIN_EXE_graceful"));
+    program.args(["registry", "--http-port", "0", "--tls-cert"]).arg(&certificate).arg("--tls-key").arg(&key);
+    let mut registry = program.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut ready = String::new();
+    BufReader::new(registry.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    assert!(ready.starts_with("registry ready"), "{ready}");
+    std::fs::remove_file(&certificate).unwrap();
+    assert!(Command::new("mkfifo").arg(&certificate).status().unwrap().success());
+    // It opens when the registry looks at its files, which then waits for what is never written.
+    let _held = tokio::fs::OpenOptions::new().write(true).open(&certificate).await.unwrap();
+    assert!(Command::new("kill").arg(registry.id().to_string()).status().unwrap().success());
+    let ended = async {
+        loop {
+            if let Some(status) = registry.try_wait().unwrap() {
+                return status;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let ended = timeout(SOON, ended).await;
+    if ended.is_err() {
+        registry.kill().unwrap();
+    }
+    assert!(ended.expect("the registry ends").success());
 }
