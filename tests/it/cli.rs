@@ -3,6 +3,7 @@
 mod actions;
 mod errors;
 mod lists;
+mod papers;
 mod services;
 mod stay;
 

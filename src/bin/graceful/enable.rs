@@ -56,11 +56,8 @@ fn set(these: &These, disable: Option<&Sure>, target: &Target, shown: &Shown) ->
             found.leaves_nobody("been disabled", sure)?;
         }
         let (done, enabled) = if disable.is_some() { ("disabled", "false") } else { ("enabled", "true") };
-        let mut rows = Vec::new();
-        for one in &found.meant {
-            api.set(&found.service, one, &[("enabled", enabled.to_owned())]).await?;
-            rows.push(Acted::new(one, done));
-        }
+        api.set_all(&found.service, &found.meant, &[("enabled", enabled.to_owned())]).await?;
+        let rows: Vec<Acted> = found.meant.iter().map(|one| Acted::new(one, done)).collect();
         shown.list(&rows, "")?;
         if shown.is_for_people() {
             note(&found.others());

@@ -6,6 +6,7 @@
 mod allocator;
 mod api;
 mod clients;
+mod completions;
 mod confirm;
 mod deregister;
 mod enable;
@@ -14,12 +15,15 @@ mod health;
 mod import;
 mod instances;
 mod log;
+mod man;
 mod metadata;
 mod offline;
 mod password;
+mod reference;
 mod register;
 mod registry;
 mod remote;
+mod service;
 mod services;
 mod shown;
 mod signals;
@@ -48,6 +52,7 @@ struct Graceful {
 enum Command {
     Registry(registry::Arguments),
     Services(services::Arguments),
+    Service(service::Arguments),
     Instances(instances::Arguments),
     Subscribers(subscribers::Arguments),
     Clients(clients::Arguments),
@@ -62,6 +67,8 @@ enum Command {
     Export(export::Arguments),
     Import(import::Arguments),
     Health(health::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
 }
 
 const AFTER_HELP: &str = "Logs go to stderr; RUST_LOG=debug shows more of them.
@@ -93,6 +100,7 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Registry(arguments) => registry::run(arguments),
         Command::Services(arguments) => services::run(&arguments),
+        Command::Service(arguments) => service::run(&arguments),
         Command::Instances(arguments) => instances::run(&arguments),
         Command::Subscribers(arguments) => subscribers::run(&arguments),
         Command::Clients(arguments) => clients::run(&arguments),
@@ -107,6 +115,8 @@ fn main() -> ExitCode {
         Command::Export(arguments) => export::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Health(arguments) => health::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,13 +1,12 @@
 //! `graceful offline`: has instances leave in order.
 
-use super::api::{Acted, Api, Kind, Listed, Target, These, failed, place};
+use super::api::{Acted, Api, Kind, Listed, Recorded, Target, These, events, failed, place};
 use super::confirm::Sure;
 use super::shown::{Shown, note};
 use super::transfer::Trouble;
 use super::{Failure, log, remote};
 use clap::Args;
 use http::{Method, StatusCode};
-use serde::Deserialize;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tower_graceful::model::ServiceKey;
@@ -40,15 +39,6 @@ pub(super) struct Arguments {
     shown: Shown,
 }
 
-/// What has happened to an instance.
-#[derive(Deserialize)]
-struct Step {
-    sequence: u64,
-    event: String,
-    reason: Option<String>,
-    told_by: Option<String>,
-}
-
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     log::to_stderr(log::Format::Text, "warn");
     let Arguments { these, wait, sure, target, shown } = arguments;
@@ -64,7 +54,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         found.leaves_nobody("left", sure)?;
         let mut rows = Vec::new();
         for one in &found.meant {
-            let before = events(&api, &found.service, one, 0, 1).await?;
+            let before = events_of(&api, &found.service, one, 0, 1).await?;
             let before = before.first().map_or(0, |event| event.sequence);
             order(&api, &found.service, one).await?;
             let done = match wait {
@@ -101,9 +91,9 @@ async fn until_drained(
     const AT_ONCE_MAX: usize = 100; // A way out has about eight steps.
     let end = Instant::now() + within;
     loop {
-        let mut news = events(api, service, one, after, AT_ONCE_MAX).await?;
+        let mut news = events_of(api, service, one, after, AT_ONCE_MAX).await?;
         news.reverse(); // The newest come first.
-        for Step { sequence, event, reason, told_by } in news {
+        for Recorded { sequence, event, reason, told_by, .. } in news {
             after = sequence;
             let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
             note(&format!("{}: {event}{reason}", one.at()));
@@ -122,20 +112,14 @@ async fn until_drained(
     }
 }
 
-async fn events(
+/// What has happened to one instance.
+async fn events_of(
     api: &Api,
     service: &ServiceKey,
     one: &Listed,
     after: u64,
     max: usize,
-) -> Result<Vec<Step>, Failure> {
-    #[derive(Deserialize)]
-    struct Answer {
-        events: Vec<Step>,
-    }
-    let (after, max, port) = (after.to_string(), max.to_string(), one.port.to_string());
-    let named = super::api::named(service);
-    let which = [("ip", one.ip.as_str()), ("port", &port), ("after", &after), ("max", &max)];
-    let answer = api.server.get("/graceful/v1/events", &[&named.each()[..], &which].concat()).await;
-    answer.map(|Answer { events }| events).map_err(failed)
+) -> Result<Vec<Recorded>, Failure> {
+    let port = one.port.to_string();
+    events(api, service, &[("ip", &one.ip), ("port", &port)], after, max).await
 }

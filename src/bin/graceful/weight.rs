@@ -1,6 +1,6 @@
 //! `graceful weight`: what share of the requests instances take.
 
-use super::api::{Acted, Target, These};
+use super::api::{Acted, Listed, Target, These};
 use super::confirm::Sure;
 use super::shown::Shown;
 use super::{Failure, log, remote};
@@ -48,12 +48,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         if *weight == Weight::NONE {
             found.leaves_nobody("weight 0", sure)?;
         }
-        let mut rows = Vec::new();
-        for one in &found.meant {
-            let to = weight.as_f64();
-            api.set(&found.service, one, &[("weight", to.to_string())]).await?;
-            rows.push(Acted::new(one, format!("weight {to}, was {}", one.weight)));
-        }
+        let to = weight.as_f64();
+        api.set_all(&found.service, &found.meant, &[("weight", to.to_string())]).await?;
+        let done = |one: &Listed| Acted::new(one, format!("weight {to}, was {}", one.weight));
+        let rows: Vec<Acted> = found.meant.iter().map(done).collect();
         shown.list(&rows, "")
     })?
 }

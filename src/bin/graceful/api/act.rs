@@ -7,6 +7,7 @@ use crate::{Failure, confirm};
 use clap::Args;
 use http::{Method, StatusCode};
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use tower_graceful::model::{Address, Cluster, ServiceKey};
 
@@ -147,6 +148,24 @@ impl Api {
         self.change(method, path, service, &[&place(one)[..], set].concat()).await
     }
 
+    /// The same on several instances: on this crate's registry on all of them or none.
+    pub(crate) async fn set_all(
+        &self,
+        service: &ServiceKey,
+        meant: &[Listed],
+        set: Set<'_>,
+    ) -> Result<(), Failure> {
+        if let Kind::Ours = self.kind {
+            let named: Vec<_> = meant.iter().map(in_batch).collect();
+            let set = [&[("instances", json(&named))], set].concat();
+            return self.change(Method::POST, "/graceful/v1/instances/set", service, &set).await;
+        }
+        for one in meant {
+            self.set(service, one, set).await?;
+        }
+        Ok(())
+    }
+
     /// Has words of operators stand over an instance's own, or takes such words back; the others stay.
     pub(crate) async fn set_metadata(
         &self,
@@ -159,11 +178,7 @@ impl Api {
             Kind::Ours | Kind::Nacos(Version::One) => "/nacos/v1/ns/instance/metadata/batch",
             Kind::Nacos(Version::Three) => "/nacos/v3/admin/ns/instance/metadata/batch",
         };
-        let named = [BTreeMap::from([
-            ("ip", serde_json::Value::from(one.ip.clone())),
-            ("port", one.port.into()),
-            ("clusterName", one.cluster.clone().into()),
-        ])];
+        let named = [in_batch(one)];
         let kind = if one.ephemeral { "ephemeral" } else { "persist" };
         let unset: BTreeMap<&str, &str> = unset.iter().map(|key| (key.as_str(), "")).collect();
         let steps =
@@ -234,6 +249,12 @@ impl Api {
         let found = Version::One.instance(&self.server, &key(service), (at, cluster.as_str())).await;
         Ok(found.map_err(failed)?.map(Listed::from))
     }
+}
+
+/// An instance as a batch names it.
+fn in_batch(one: &Listed) -> BTreeMap<&'static str, Value> {
+    let (ip, port, cluster) = (one.ip.clone().into(), one.port.into(), one.cluster.clone().into());
+    BTreeMap::from([("ip", ip), ("port", port), ("clusterName", cluster)])
 }
 
 /// The parameters that name an instance.

@@ -2,11 +2,13 @@
 
 mod act;
 mod connected;
+mod events;
 mod instances;
 mod target;
 
 pub(crate) use act::{Acted, These, json, place};
 pub(crate) use connected::Connected;
+pub(crate) use events::{Recorded, events};
 pub(crate) use instances::{Listed, Phase, Publisher, key, missing, named};
 pub(crate) use target::{Of, Target, key_of};
 

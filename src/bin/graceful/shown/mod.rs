@@ -42,6 +42,20 @@ pub(crate) trait Streamed: Row {
 }
 
 impl Shown {
+    /// Shows one thing, which people read as `text`, in colours or without.
+    pub(crate) fn one(
+        &self,
+        thing: &impl Serialize,
+        text: impl FnOnce(bool) -> String,
+    ) -> Result<(), Failure> {
+        let text = match self.output {
+            Format::Table => text(is_coloured()),
+            Format::Json => json(thing, true)?,
+            Format::Jsonl => json(thing, false)?,
+        };
+        write(text).map(drop)
+    }
+
     /// That it can be shown without its end being known.
     pub(crate) fn goes_on(&self) -> Result<(), Failure> {
         match self.output {
@@ -55,7 +69,7 @@ impl Shown {
     /// Begins to show things one by one.
     pub(crate) fn heads<R: Streamed>(&self) -> Result<(), Failure> {
         if self.is_for_people() {
-            write(&table::heads(R::HEADS, R::WIDTHS, is_coloured()))?;
+            write(table::heads(R::HEADS, R::WIDTHS, is_coloured()))?;
         }
         Ok(())
     }
@@ -63,9 +77,9 @@ impl Shown {
     /// Shows the next one; says whether somebody still reads.
     pub(crate) fn next<R: Streamed>(&self, row: &R) -> Result<bool, Failure> {
         if self.is_for_people() {
-            write(&table::row(&row.cells(), R::WIDTHS, is_coloured()))
+            write(table::row(&row.cells(), R::WIDTHS, is_coloured()))
         } else {
-            write(&json(row, false)?)
+            write(json(row, false)?)
         }
     }
 
@@ -81,17 +95,24 @@ impl Shown {
                 note(nothing);
                 Ok(())
             }
-            Format::Table => {
-                let cells: Vec<_> = rows.iter().map(Row::cells).collect();
-                write(&table::table(R::HEADS, &cells, is_coloured())).map(drop)
-            }
-            Format::Json => write(&json(&rows, true)?).map(drop),
+            Format::Table => write(self::rows(rows, is_coloured())).map(drop),
+            Format::Json => write(json(&rows, true)?).map(drop),
             Format::Jsonl => {
                 let lines: Result<String, Failure> = rows.iter().map(|row| json(row, false)).collect();
-                write(&lines?).map(drop)
+                write(lines?).map(drop)
             }
         }
     }
+}
+
+/// Rows under their heads.
+pub(crate) fn rows<R: Row>(rows: &[R], coloured: bool) -> String {
+    table::table(R::HEADS, &rows.iter().map(Row::cells).collect::<Vec<_>>(), coloured)
+}
+
+/// Writes what this program itself has made.
+pub(crate) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
+    write(bytes).map(drop)
 }
 
 /// Says something beside the answer, to people.
@@ -106,9 +127,9 @@ fn json(value: &impl Serialize, pretty: bool) -> Result<String, Failure> {
 }
 
 /// Writes to stdout, and says whether somebody reads it: who reads no further has read enough.
-fn write(text: &str) -> Result<bool, Failure> {
+fn write(text: impl AsRef<[u8]>) -> Result<bool, Failure> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(Failure::could_not(error)),

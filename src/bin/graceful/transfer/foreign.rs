@@ -79,10 +79,10 @@ struct Page {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Said {
-    ephemeral: Option<bool>,
-    protect_threshold: f64,
+    pub(crate) ephemeral: Option<bool>,
+    pub(crate) protect_threshold: f64,
     #[serde(deserialize_with = "words")]
-    metadata: Words,
+    pub(crate) metadata: Words,
     selector: Value,
     /// Of version 1.
     clusters: Vec<SaidOfCluster>,
@@ -283,6 +283,13 @@ fn worth_keeping(key: Key, said: Said, shown: Vec<Shown>) -> Option<Service> {
     let of_itself = is_empty || !service.says_as(&Service::new(key, true)) || !service.clusters.is_empty();
     let kept = of_itself || !service.instances.is_empty();
     kept.then_some(Service { created: of_itself, ..service })
+}
+
+impl Said {
+    /// Names of its clusters.
+    pub(crate) fn clusters(&self) -> Vec<String> {
+        self.clusters.iter().chain(self.cluster_map.values()).map(|cluster| cluster.name.clone()).collect()
+    }
 }
 
 impl SaidOfCluster {

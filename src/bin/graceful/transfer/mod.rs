@@ -10,7 +10,7 @@ mod report;
 mod server;
 
 pub(crate) use document::{Document, Key};
-pub(crate) use foreign::{Data, Follower, Line, Shown, Version, read as read_foreign};
+pub(crate) use foreign::{Data, Follower, Line, Said, Shown, Version, read as read_foreign};
 pub(crate) use namespaces::read as read_namespaces;
 pub(crate) use ours::{carry_out, present, read as read_ours};
 pub(crate) use plan::Plan;

@@ -3,7 +3,7 @@
 mod change;
 mod reason;
 
-use super::api::{Api, Connected, Target, key_of};
+use super::api::{Api, Connected, Recorded, Target, key_of};
 use super::shown::{Cell, Row, Shown, Streamed, Tone, clock_time, note};
 use super::signals::Signals;
 use super::{Failure, log, remote};
@@ -161,7 +161,7 @@ fn print(
     for change in changes {
         let event = reasons.and_then(|reasons| reasons.of(change));
         let Change { key, what, detail } = change;
-        let parts = [detail.clone(), event.map(reason::Recorded::words).unwrap_or_default()];
+        let parts = [detail.clone(), event.map(Recorded::words).unwrap_or_default()];
         let line = Line {
             at: at.as_u64(),
             namespace: service.namespace.as_str(),
@@ -172,8 +172,8 @@ fn print(
             cluster: key.cluster.as_str(),
             change: what.as_str(),
             detail,
-            reason: event.map(|event| event.reason().0),
-            by: event.map(|event| event.reason().1),
+            reason: event.map(|event| event.reason.as_deref().unwrap_or(&event.event)),
+            by: event.map(|event| &event.by),
             instance: key.address.to_string(),
             words: parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; "),
             tone: tone(*what),
