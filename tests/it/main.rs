@@ -9,6 +9,7 @@ mod conformance;
 mod console_access;
 mod consumer;
 mod deploy;
+mod doctor;
 mod grpc;
 mod instance_client;
 mod notice;

@@ -1,7 +1,7 @@
 //! `graceful`: runs the registry, looks at one and steers it, and carries what one keeps to another.
 //!
 //! Each subcommand is a file of its own: arguments in, library out. Exit codes: 0 when done or after a signal, 1 when
-//! something could not be done, 2 for wrong usage, 3 when a second signal cut what was under way.
+//! something could not be done, 2 for wrong usage, 3 when a second signal cut what was under way; `doctor` has its own.
 
 mod allocator;
 mod api;
@@ -9,6 +9,7 @@ mod clients;
 mod completions;
 mod confirm;
 mod deregister;
+mod doctor;
 mod enable;
 mod export;
 mod health;
@@ -64,6 +65,7 @@ enum Command {
     Weight(weight::Arguments),
     Metadata(metadata::Arguments),
     Offline(offline::Arguments),
+    Doctor(doctor::Arguments),
     Export(export::Arguments),
     Import(import::Arguments),
     Health(health::Arguments),
@@ -72,7 +74,7 @@ enum Command {
 }
 
 const AFTER_HELP: &str = "Logs go to stderr; RUST_LOG=debug shows more of them.
-Exit codes: 0 done, or stopped by SIGTERM or SIGINT; 1 could not be done; 2 wrong usage; 3 cut by a second signal.";
+Exit codes: 0 done, or stopped by SIGTERM or SIGINT; 1 could not be done; 2 wrong usage; 3 cut by a second signal.\nThose of doctor: 0 all checks passed; 1 something was found; 2 something could not be checked.";
 
 /// Why a subcommand failed, and with which exit code.
 struct Failure {
@@ -112,6 +114,7 @@ fn main() -> ExitCode {
         Command::Weight(arguments) => weight::run(&arguments),
         Command::Metadata(arguments) => metadata::run(&arguments),
         Command::Offline(arguments) => offline::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Health(arguments) => health::run(&arguments),

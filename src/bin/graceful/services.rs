@@ -37,10 +37,10 @@ pub(super) struct Arguments {
 
 /// A service in one line; what the registry does not tell is not there.
 #[derive(Debug, Deserialize, Serialize)]
-struct Line {
+pub(super) struct Line {
     namespace: String,
-    group: String,
-    name: String,
+    pub(super) group: String,
+    pub(super) name: String,
     instances: Option<usize>,
     /// Those that are healthy and enabled.
     serving: Option<usize>,
@@ -53,7 +53,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     log::to_stderr(log::Format::Text, "warn");
     remote::block_on(async {
         let api = arguments.target.enter().await?;
-        let mut lines = read(&api).await.map_err(failed)?;
+        let mut lines = lines(&api).await.map_err(failed)?;
         let Arguments { text, group, target, shown } = arguments;
         let all = lines.len();
         lines.retain(|line| {
@@ -73,7 +73,8 @@ fn nothing(all: usize, namespace: &Namespace) -> String {
     }
 }
 
-async fn read(api: &Api) -> Result<Vec<Line>, Trouble> {
+/// The services of a namespace.
+pub(super) async fn lines(api: &Api) -> Result<Vec<Line>, Trouble> {
     match api.kind {
         Kind::Ours => ours(&api.server, &api.namespace).await,
         Kind::Nacos(version) => foreign(&api.server, version, &api.namespace).await,

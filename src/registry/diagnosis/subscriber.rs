@@ -34,7 +34,7 @@ pub(super) fn check(facts: &Facts) -> Answer {
     }
     Answer::new(findings, || match count {
         0 => "nobody follows it".to_owned(),
-        many => format!("{} has the present list", counted(many, "subscriber")),
+        many => format!("{} acknowledged the present list", counted(many, "subscriber")),
     })
 }
 
@@ -133,7 +133,10 @@ mod tests {
 
     #[test]
     fn a_subscriber_with_the_present_list_of_everyone_sees_what_it_should() {
-        assert_eq!(check(&given().facts()), Answer::Pass("1 subscriber has the present list".to_owned()));
+        assert_eq!(
+            check(&given().facts()),
+            Answer::Pass("1 subscriber acknowledged the present list".to_owned())
+        );
     }
 
     #[test]

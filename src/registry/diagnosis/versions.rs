@@ -32,7 +32,7 @@ pub(super) fn check(facts: &Facts) -> Answer {
     }
     Answer::new(findings, || match looked_at {
         0 => format!("nobody has this crate but the registry ({OWN})"),
-        many => format!("those of {} fit the registry's ({OWN})", counted(many, "instance or consumer")),
+        many => format!("{} told, and the registry's ({OWN}) fits", counted(many, "version")),
     })
 }
 

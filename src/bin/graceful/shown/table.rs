@@ -47,6 +47,14 @@ impl Cell {
 }
 
 impl Tone {
+    /// The word in the colour, where there are colours.
+    pub(crate) fn paint(self, word: &str, coloured: bool) -> String {
+        match self.code().filter(|_| coloured) {
+            Some(code) => format!("\u{1b}[{code}m{word}\u{1b}[0m"),
+            None => word.to_owned(),
+        }
+    }
+
     /// The code of the colour; nothing for the terminal's own.
     fn code(self) -> Option<&'static str> {
         match self {
