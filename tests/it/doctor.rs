@@ -124,7 +124,7 @@ async fn kept_release(flags: &str, name: &str) -> (Child, String) {
         let mut registry = String::new();
         while let Some(line) = said.next_line().await.unwrap() {
             if let Some((_, console)) = line.split_once("look at http://") {
-                registry = console.trim_end_matches("/console").to_owned();
+                console.trim_end_matches("/console").clone_into(&mut registry);
             }
             if line.contains("until it is interrupted") {
                 break;

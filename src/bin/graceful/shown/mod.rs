@@ -88,19 +88,6 @@ impl Shown {
         matches!(self.output, Format::Table)
     }
 
-    /// Shows one thing: people read `text`, in colours where it says so; programs the value.
-    pub(crate) fn one(
-        &self,
-        value: &impl Serialize,
-        text: impl FnOnce(bool) -> String,
-    ) -> Result<(), Failure> {
-        match self.output {
-            Format::Table => write(&text(is_coloured())),
-            Format::Json => write(&json(value, true)?),
-            Format::Jsonl => write(&json(value, false)?),
-        }
-    }
-
     /// Shows a list; people read `nothing` where it is empty, on stderr.
     pub(crate) fn list<R: Row>(&self, rows: &[R], nothing: &str) -> Result<(), Failure> {
         match self.output {

@@ -297,11 +297,11 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    fn trust() -> Option<Trust> {
+    fn trust() -> Trust {
         let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
         let builder = builder.with_safe_default_protocol_versions().unwrap();
         let config = builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
-        Some(Trust { config, server_name: None })
+        Trust { config, server_name: None }
     }
 
     #[tokio::test]
@@ -312,14 +312,14 @@ mod tests {
             assert!(server.base().starts_with("http://") && server.base().ends_with(":8848"), "{good}");
         }
         for good in ["registry.internal:8848", "https://registry.internal:8848/nacos"] {
-            let server = Server::new(good, trust()).unwrap_or_else(|error| panic!("{good}: {error}"));
+            let server = Server::new(good, Some(trust())).unwrap_or_else(|error| panic!("{good}: {error}"));
             assert_eq!(server.base(), "https://registry.internal:8848");
         }
         for bad in ["", "127.0.0.1", "ftp://127.0.0.1:8848", "http://a:1/x", "a b:1"] {
             assert!(matches!(Server::new(bad, None), Err(Trouble::Address { .. })), "{bad}");
         }
         assert!(matches!(Server::new("https://a:1", None), Err(Trouble::Untrusted { .. })));
-        assert!(matches!(Server::new("http://a:1", trust()), Err(Trouble::AskedForTls { .. })));
+        assert!(matches!(Server::new("http://a:1", Some(trust())), Err(Trouble::AskedForTls { .. })));
     }
 
     #[test]
