@@ -2,6 +2,7 @@
 
 mod actions;
 mod errors;
+mod foreign;
 mod lists;
 mod papers;
 mod services;

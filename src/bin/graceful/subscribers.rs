@@ -105,7 +105,8 @@ impl Line {
     }
 
     fn foreign(follower: Follower) -> Self {
-        let Follower { address, app, agent } = follower;
+        let address = follower.at();
+        let Follower { app, agent, .. } = follower;
         Self { address, app, client: agent, protocol: None, caller: None, known: None }
     }
 }

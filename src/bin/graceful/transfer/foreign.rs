@@ -125,10 +125,19 @@ pub(crate) struct Shown {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Follower {
     #[serde(alias = "addrStr")]
-    pub(crate) address: String,
+    address: String,
+    ip: String,
+    port: u16,
     #[serde(alias = "appName")]
     pub(crate) app: String,
     pub(crate) agent: String,
+}
+
+impl Follower {
+    /// Where it is; an r-nacos tells that in two words.
+    pub(crate) fn at(&self) -> String {
+        if self.address.is_empty() { format!("{}:{}", self.ip, self.port) } else { self.address.clone() }
+    }
 }
 
 #[derive(Deserialize)]
@@ -243,16 +252,13 @@ impl Version {
     /// # Errors
     /// When it does not answer, or refuses.
     pub(crate) async fn followers(self, server: &Server, key: &Key) -> Result<Vec<Follower>, Trouble> {
-        let (name, size) = (key.grouped(), PAGE_SIZE_V1.to_string());
+        let size = PAGE_SIZE_V1.to_string();
         let page = [("namespaceId", wire(&key.namespace)), ("pageNo", "1"), ("pageSize", &size)];
+        let named = [("groupName", key.group.as_str()), ("serviceName", &key.name)];
+        let parameters = [page.as_slice(), &named].concat(); // An r-nacos knows no group in the name here.
         let Followers { subscribers } = match self {
-            Self::One => {
-                let parameters = [&page[..], &[("serviceName", &name)]].concat();
-                server.get("/nacos/v1/ns/service/subscribers", &parameters).await?
-            }
+            Self::One => server.get("/nacos/v1/ns/service/subscribers", &parameters).await?,
             Self::Three => {
-                let named = [("groupName", key.group.as_str()), ("serviceName", &key.name)];
-                let parameters = [&page[..], &named].concat();
                 server.get::<Data<_>>("/nacos/v3/admin/ns/service/subscribers", &parameters).await?.data
             }
         };
@@ -342,6 +348,17 @@ mod tests {
     fn keep(said: &str, shown: &str) -> Option<Service> {
         let key = Key { namespace: PUBLIC.to_owned(), group: "shop".to_owned(), name: "billing".to_owned() };
         worth_keeping(key, serde_json::from_str(said).unwrap(), serde_json::from_str(shown).unwrap())
+    }
+
+    #[test]
+    fn a_follower_is_known_by_its_address_in_the_words_of_every_version() {
+        for told in [
+            r#"{"addrStr":"10.0.0.9:41000","agent":"a","app":"web","ip":"10.0.0.9","port":0}"#,
+            r#"{"address":"10.0.0.9:41000","agent":"a","appName":"web","ip":"10.0.0.9","port":41000}"#,
+            r#"{"serviceName":"orders","groupName":"g","namespaceId":"public","ip":"10.0.0.9","port":41000}"#,
+        ] {
+            assert_eq!(serde_json::from_str::<Follower>(told).unwrap().at(), "10.0.0.9:41000", "{told}");
+        }
     }
 
     const PLAIN: &str = r#"{"protectThreshold":0.0,"metadata":{},"selector":{"type":"none"},"clusters":[{"name":"DEFAULT","healthChecker":{"type":"TCP"},"metadata":{}}]}"#;
