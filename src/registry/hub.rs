@@ -26,7 +26,7 @@ mod reports;
 mod standing;
 
 #[cfg(feature = "console")]
-pub(crate) use display::{Overview, ServiceDisplay, ServiceStanding};
+pub(crate) use display::{InstanceStanding, Overview, ServiceDisplay, ServiceStanding};
 #[cfg(feature = "console")]
 pub(crate) use explain::Source;
 #[cfg(test)]
@@ -39,6 +39,8 @@ pub(crate) use farewell::Farewell;
 pub(crate) use kept::KeptService;
 pub(crate) use operate::DeedLine;
 pub(crate) use orders::Actor;
+#[cfg(feature = "console")]
+pub(crate) use reports::TrafficLine;
 pub(crate) use reports::{Recordings, Report, TrafficLines};
 pub(crate) use standing::Unready;
 
@@ -210,6 +212,12 @@ impl Hub {
     /// What large messages take.
     pub(crate) fn large(&self) -> &Large {
         &self.large
+    }
+
+    /// What one instance, and all of them, may take.
+    #[cfg(feature = "console")]
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// The present moment by the hub's clock.

@@ -16,6 +16,12 @@ impl Sight {
         Self(actor())
     }
 
+    /// That of somebody who was let in, or of anyone.
+    #[cfg(feature = "console")]
+    pub(crate) fn of(user: Option<Arc<User>>) -> Self {
+        Self(user)
+    }
+
     /// Whether a namespace is among them.
     pub(crate) fn sees(&self, namespace: &Namespace) -> bool {
         self.may_read(Place::Namespace(namespace))

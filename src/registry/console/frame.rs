@@ -1,10 +1,12 @@
 //! What stands around every page: where one is, who looks, and of when it is.
 
 use super::assets::DIGEST;
-use super::links;
+use super::clients::ClientsPage;
+use super::links::{self, Encoded};
 use super::moment::{Clock, Stamp};
-use super::page::{Asked, Console};
+use super::page::{Asked, Console, View};
 use super::session;
+use super::settings::SettingsPage;
 use super::viewer::Viewer;
 use crate::model::Namespace;
 use crate::registry::access::random;
@@ -17,6 +19,8 @@ use http::{HeaderValue, StatusCode};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tab {
     Services,
+    Clients,
+    Settings,
     /// Nowhere.
     None,
 }
@@ -70,7 +74,7 @@ impl<'a> Frame<'a> {
         let (said, told) = said.unzip();
         let frame = Self {
             title,
-            tabs: tabs(tab, &namespace),
+            tabs: tabs(tab, &namespace, &asked.viewer),
             namespaces: namespaces(console, &asked.viewer, &namespace),
             viewer: &asked.viewer,
             live: tab != Tab::None,
@@ -111,9 +115,16 @@ fn guarded(mut page: Response, nonce: &str) -> Response {
     page
 }
 
-fn tabs(current: Tab, namespace: &Namespace) -> Vec<TabLine> {
-    let tabs = [("Services", Tab::Services, links::overview(namespace))];
-    tabs.map(|(name, tab, link)| TabLine { name, link, current: tab == current }).into()
+/// The tabs that somebody may open.
+fn tabs(current: Tab, namespace: &Namespace, viewer: &Viewer) -> Vec<TabLine> {
+    let of_namespace = |path: &str| format!("{path}?namespaceId={}", Encoded(namespace.as_str()));
+    let tabs = [
+        ("Services", Tab::Services, links::overview(namespace)),
+        ("Clients", Tab::Clients, of_namespace(ClientsPage::PATH)),
+        ("Settings", Tab::Settings, of_namespace(SettingsPage::PATH)),
+    ];
+    let open = tabs.into_iter().filter(|(_, tab, _)| *tab != Tab::Settings || viewer.may_read_everywhere());
+    open.map(|(name, tab, link)| TabLine { name, link, current: tab == current }).collect()
 }
 
 /// The namespaces that somebody may look at, each with whether it is the present one.

@@ -9,8 +9,11 @@
 //! of is read through the hub, whose types are what programs get: nothing is known here that is not known there.
 
 mod assets;
+mod chart;
+mod clients;
 mod door;
 mod frame;
+mod instance;
 mod links;
 mod live;
 mod login;
@@ -20,7 +23,12 @@ mod page;
 mod routes;
 mod service;
 mod session;
+mod settings;
+mod traffic;
 mod viewer;
 
 pub(super) use routes::routes;
 pub(super) use session::{refused, token};
+
+#[cfg(test)]
+mod tests;

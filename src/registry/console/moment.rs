@@ -2,7 +2,11 @@
 
 #![expect(clippy::trivially_copy_pass_by_ref, reason = "templates hand over references")]
 
+use crate::model::UnixMillis;
 use std::fmt;
+
+/// Seconds after which what an instance has reported says little of now: it reports every second.
+const REPORT_LATE: u64 = 5;
 
 /// A moment in milliseconds since 1970: `10:37:12`.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +78,22 @@ pub(super) fn stamp(at: &u64) -> Stamp {
 /// A span of milliseconds.
 pub(super) fn span(ms: &u64) -> Span {
     Span(*ms)
+}
+
+/// The present moment, as templates ask it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Now(pub(super) UnixMillis);
+
+impl Now {
+    /// How long a moment in milliseconds has been over.
+    pub(super) fn ago(self, at: &u64) -> Span {
+        Span(self.0.as_u64().saturating_sub(*at))
+    }
+
+    /// Whether a report, of a second since 1970, is so old that it says little of now.
+    pub(super) fn is_late(self, reported: &u64) -> bool {
+        reported + REPORT_LATE < self.0.as_u64() / 1000
+    }
 }
 
 #[cfg(test)]

@@ -31,6 +31,11 @@ impl Console {
     pub(super) fn new(hub: Arc<Hub>, access: Arc<Access>) -> Self {
         Self { hub, access, places: Arc::new(Semaphore::new(STREAMS_MAX)) }
     }
+
+    /// How many pages are followed.
+    pub(super) fn followed(&self) -> usize {
+        STREAMS_MAX - self.places.available_permits()
+    }
 }
 
 /// What is asked of a page, and by whom.
@@ -138,7 +143,7 @@ pub(super) fn refused(console: &Console, asked: &Asked, refusal: &Refusal) -> Re
 }
 
 /// A page as a stream.
-fn follow<V: View>(console: Arc<Console>, asked: Asked) -> Response {
+fn follow<V: View>(console: Arc<Console>, mut asked: Asked) -> Response {
     // Found out before the stream begins: a browser gives a stream up that begins with a refusal.
     if let Err(refusal) = V::of(&console, &asked) {
         return refusal.into_response();
@@ -146,7 +151,7 @@ fn follow<V: View>(console: Arc<Console>, asked: Asked) -> Response {
     let (places, hub, headers) = (console.places.clone(), console.hub.clone(), asked.headers.clone());
     let need = need(&Method::GET, V::PATH);
     let look = move || {
-        asked.viewer.may_still(&console.access, need, &asked.form).ok()?;
+        asked.viewer = asked.viewer.renewed(&console.access, need, &asked.form).ok()?;
         let at = Clock(console.hub.now().as_u64()).to_string();
         let main = match V::of(&console, &asked) {
             Ok(view) => view.render().ok()?,

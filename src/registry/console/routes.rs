@@ -1,9 +1,12 @@
 //! Which page is where. `http/rules` says who may see it.
 
+use super::clients::ClientsPage;
 use super::door::{door, same_site};
+use super::instance::InstancePage;
 use super::overview::OverviewPage;
 use super::page::{Console, View, show};
 use super::service::ServicePage;
+use super::settings::SettingsPage;
 use super::{assets, login};
 use crate::registry::access::Access;
 use crate::registry::hub::Hub;
@@ -22,6 +25,9 @@ pub(in crate::registry) fn routes(hub: Arc<Hub>, access: Arc<Access>) -> Router<
         .route("/console/script.js", get(assets::script))
         .route(OverviewPage::PATH, get(show::<OverviewPage>))
         .route(ServicePage::PATH, get(show::<ServicePage>))
+        .route(InstancePage::PATH, get(show::<InstancePage>))
+        .route(ClientsPage::PATH, get(show::<ClientsPage>))
+        .route(SettingsPage::PATH, get(show::<SettingsPage>))
         .route("/console/login", get(login::page).post(login::log_in))
         .route("/console/logout", post(login::log_out))
         .layer(same_site())

@@ -2,20 +2,20 @@
 
 #![expect(clippy::trivially_copy_pass_by_ref, reason = "templates hand over references")]
 
+use super::chart::Chart;
 use super::frame::Tab;
 use super::links;
-use super::moment::{Span, clock, clock_of_second, span, stamp};
+use super::moment::{Now, clock, clock_of_second, span, stamp};
 use super::page::{Asked, Console, View};
+use super::traffic::Picture;
 use super::viewer::Viewer;
-use crate::model::{ServiceKey, UnixMillis};
+use crate::model::ServiceKey;
 use crate::registry::error::Refusal;
-use crate::registry::hub::{Followers, Publisher, ServiceDisplay, Source};
+use crate::registry::hub::{Followers, Publisher, ServiceDisplay, Source, TrafficLines};
 use crate::registry::query::Page;
 use askama::Template;
 use serde::Serialize;
 
-/// Seconds after which what an instance has reported says little of now: it reports every second.
-const REPORT_LATE: u64 = 5;
 /// Instances on a page.
 const PAGE_SIZE: usize = 100;
 
@@ -31,12 +31,18 @@ pub(super) struct ServicePage {
     #[serde(flatten)]
     service: ServiceDisplay,
     followers: Followers,
+    /// Of those that are in the picture.
+    traffic: TrafficLines,
+    #[serde(skip)]
+    chart: Chart,
+    #[serde(skip)]
+    others: usize,
     #[serde(skip)]
     key: ServiceKey,
     #[serde(skip)]
     viewer: Viewer,
     #[serde(skip)]
-    now: UnixMillis,
+    now: Now,
 }
 
 impl View for ServicePage {
@@ -47,7 +53,11 @@ impl View for ServicePage {
         let key = asked.form.service()?;
         let page = asked.form.count("pageNo")?.unwrap_or(1).max(1);
         let service = console.hub.service_display(&key, Page::new(page, PAGE_SIZE, PAGE_SIZE))?;
+        let Picture { chart, others, traffic } = Picture::of_service(&console.hub, &key);
         Ok(Self {
+            chart,
+            others,
+            traffic,
             namespace: key.namespace.to_string(),
             group: key.group.to_string(),
             name: key.name.to_string(),
@@ -56,7 +66,7 @@ impl View for ServicePage {
             service,
             followers: console.hub.subscribers(&key),
             viewer: asked.viewer.clone(),
-            now: console.hub.now(),
+            now: Now(console.hub.now()),
             key,
         })
     }
@@ -79,14 +89,5 @@ impl ServicePage {
     fn current(&self) -> usize {
         let subscribers = self.followers.subscribers.iter().filter(|line| line.known.current).count();
         subscribers + self.followers.listeners.iter().filter(|line| line.known.current).count()
-    }
-
-    /// Whether a report, of a second since 1970, is so old that it says little of now.
-    fn is_late(&self, reported: &u64) -> bool {
-        reported + REPORT_LATE < self.now.as_u64() / 1000
-    }
-
-    fn ago(&self, at: &u64) -> Span {
-        Span(self.now.as_u64().saturating_sub(*at))
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::model::Namespace;
 use crate::protocol::form::Form;
-use crate::registry::access::{Access, Action, Place, Principal, User, actor, decide};
+use crate::registry::access::{Access, Action, Denied, Place, Principal, Sight, User, actor, decide};
 use crate::registry::error::Refusal;
 use crate::registry::http::{Need, allowed};
 use std::sync::Arc;
@@ -40,14 +40,36 @@ impl Viewer {
         self.may(Action::Operate, Place::Namespace(namespace))
     }
 
+    /// Whether they may change what spans namespaces, such as connections.
+    pub(super) fn may_operate_everywhere(&self) -> bool {
+        self.may(Action::Operate, Place::Everywhere)
+    }
+
+    /// Whether they may see what is in no namespace, such as the registry's settings.
+    pub(super) fn may_read_everywhere(&self) -> bool {
+        self.may(Action::Read, Place::Everywhere)
+    }
+
     /// Whether they may see a namespace.
     pub(super) fn may_read(&self, namespace: &Namespace) -> bool {
         self.may(Action::Read, Place::Namespace(namespace))
     }
 
-    /// Whether they may still see what they were let in to see: a stream outlives the token that it was opened
-    /// with, but not the right, nor the password.
-    pub(super) fn may_still(&self, access: &Access, need: Need, form: &Form) -> Result<(), Refusal> {
+    /// What they may see of a list that spans namespaces.
+    ///
+    /// # Errors
+    /// When they have not said who they are, and are asked.
+    pub(super) fn sight(&self) -> Result<Sight, Refusal> {
+        match &self.principal {
+            None => Err(Denied::NoToken.into()),
+            Some(Principal::Anyone) => Ok(Sight::of(None)),
+            Some(Principal::User(user)) => Ok(Sight::of(Some(user.clone()))),
+        }
+    }
+
+    /// The same with the rights that they have now, if they may still see what they were let in to see: a stream
+    /// outlives the token that it was opened with, but not the right, nor the password.
+    pub(super) fn renewed(&self, access: &Access, need: Need, form: &Form) -> Result<Self, Refusal> {
         let present = match self.user() {
             Some(user) => {
                 let accounts = access.hub().accounts();
@@ -56,8 +78,9 @@ impl Viewer {
             }
             None => (!access.asks()).then_some(Principal::Anyone),
         };
-        let present = present.ok_or(crate::registry::access::Denied::BadToken)?;
-        allowed(need, &present, form)
+        let principal = present.ok_or(Denied::BadToken)?;
+        allowed(need, &principal, form)?;
+        Ok(Self { principal: Some(principal) })
     }
 
     fn may(&self, action: Action, place: Place<'_>) -> bool {

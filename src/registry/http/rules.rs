@@ -164,6 +164,9 @@ const PAGES: &[Rule] = &[
     (&[PAGE], "/logout", &[(POST, Nothing)]),
     (&[PAGE], "", &[(GET, In(Read))]),
     (&[PAGE], "/service", &[(GET, In(Read))]),
+    (&[PAGE], "/instance", &[(GET, In(Read))]),
+    (&[PAGE], "/clients", &[(GET, Somewhere(Read))]),
+    (&[PAGE], "/settings", &[(GET, Everywhere(Read))]),
 ];
 #[cfg(not(feature = "console"))]
 const PAGES: &[Rule] = &[];

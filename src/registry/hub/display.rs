@@ -2,14 +2,18 @@
 //! columns that do not depend on each other.
 
 use super::explain::{Explained, Source};
+use super::reports::VerdictLine;
 use super::{Hub, State};
 use crate::model::{
     Instance, InstanceKey, Namespace, Reason, ServiceKey, UnixMillis, WarmUp, WarmUpAge, Weight,
 };
+use crate::protocol::report::ReportedSecond;
 use crate::registry::catalog::Tally;
 use crate::registry::error::Refusal;
 use crate::registry::events::{Recorded, Role, What};
 use crate::registry::query::{Page, Search};
+use crate::registry::traffic::{KEPT_SECONDS, Series};
+use crate::registry::verdict::Left;
 use serde::Serialize;
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -108,6 +112,9 @@ pub(crate) struct InstanceStanding {
     pub(crate) phase: PhaseLine,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) traffic: Option<TrafficNow>,
+    /// How it goes out of use, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) verdict: Option<VerdictLine>,
 }
 
 /// What operators have set on an instance.
@@ -156,6 +163,8 @@ pub(crate) struct GoneLine {
     pub(crate) cluster: String,
     pub(crate) at: u64,
     pub(crate) reason: &'static str,
+    /// How it went out of use.
+    pub(crate) verdict: VerdictLine,
 }
 
 impl Hub {
@@ -202,6 +211,41 @@ impl Hub {
             shown: shown.map(|instance| state.instance_standing(service, instance, now)).collect(),
             gone,
         })
+    }
+
+    /// One instance, if it is listed.
+    pub(crate) fn instance_display(
+        &self,
+        service: &ServiceKey,
+        key: &InstanceKey,
+    ) -> Option<InstanceStanding> {
+        let (mut state, now) = (self.state(), self.now());
+        let list = state.catalog.snapshot(service);
+        list.get(key).map(|instance| state.instance_standing(service, instance, now))
+    }
+
+    /// How many instances have reported traffic lately, and the most telling of them: those that came or left, then
+    /// the busiest; as many as `max`, in the order in which they came.
+    pub(crate) fn telling(&self, service: &ServiceKey, max: usize) -> (usize, Vec<InstanceKey>) {
+        let (state, now) = (self.state(), self.now());
+        let first = (now.as_u64() / 1000).saturating_sub(KEPT_SECONDS);
+        let lately = |series: &&Series| series.reported >= first;
+        let mut ranked: Vec<_> = state
+            .traffic
+            .of(service)
+            .filter(|(_, series)| lately(series))
+            .map(|(key, series)| {
+                let came = series.member.map_or(0, |member| member.from().as_u64());
+                let changed = came > first * 1000 || state.left(service, key).is_some();
+                let started: u64 = series.since(first).map(ReportedSecond::started).sum();
+                (Reverse(changed), Reverse(started), came, key)
+            })
+            .collect();
+        ranked.sort_unstable();
+        let count = ranked.len();
+        ranked.truncate(max);
+        ranked.sort_unstable_by_key(|(_, _, came, key)| (*came, *key));
+        (count, ranked.into_iter().map(|(.., key)| key.clone()).collect())
     }
 }
 
@@ -256,7 +300,20 @@ impl State {
             }
         });
         let phase = PhaseLine::of(instance, events(), now);
-        InstanceStanding { explained: self.explain(service, instance, now), set, phase, traffic }
+        let verdict = self.left(service, key).map(|left| self.verdict(service, key, Some(left), now));
+        InstanceStanding { explained: self.explain(service, instance, now), set, phase, traffic, verdict }
+    }
+
+    fn verdict(
+        &self,
+        service: &ServiceKey,
+        key: &InstanceKey,
+        left: Option<Left>,
+        now: UnixMillis,
+    ) -> VerdictLine {
+        let silent = Series::default();
+        let series = self.traffic.of_instance(service, key).unwrap_or(&silent);
+        VerdictLine::new(&series.verdict(left, now))
     }
 
     /// Who has gone from a service lately, the last one first.
@@ -279,6 +336,7 @@ impl State {
             } else {
                 Reason::Deregistered.as_str()
             },
+            verdict: self.verdict(service, key, self.left(service, key), now),
         };
         gone.into_iter().map(line).collect()
     }

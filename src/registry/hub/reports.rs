@@ -61,7 +61,7 @@ pub(crate) struct TrafficLine {
     pub(crate) ideal: Vec<(u64, f64)>,
     /// When it left, if it has.
     #[serde(skip_serializing_if = "Option::is_none")]
-    left: Option<LeftLine>,
+    pub(crate) left: Option<LeftLine>,
     pub(crate) verdict: VerdictLine,
     /// Who has called since it said that it leaves.
     pub(crate) late_callers: Vec<ReportedCaller>,
@@ -69,7 +69,7 @@ pub(crate) struct TrafficLine {
 
 /// When an instance left, in milliseconds since 1970.
 #[derive(Debug, Serialize)]
-struct LeftLine {
+pub(crate) struct LeftLine {
     at: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     deregistered: Option<u64>,
@@ -84,12 +84,12 @@ impl From<Left> for LeftLine {
 /// What its numbers say, in a word and in a sentence.
 #[derive(Debug, Serialize)]
 pub(crate) struct VerdictLine {
-    word: &'static str,
+    pub(crate) word: &'static str,
     pub(crate) text: String,
 }
 
 impl VerdictLine {
-    fn new(verdict: &Verdict) -> Self {
+    pub(super) fn new(verdict: &Verdict) -> Self {
         Self { word: verdict.as_str(), text: verdict.to_string() }
     }
 }
@@ -191,7 +191,7 @@ pub(crate) struct Recordings {
 
 impl State {
     /// When an instance left, if it has.
-    fn left(&self, service: &ServiceKey, instance: &InstanceKey) -> Option<Left> {
+    pub(super) fn left(&self, service: &ServiceKey, instance: &InstanceKey) -> Option<Left> {
         Left::read(self.events.of_instance(service, instance).map(|(_, event)| event))
     }
 
