@@ -130,6 +130,13 @@ impl Form {
         Some(self.text[value.clone()].trim()).filter(|value| !value.is_empty())
     }
 
+    /// All values of a parameter that may be given again and again.
+    #[cfg(feature = "console")]
+    pub(crate) fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
+        let given = self.parameters.iter().filter(move |(key, _)| self.text[key.clone()] == *name);
+        given.map(|(_, value)| self.text[value.clone()].trim()).filter(|value| !value.is_empty())
+    }
+
     /// A parameter that must be given.
     pub(crate) fn required(&self, name: &'static str) -> Result<&str, InvalidForm> {
         self.text(name).ok_or(InvalidForm::Missing(name))

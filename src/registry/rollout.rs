@@ -45,6 +45,18 @@ impl Rollout {
         Ok(Self { warm_up, exponent, floor, notices: form.flag("notices")? })
     }
 
+    /// What a service's metadata say.
+    #[cfg(feature = "console")]
+    pub(crate) fn from_metadata(metadata: &Metadata) -> Self {
+        let seconds = metadata.parse(key::WARM_UP);
+        Self {
+            warm_up: seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+            exponent: metadata.parse(key::WARM_UP_EXPONENT),
+            floor: metadata.parse(key::WARM_UP_FLOOR),
+            notices: metadata.parse(key::NOTICE),
+        }
+    }
+
     /// A service's metadata with this in the place of what they said about it; all else stays.
     pub(crate) fn onto(&self, metadata: &Metadata) -> Metadata {
         let others = metadata.iter().filter(|(key, _)| !KEYS.contains(key));
@@ -98,6 +110,8 @@ mod tests {
             (key::WARM_UP_FLOOR, "0.05"),
         ];
         assert_eq!(after, Metadata::from_iter(expected));
+        #[cfg(feature = "console")]
+        assert_eq!(Rollout::from_metadata(&after), rollout);
         assert_eq!(Rollout::default().onto(&after), Metadata::from_iter([("owner", "ann")]));
         let curve = WarmUp::from_metadata(&after).unwrap();
         assert_eq!(curve.window(), Duration::from_millis(60_500), "consumers read it");

@@ -7,6 +7,7 @@ mod cli;
 mod client;
 mod conformance;
 mod console_access;
+mod console_actions;
 mod consumer;
 mod deploy;
 mod doctor;

@@ -5,7 +5,7 @@
 
 use super::user::{User, UserName};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 tokio::task_local! {
@@ -74,6 +74,11 @@ pub(crate) async fn acting_from<W: Future>(whence: Whence, work: W) -> W::Output
         Some(_) => work.await,
         None => ACTOR.scope(Asker::At(whence), work).await,
     }
+}
+
+/// Whose change it is that is being made: of somebody at no address where requests come over no port.
+pub(crate) fn whoever() -> Operator {
+    operator().unwrap_or_else(|| Operator::At(Whence { ip: Ipv4Addr::UNSPECIFIED.into(), says: None }))
 }
 
 /// Whose change it is that is being made, if that is known.

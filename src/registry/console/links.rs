@@ -1,6 +1,6 @@
 //! Addresses of pages. Pure: names come from anyone, so whatever is not plain is percent-encoded.
 
-use crate::model::{Namespace, ServiceKey};
+use crate::model::{Address, Cluster, InstanceKey, Namespace, ServiceKey};
 use std::fmt;
 
 /// The first page of a namespace.
@@ -17,6 +17,43 @@ pub(super) fn service(service: &ServiceKey) -> String {
 pub(super) fn instance(service: &ServiceKey, ip: &str, port: u16, cluster: &str) -> String {
     let (ip, cluster) = (Encoded(ip), Encoded(cluster));
     format!("/console/instance?{}&ip={ip}&port={port}&clusterName={cluster}", of_service(service))
+}
+
+/// The page of all clients.
+pub(super) const CLIENTS: &str = "/console/clients";
+
+/// The page by which a service comes to be in a namespace.
+pub(super) fn create(namespace: &Namespace) -> String {
+    format!("/console/act/create-service?namespaceId={}", Encoded(namespace.as_str()))
+}
+
+/// The page of something that is done to a service.
+pub(super) fn act(act: &str, service: &ServiceKey) -> String {
+    format!("/console/act/{act}?{}", of_service(service))
+}
+
+/// The page of something that is done to one instance of a service.
+pub(super) fn act_on(act: &str, service: &ServiceKey, ip: &str, port: u16, cluster: &str) -> String {
+    let chosen = chosen(ip, port, cluster);
+    format!("/console/act/{act}?{}&instance={}", of_service(service), Encoded(&chosen))
+}
+
+/// The page by which a persistent instance is changed.
+pub(super) fn keep(service: &ServiceKey, ip: &str, port: u16, cluster: &str) -> String {
+    let (ip, cluster) = (Encoded(ip), Encoded(cluster));
+    format!("/console/act/keep?{}&ip={ip}&port={port}&clusterName={cluster}", of_service(service))
+}
+
+/// An instance as forms name it.
+pub(super) fn chosen(ip: &str, port: u16, cluster: &str) -> String {
+    if ip.contains(':') { format!("[{ip}]:{port}#{cluster}") } else { format!("{ip}:{port}#{cluster}") }
+}
+
+/// The instance that a form names; nothing where it is none.
+pub(super) fn read_chosen(text: &str) -> Option<InstanceKey> {
+    let (address, cluster) = text.rsplit_once('#')?;
+    let (address, cluster): (Address, _) = (address.parse().ok()?, Cluster::new(cluster).ok()?);
+    Some(InstanceKey { address, cluster })
 }
 
 fn of_service(service: &ServiceKey) -> String {

@@ -8,6 +8,7 @@
 //! Who may look is asked where it is for the whole API (`http/rules`), before any of this. What a page is made
 //! of is read through the hub, whose types are what programs get: nothing is known here that is not known there.
 
+mod act;
 mod assets;
 mod chart;
 mod clients;

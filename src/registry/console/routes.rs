@@ -7,7 +7,7 @@ use super::overview::OverviewPage;
 use super::page::{Console, View, show};
 use super::service::ServicePage;
 use super::settings::SettingsPage;
-use super::{assets, login};
+use super::{act, assets, login};
 use crate::registry::access::Access;
 use crate::registry::hub::Hub;
 use axum::Router;
@@ -30,6 +30,7 @@ pub(in crate::registry) fn routes(hub: Arc<Hub>, access: Arc<Access>) -> Router<
         .route(SettingsPage::PATH, get(show::<SettingsPage>))
         .route("/console/login", get(login::page).post(login::log_in))
         .route("/console/logout", post(login::log_out))
+        .merge(act::routes())
         .layer(same_site())
         .layer(from_fn_with_state(console.clone(), door))
         .with_state(console)

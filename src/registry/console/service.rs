@@ -11,11 +11,13 @@ use super::traffic::Picture;
 use super::viewer::Viewer;
 use crate::model::ServiceKey;
 use crate::registry::error::Refusal;
-use crate::registry::hub::{Followers, Publisher, ServiceDisplay, Source, TrafficLines};
+use crate::registry::hub::{DeedLine, Followers, Publisher, ServiceDisplay, Source, TrafficLines};
 use crate::registry::query::Page;
 use askama::Template;
 use serde::Serialize;
 
+/// Deeds on a page: those of the last release or two.
+const DEEDS_SHOWN: usize = 20;
 /// Instances on a page.
 const PAGE_SIZE: usize = 100;
 
@@ -37,6 +39,8 @@ pub(super) struct ServicePage {
     chart: Chart,
     #[serde(skip)]
     others: usize,
+    /// What operators have done to the service as a whole.
+    deeds: Vec<DeedLine>,
     #[serde(skip)]
     key: ServiceKey,
     #[serde(skip)]
@@ -65,6 +69,7 @@ impl View for ServicePage {
             pages: service.tally.instances.div_ceil(PAGE_SIZE).max(1),
             service,
             followers: console.hub.subscribers(&key),
+            deeds: console.hub.deed_lines(&key, DEEDS_SHOWN),
             viewer: asked.viewer.clone(),
             now: Now(console.hub.now()),
             key,

@@ -60,7 +60,9 @@ pub(super) async fn guard(State(access): State<Arc<Access>>, request: Request, n
     parts.extensions.insert(Gathered(form)); // Which the handler need not read again.
     let request = Request::from_parts(parts, Body::from(body));
     let answer = acting(user.clone(), next.run(request)).await;
-    if need.is_change(&method) && answer.status().is_success() {
+    // The console asks before it changes anything, and says so itself.
+    let may_be_a_change = need.is_change(&method) && !uri.path().starts_with("/console/");
+    if may_be_a_change && answer.status().is_success() {
         let user = user.as_ref().map(|user| user.name.as_str());
         tracing::info!(user.name = user, %method, path = uri.path(), "changed by an operator");
     }

@@ -5,7 +5,7 @@ use super::extract::{Origin, Parameters};
 use super::overrides::named;
 use super::respond::Json;
 use crate::protocol::form::InvalidForm;
-use crate::registry::access::{Operator, Whence, acting_from, operator};
+use crate::registry::access::{Whence, acting_from, whoever};
 use crate::registry::error::Refusal;
 use crate::registry::hub::{Actor, Hub};
 use crate::registry::rollout::Rollout;
@@ -21,7 +21,6 @@ use http::request::Parts;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// Characters of a name that nobody has checked.
@@ -86,8 +85,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Actor {
     type Rejection = Infallible;
 
     async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let nowhere = || Operator::At(Whence { ip: Ipv4Addr::UNSPECIFIED.into(), says: None }); // Routes that are not served on a port.
-        Ok(operator().unwrap_or_else(nowhere).into())
+        Ok(whoever().into())
     }
 }
 

@@ -9,6 +9,11 @@ use crate::registry::deeds::{Deed, meaning};
 use crate::registry::error::Refusal;
 use crate::registry::events::{By, Recorded, Told, What};
 use crate::registry::fact::Fact;
+#[cfg(feature = "console")]
+use crate::{
+    model::Instance,
+    registry::{fact::Overrides, peer::Peer},
+};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -56,6 +61,36 @@ impl Hub {
         self.disconnect(id); // What it publishes goes now, however long its transport takes to end.
         subscriber.close();
         Ok(instances)
+    }
+
+    /// Who is at the other end of a connection.
+    ///
+    /// # Errors
+    /// When there is no such connection.
+    #[cfg(feature = "console")]
+    pub(crate) fn connected_as(&self, connection: u64) -> Result<Arc<Peer>, Refusal> {
+        let unknown = || Refusal::NoClient(connection.to_string());
+        let state = self.state();
+        let subscriber = state.connections.get(&ConnectionId(connection)).ok_or_else(unknown)?;
+        Ok(subscriber.peer().clone())
+    }
+
+    /// What a connection publishes, in no order.
+    #[cfg(feature = "console")]
+    pub(crate) fn published_over(&self, connection: u64) -> Vec<(ServiceKey, InstanceKey)> {
+        self.state().published_by(ConnectionId(connection))
+    }
+
+    /// What operators have set on an instance, whether it is there or not.
+    #[cfg(feature = "console")]
+    pub(crate) fn overrides(&self, service: &ServiceKey, key: &InstanceKey) -> Option<Overrides> {
+        self.state().ledger.overrides(service, key).cloned()
+    }
+
+    /// A persistent instance as it was registered.
+    #[cfg(feature = "console")]
+    pub(crate) fn kept_instance(&self, service: &ServiceKey, key: &InstanceKey) -> Option<Instance> {
+        self.state().ledger.instance(service, key).cloned()
     }
 
     /// What operators have done to a service as a whole, the newest first.

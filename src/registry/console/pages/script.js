@@ -78,3 +78,33 @@ for (const button of document.querySelectorAll("button.copy")) {
     button.textContent = "Copied";
   });
 }
+
+// What an act asks or says before it is done, beside the page that it begins on; without a script it is a page.
+addEventListener("click", async (event) => {
+  const link = event.target.closest("a.act");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || !window.HTMLDialogElement) return;
+  event.preventDefault();
+  const answer = await fetch(link.href, { headers: { accept: "text/html" } }).catch(() => null);
+  if (!answer || !answer.ok || answer.redirected) return location.assign(link.href);
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const dialog = document.createElement("dialog");
+  const heading = document.createElement("h2");
+  heading.id = "asked";
+  heading.textContent = page.querySelector("#main h1").textContent;
+  dialog.setAttribute("aria-labelledby", heading.id);
+  page.querySelectorAll("#main h1, #main .crumbs").forEach((element) => element.remove());
+  page.querySelectorAll("#main h2").forEach((old) => {
+    const lower = document.createElement("h3");
+    lower.append(...old.childNodes);
+    old.replaceWith(lower);
+  });
+  dialog.append(heading, ...page.querySelector("#main").childNodes);
+  dialog.addEventListener("click", (event) => {
+    if (!event.target.closest("a.leave")) return;
+    event.preventDefault();
+    dialog.close();
+  });
+  dialog.addEventListener("close", () => { dialog.remove(); link.focus(); });
+  document.body.append(dialog);
+  dialog.showModal();
+});

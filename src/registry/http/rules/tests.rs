@@ -46,7 +46,8 @@ async fn methods(router: &axum::Router, path: &str) -> BTreeSet<String> {
 /// What the sources of the HTTP API write in quotes after `before`, if it begins with a slash.
 fn words(before: &str) -> BTreeSet<String> {
     let registry = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/registry");
-    let folders = ["http", "console"].map(|folder| std::fs::read_dir(registry.join(folder)).unwrap());
+    let folders =
+        ["http", "console", "console/act"].map(|folder| std::fs::read_dir(registry.join(folder)).unwrap());
     let mut words = BTreeSet::new();
     for file in folders.into_iter().flatten() {
         let path = file.unwrap().path();
