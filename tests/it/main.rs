@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in the functions that it calls")]
 
 mod allocations;
+mod browser;
 mod cli;
 mod client;
 mod conformance;

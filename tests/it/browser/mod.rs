@@ -1,0 +1,8 @@
+//! The console as people use it: in a browser, which `driver` steers and `visitor` looks through. Where there is
+//! no browser these tests are skipped, and say so; with `CI=true` or `GRACEFUL_BROWSER=required` they fail then.
+
+mod checks;
+mod driver;
+mod reading;
+mod stage;
+mod visitor;
