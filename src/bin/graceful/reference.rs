@@ -25,6 +25,7 @@ direction of writing are written out, as `\\u{1b}` in tables and `\\u001b` in JS
 | 0 | done; or stopped by SIGTERM or SIGINT, where that is the only end |
 | 1 | it could not be done, or there is no such thing; stderr says why, and what to do next |
 | 2 | wrong usage: nothing was asked or done |
+| 1, 2 | of `graceful doctor`: something was found; something could not be checked, or wrong usage |
 | 3 | a second signal cut what was under way (`graceful registry`) |
 
 Where a registry is, who asks, and how the answer is written:
