@@ -235,8 +235,8 @@ impl Hub {
         service: ServiceKey,
         instances: Vec<Instance>,
     ) -> Result<(), Refusal> {
-        self.limits.check(&instances)?;
-        self.execute(Command::Publish { client, service, instances })
+        let checked = self.limits.check(&instances);
+        self.execute_checked(checked, Command::Publish { client, service, instances }, None)
     }
 
     /// Takes off whatever `client` publishes in `service`; that there is nothing is a success.
@@ -258,8 +258,8 @@ impl Hub {
         sender: Sender,
     ) -> Result<(), Refusal> {
         let (client, instances) = (Client::Heartbeats(instance.address().clone()), vec![instance]);
-        self.limits.check(&instances)?;
-        self.execute_for(Command::Publish { client, service, instances }, Some(Asker::Sender(sender)))
+        let (checked, asker) = (self.limits.check(&instances), Some(Asker::Sender(sender)));
+        self.execute_checked(checked, Command::Publish { client, service, instances }, asker)
     }
 
     /// As [`Hub::withdraw`] of the instance that heartbeats for `address` keep alive, and notes who asked for it.
@@ -484,9 +484,22 @@ impl Hub {
     }
 
     fn execute_for(&self, command: Command, asker: Option<Asker>) -> Result<(), Refusal> {
+        self.execute_checked(Ok(()), command, asker)
+    }
+
+    /// Makes a change whose content has been `checked`.
+    fn execute_checked(
+        &self,
+        checked: Result<(), Refusal>,
+        command: Command,
+        asker: Option<Asker>,
+    ) -> Result<(), Refusal> {
         let mut state = self.state();
         let before = state.expiry.next();
-        state.admit(&command)?;
+        if let Err(refusal) = checked.and_then(|()| state.admit(&command)) {
+            state.record_refusal(&command, asker.as_ref(), &refusal, self.now());
+            return Err(refusal);
+        }
         let events = state.apply(command, asker, self.now(), Instant::now());
         self.finish(state, before, &events);
         Ok(())

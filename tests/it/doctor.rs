@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::{Instant, sleep, timeout};
+use tower_graceful::registry::Settings;
 
 /// A symptom shows within seconds; a machine that runs other tests beside this is given more.
 const SOON: Duration = Duration::from_secs(60);
@@ -37,20 +38,26 @@ fn check(report: &Value, number: usize) -> &Value {
 
 /// What the check with this number finds about `orders`, as soon as it finds something.
 async fn found(registry: &str, number: usize) -> Value {
+    found_that(registry, number, "").await
+}
+
+/// The same, as soon as it is a cause with these words.
+async fn found_that(registry: &str, number: usize, words: &str) -> Value {
     let mut last = Value::Null;
     let wait = async {
         loop {
             let (code, report) = doctor(registry, &["--service", "orders"]).await;
             last = report;
-            if check(&last, number)["verdict"] == "found" {
-                assert_eq!(code, 1, "{last}");
-                return check(&last, number)["findings"][0].clone();
+            let finding = &check(&last, number)["findings"][0];
+            if finding["cause"].as_str().is_some_and(|cause| cause.contains(words)) {
+                assert_eq!((code, &check(&last, number)["verdict"]), (1, &"found".into()), "{last}");
+                return finding.clone();
             }
             sleep(Duration::from_millis(100)).await;
         }
     };
     let found = timeout(SOON, wait).await;
-    found.unwrap_or_else(|_| panic!("check {number} never finds anything: {last:#}"))
+    found.unwrap_or_else(|_| panic!("check {number} never finds {words:?}: {last:#}"))
 }
 
 fn says(finding: &Value, part: &str, words: &str) {
@@ -186,14 +193,8 @@ async fn an_instance_that_stops_before_the_next_one_is_ready_leaves_a_gap() {
     let gap = found(&address, 3).await;
     says(&gap, "cause", &format!("no instance is ready since {was} was deregistered"));
     let new = Orders::start(&address, &[], &[]).await;
-    let is_over = async {
-        let over = format!("before {} was ready", new.listen);
-        while !found(&address, 3).await["cause"].to_string().contains(&over) {
-            sleep(Duration::from_millis(100)).await;
-        }
-    };
-    timeout(SOON, is_over).await.expect("the gap is told with its end");
-    says(&found(&address, 3).await, "remedy", "probe GET /readiness on the readiness port");
+    let gap = found_that(&address, 3, &format!("before {} was ready", new.listen)).await;
+    says(&gap, "remedy", "probe GET /readiness on the readiness port");
 }
 
 #[tokio::test]
@@ -258,6 +259,18 @@ async fn a_process_that_keeps_restarting_is_seen_and_how_it_ends_each_time() {
 }
 
 #[tokio::test]
+async fn a_registration_that_is_refused_is_told_in_the_registry_s_words() {
+    let registry = Running::start_with(Settings { metadata_chars_max: 20, ..Settings::default() }).await;
+    let address = registry.http.to_string();
+    let mut command = example("shop");
+    command.args(["orders", "--registry", &address]);
+    let (_orders, _said) = heard(command);
+    let refused = found_that(&address, 6, "was refused: ").await;
+    says(&refused, "cause", "metadata");
+    says(&refused, "cause", "20");
+}
+
+#[tokio::test]
 async fn a_probe_that_starts_the_warm_up_is_named_with_its_path() {
     let (_registry, address, _storefront) = followed().await;
     let orders = Orders::start(&address, &[], &[]).await;
@@ -298,8 +311,7 @@ async fn why_a_subscriber_sees_other_instances_is_told() {
     let port = ears.local_addr().unwrap().port();
     let filtered = format!("/instance/list?serviceName=orders&clusters=east&udpPort={port}");
     assert_eq!(registry.send_as("Nacos-Java-Client:v1.4.8", "GET", &filtered).await.0, 200);
-    let filter = found(&address, 10).await;
-    says(&filter, "cause", "has asked for the clusters");
+    let filter = found_that(&address, 10, "has asked for the clusters").await;
     says(&filter, "evidence", &format!("{} is in the cluster DEFAULT", orders.listen));
 }
 

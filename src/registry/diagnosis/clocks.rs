@@ -22,7 +22,7 @@ pub(super) fn check(facts: &Facts) -> Answer {
         );
         Finding::new(cause, remedy)
             .about(&subject.key)
-            .with_commands([format!("ssh {host} timedatectl timesync-status")])
+            .with_commands([format!("ssh -- {host} timedatectl timesync-status")])
     });
     let findings = findings.collect();
     Answer::new(findings, || {

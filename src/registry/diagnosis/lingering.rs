@@ -3,14 +3,17 @@
 use super::check::{Answer, Finding};
 use super::facts::{Facts, Listed, Seen, Subject};
 use super::life::Life;
-use super::words::{ago, counted};
+use super::words::{ago, counted, encoded};
 use crate::model::UnixMillis;
 use crate::registry::hub::{Flag, Publisher};
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// An instance that says that it stops is off the list by then, or when its lease ends: heartbeats are given 30 s.
 const GOES_WITHIN: Duration = Duration::from_secs(35);
+/// Where heartbeats go, where nobody has moved the registry.
+const HTTP_PORT: u16 = 8848;
 /// Consumers that cannot connect to an instance for so long do not meet a restart.
 const AWAY_FOR: Duration = Duration::from_secs(10);
 
@@ -74,13 +77,16 @@ fn finding(facts: &Facts, subject: &Subject, listed: &Listed, cause: String) -> 
     let expected = format!("expected: one sender, at {host}");
     let seen = format!("seen: {}{foreign}", renewed_by(facts, listed));
     let which = format!(
-        "serviceName={}&groupName={}&namespaceId={namespace}&ip={host}&port={port}",
-        service.name, service.group
+        "serviceName={}&groupName={}&namespaceId={namespace}&clusterName={}&ip={host}&port={port}",
+        encoded(service.name.as_str()),
+        service.group,
+        subject.key.cluster
     );
     let disable = format!("curl -X PUT 'http://REGISTRY/nacos/v1/ns/instance?{which}&enabled=false'");
     let mut commands = vec![disable];
-    for sender in senders(listed) {
-        commands.push(format!("ssh {sender} \"ss -tnp | grep -e :8848 -e :9848; ps -ef | grep -e {port}\""));
+    for (sender, ports) in senders(listed) {
+        let ports: String = ports.iter().map(|port| format!(" -e :{port}")).collect();
+        commands.push(format!("ssh {sender} \"ss -tnp | grep{ports}; ps -ef | grep -e {port}\""));
         commands.push(format!("ssh {sender} \"docker ps\""));
         commands.push(format!("kubectl get pods -A -o wide | grep -w {sender}"));
     }
@@ -93,25 +99,23 @@ fn finding(facts: &Facts, subject: &Subject, listed: &Listed, cause: String) -> 
     Finding::new(cause, remedy).about(&subject.key).with_commands(commands).known_by([expected, seen])
 }
 
-/// Addresses of those who keep it, each once.
-fn senders(listed: &Listed) -> Vec<String> {
-    let mut senders: Vec<String> = Vec::new();
+/// Machines of those who keep it, each with the ports by which their connections are found there.
+fn senders(listed: &Listed) -> BTreeMap<IpAddr, BTreeSet<u16>> {
+    let mut senders = BTreeMap::<IpAddr, BTreeSet<u16>>::new();
     for publisher in &listed.publishers {
         match publisher {
             Publisher::Connection { connection, .. } => {
-                let ip = connection.address.rsplit_once(':').map_or(&*connection.address, |(ip, _)| ip);
-                senders.push(ip.trim_matches(['[', ']']).to_owned());
+                let address = connection.address.parse::<SocketAddr>();
+                let own = address.into_iter().map(|address| (address.ip(), address.port()));
+                own.for_each(|(ip, port)| _ = senders.entry(ip).or_default().insert(port));
             }
             Publisher::Heartbeats { senders: heard, .. } => {
-                senders.extend(heard.iter().map(|heard| heard.ip.clone()));
+                let ips = heard.iter().filter_map(|heard| heard.ip.parse().ok());
+                ips.for_each(|ip| _ = senders.entry(ip).or_default().insert(HTTP_PORT));
             }
             Publisher::Storage { .. } => {}
         }
     }
-    // They go into commands.
-    senders.retain(|sender| sender.parse::<IpAddr>().is_ok());
-    senders.sort();
-    senders.dedup();
     senders
 }
 
@@ -172,7 +176,9 @@ mod tests {
         let finding = found(Given::new().listed(instance(1), vec![connection(1), connection(7)], &flags));
         assert!(finding.cause.contains("connection 7 of app7 at 10.0.0.7:50000"), "{finding:?}");
         assert_eq!(finding.evidence[0], "expected: one sender, at 10.0.0.1");
-        for part in ["enabled=false", "ss -tnp", "ps -ef", "docker ps", "kubectl get pods", "ssh 10.0.0.7"] {
+        for part in
+            ["enabled=false", "ss -tnp", "ps -ef", "docker ps", "kubectl get pods", "ssh 10.0.0.7", ":50000;"]
+        {
             assert!(finding.commands.iter().any(|command| command.contains(part)), "{part}: {finding:?}");
         }
     }

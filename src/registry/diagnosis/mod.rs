@@ -31,6 +31,7 @@ use check::{Answer, Check};
 pub(crate) use check::Diagnosis;
 pub(crate) use facts::{Facts, Listed, Measured, Seen, Subject};
 pub(crate) use life::lives;
+pub(crate) use unready::REFUSED;
 
 /// A check: its word, what people see that have the trouble, and how it is recognised.
 type Line = (&'static str, &'static str, fn(&Facts) -> Answer);

@@ -61,18 +61,13 @@ fn nobody(facts: &Facts) -> Option<Finding> {
 
 fn refused(facts: &Facts, subject: &Subject) -> Option<Finding> {
     let refusals = subject.seen.iter().filter(|seen| seen.event == REFUSED && facts.covers(seen.at));
-    let last = refusals.clone().next_back()?;
+    let last = refusals.max_by_key(|seen| seen.at)?;
     let came = subject.lives.iter().filter_map(Life::began).max();
     if came > Some(last.at) {
         return None;
     }
     let cause = format!("the registration of {} was refused: {}", subject.key.address, last.detail);
-    let often = format!(
-        "{}, the last {}, by {}",
-        counted(refusals.count(), "refusal"),
-        ago(facts.now, last.at),
-        by(&last.by)
-    );
+    let often = format!("first {}, to {}", ago(facts.now, last.at), by(&last.by));
     let remedy = "change what the registry does not take, or its bound, and start the instance again";
     Some(Finding::new(cause, remedy).about(&subject.key).at(last.at).known_by([often]))
 }
@@ -127,7 +122,9 @@ fn waiting(facts: &Facts, subject: &Subject) -> Option<Finding> {
     let cause = format!("{} registered {} ago, and is not ready yet", subject.key.address, span(waiting));
     let remedy =
         "ask it what it waits for: `waiting_for` and `error` of GET /readiness on its readiness port";
-    let command = format!("curl http://{}:55199/readiness", subject.key.address.host());
+    let host = subject.key.address.host();
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    let command = format!("curl 'http://{host}:55199/readiness'");
     Some(Finding::new(cause, remedy).about(&subject.key).at(registered).with_commands([command]))
 }
 
@@ -194,7 +191,7 @@ mod tests {
     fn a_process_that_is_not_ready_is_found_and_one_that_restarts_too() {
         let finding = found(listed(Events::of(1).came(10).told(10, "registered", "")));
         assert_eq!(finding.cause, "10.0.0.1:80 registered 16 min 30 s ago, and is not ready yet");
-        assert_eq!(finding.commands, ["curl http://10.0.0.1:55199/readiness"]);
+        assert_eq!(finding.commands, ["curl 'http://10.0.0.1:55199/readiness'"]);
         let lost = Reason::ConnectionLost;
         let events =
             Events::of(1).started(10).went(20, lost).by(2).started(30).went(40, lost).by(3).started(50);

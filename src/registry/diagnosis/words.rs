@@ -26,6 +26,13 @@ pub(super) fn ago(now: UnixMillis, at: UnixMillis) -> String {
     format!("{} ago", span(now.since(at)))
 }
 
+/// A name as it stands in the query of a URL, where it can say nothing else, neither there nor to a shell.
+pub(super) fn encoded(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    let letter = |byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    name.bytes().map(letter).collect()
+}
+
 /// Who brought something about, by all that is known.
 pub(super) fn by(by: &By) -> String {
     match by {
@@ -61,6 +68,7 @@ mod tests {
     fn spans_are_said_as_long_as_they_are() {
         let said = [400, 48_900, 200_000, 7_500_000].map(|ms| span(Duration::from_millis(ms)));
         assert_eq!(said, ["0.4 s", "48 s", "3 min 20 s", "2 h 5 min"]);
+        assert_eq!(encoded("a'; $(b)"), "a%27%3B%20%24%28b%29");
         assert_eq!([counted(1, "instance"), counted(0, "instance")], ["1 instance", "0 instances"]);
     }
 }

@@ -1,14 +1,19 @@
 //! What a diagnosis is made of, taken under one lock; it is made without.
 
 use super::explain::flags;
-use super::{Hub, State};
+use super::{Asker, Command, Hub, State};
 use crate::model::{InstanceKey, ServiceKey, UnixMillis};
+use crate::naming::Causes;
 use crate::registry::access::Sight;
-use crate::registry::diagnosis::{Diagnosis, Facts, Listed, Measured, Seen, Subject, diagnose, lives};
-use crate::registry::events::Recorded;
+use crate::registry::diagnosis::{
+    Diagnosis, Facts, Listed, Measured, REFUSED, Seen, Subject, diagnose, lives,
+};
+use crate::registry::error::Refusal;
+use crate::registry::events::{Recorded, Told, What};
 use crate::registry::traffic::{KEPT_SECONDS, Series};
 use crate::registry::verdict::Left;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Services of the same name elsewhere that are named.
@@ -67,6 +72,31 @@ impl Hub {
 }
 
 impl State {
+    /// Writes down that a registration was refused: whoever waits for the instance will ask why. Said again
+    /// and again, it is one event.
+    pub(super) fn record_refusal(
+        &mut self,
+        command: &Command,
+        asker: Option<&Asker>,
+        refusal: &Refusal,
+        now: UnixMillis,
+    ) {
+        let Command::Publish { service, instances, .. } = command else { return };
+        // Those are no words about what was to be registered.
+        if matches!(refusal, Refusal::Unregistered | Refusal::Closing) {
+            return;
+        }
+        let told = Told::new(None, REFUSED.to_owned(), &Causes(refusal).to_string());
+        let (Some(instance), Some(told)) = (instances.first(), told) else { return };
+        let what = What::Told(Arc::new(told));
+        let last = self.events.of_instance(service, &instance.key).last();
+        if last.is_none_or(|(_, last)| last.what != what) {
+            let by = self.by(command, asker);
+            let event = Recorded { at: now, instance: instance.key.clone(), what, by };
+            self.events.record(service, event);
+        }
+    }
+
     /// Services of the same name in other namespaces and groups that have instances.
     fn namesakes(&self, service: &ServiceKey, sight: &Sight) -> Vec<ServiceKey> {
         let all = self
