@@ -13,6 +13,11 @@ pub(super) fn service(service: &ServiceKey) -> String {
     format!("/console/service?{}", of_service(service))
 }
 
+/// The diagnosis of a service.
+pub(super) fn diagnosis(service: &ServiceKey) -> String {
+    format!("/console/diagnosis?{}", of_service(service))
+}
+
 /// The page of an instance of a service, listed or not.
 pub(super) fn instance(service: &ServiceKey, ip: &str, port: u16, cluster: &str) -> String {
     let (ip, cluster) = (Encoded(ip), Encoded(cluster));

@@ -1,4 +1,4 @@
-//! A page as a stream: sent anew whenever it has changed, looked at once a second.
+//! A page as a stream: sent anew whenever it has changed, looked at now and then.
 //!
 //! Nothing waits in a queue: the next state is only looked for when the last one has been taken, so a slow
 //! reader gets fewer states, and a dead one none.
@@ -21,11 +21,9 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// Streams at once: each tab that is open has one, and a page is rendered for it every second.
 pub(super) const STREAMS_MAX: usize = 128;
-/// How often a page is looked at: what it shows is counted by the second.
-const EVERY: Duration = Duration::from_secs(1);
-/// After so many looks at which nothing has changed the stream says that it lives: proxies end what is silent for
-/// longer, and the page tells people that it is cut off.
-const SILENT_MAX: u32 = 15;
+/// After so long without a change the stream says that it lives: proxies end what is silent for longer, and the
+/// page tells people that it is cut off.
+const SILENT_MAX: Duration = Duration::from_secs(15);
 /// After how many milliseconds a browser connects again.
 const RETRY_MS: u32 = 2000;
 /// How long whoever finds no place is asked to wait, in seconds.
@@ -47,16 +45,17 @@ pub(super) fn stream(
     places: &Arc<Semaphore>,
     end: impl Future<Output = ()> + Send + 'static,
     headers: &HeaderMap,
-    look: Look,
+    (every, look): (Duration, Look),
 ) -> Response {
     let Ok(place) = places.clone().try_acquire_owned() else {
         let full = "as many pages are followed as may be: this one is not, until it is loaded again\n";
         return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, FULL_RETRY_S)], full).into_response();
     };
     let last = headers.get("last-event-id").and_then(|id| u64::from_str_radix(id.to_str().ok()?, 16).ok());
-    let mut ticks = interval(EVERY);
+    let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let live = Live { end: Box::pin(end), ticks, look, last, silent: 0, begun: false, _place: place };
+    let live =
+        Live { end: Box::pin(end), ticks, look, last, silent: Duration::ZERO, begun: false, _place: place };
     let headers = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store")];
     (headers, Body::new(live)).into_response()
 }
@@ -69,8 +68,8 @@ struct Live {
     look: Look,
     /// The id of the state that the reader has.
     last: Option<u64>,
-    /// Looks since something was sent.
-    silent: u32,
+    /// How long nothing has been sent.
+    silent: Duration,
     begun: bool,
     _place: OwnedSemaphorePermit,
 }
@@ -86,13 +85,13 @@ impl Live {
             let _ = write!(text, "retry: {RETRY_MS}\n\n"); // Writing to text does not fail.
         }
         if self.last.replace(id) == Some(id) {
-            self.silent += 1;
+            self.silent += self.ticks.period();
             if self.silent >= SILENT_MAX {
-                self.silent = 0;
+                self.silent = Duration::ZERO;
                 let _ = write!(text, "event: still\ndata: {}\n\n", shown.at);
             }
         } else {
-            self.silent = 0;
+            self.silent = Duration::ZERO;
             let _ = write!(text, "id: {id:016x}\nevent: state\ndata: {}\n", shown.at);
             shown.main.lines().for_each(|line| {
                 let _ = writeln!(text, "data: {line}");

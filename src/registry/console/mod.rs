@@ -12,6 +12,7 @@ mod act;
 mod assets;
 mod chart;
 mod clients;
+mod diagnosis;
 mod door;
 mod frame;
 mod instance;

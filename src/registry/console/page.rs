@@ -16,6 +16,7 @@ use http::header::{ACCEPT, CACHE_CONTROL, VARY};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use serde::Serialize;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// What all pages are made from.
@@ -68,6 +69,8 @@ pub(super) trait View: Template + Serialize + Sized + 'static {
     const PATH: &'static str;
     /// Where it is found.
     const TAB: Tab;
+    /// How often it is looked at while somebody follows it: what most pages show is counted by the second.
+    const EVERY: Duration = Duration::from_secs(1);
 
     /// What is asked for, as it is now.
     ///
@@ -159,5 +162,5 @@ fn follow<V: View>(console: Arc<Console>, mut asked: Asked) -> Response {
         };
         Some(Shown { main, at })
     };
-    live::stream(&places, async move { hub.frozen().await }, &headers, Box::new(look))
+    live::stream(&places, async move { hub.frozen().await }, &headers, (V::EVERY, Box::new(look)))
 }

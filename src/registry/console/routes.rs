@@ -1,6 +1,7 @@
 //! Which page is where. `http/rules` says who may see it.
 
 use super::clients::ClientsPage;
+use super::diagnosis::DiagnosisPage;
 use super::door::{door, same_site};
 use super::instance::InstancePage;
 use super::overview::OverviewPage;
@@ -26,6 +27,7 @@ pub(in crate::registry) fn routes(hub: Arc<Hub>, access: Arc<Access>) -> Router<
         .route(OverviewPage::PATH, get(show::<OverviewPage>))
         .route(ServicePage::PATH, get(show::<ServicePage>))
         .route(InstancePage::PATH, get(show::<InstancePage>))
+        .route(DiagnosisPage::PATH, get(show::<DiagnosisPage>))
         .route(ClientsPage::PATH, get(show::<ClientsPage>))
         .route(SettingsPage::PATH, get(show::<SettingsPage>))
         .route("/console/login", get(login::page).post(login::log_in))

@@ -16,7 +16,7 @@ use crate::registry::peer::Peer;
 use crate::registry::query::Clusters;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
@@ -27,10 +27,11 @@ use tokio::time::{Instant, timeout};
 use tower::ServiceExt as _;
 
 const NOW: UnixMillis = UnixMillis::new(1_732_060_800_000);
-const PAGES: [&str; 5] = [
+const PAGES: [&str; 6] = [
     "/console",
     "/console/service?serviceName=orders",
     "/console/instance?serviceName=orders&ip=10.0.0.7&port=80",
+    "/console/diagnosis?serviceName=orders",
     "/console/clients",
     "/console/settings",
 ];
@@ -69,7 +70,7 @@ async fn ask(
     uri: &str,
     headers: &[(http::HeaderName, &str)],
 ) -> (StatusCode, HeaderMap, String) {
-    let mut request = Request::builder().uri(uri);
+    let mut request = Request::builder().uri(uri).header(HOST, "127.0.0.1:8848");
     for (name, value) in headers {
         request = request.header(name, *value);
     }
@@ -282,7 +283,8 @@ async fn a_page_is_shown_to_whom_the_api_would_tell_it() {
 
 /// A page as a stream.
 async fn follow(router: &Router, uri: &str, last: Option<&str>) -> Body {
-    let mut request = Request::builder().uri(uri).header(ACCEPT, "text/event-stream");
+    let mut request =
+        Request::builder().uri(uri).header(HOST, "127.0.0.1:8848").header(ACCEPT, "text/event-stream");
     if let Some(last) = last {
         request = request.header("last-event-id", last);
     }

@@ -18,7 +18,7 @@ pub(crate) struct Diagnosis {
     name: String,
     /// The moment of it, and since when what has happened was looked at; milliseconds since 1970.
     now: u64,
-    since: u64,
+    pub(crate) since: u64,
     /// `found` where any check has found something, else `unknown` where any could not be done.
     pub(crate) verdict: Verdict,
     pub(crate) checks: Vec<Check>,
@@ -44,7 +44,7 @@ pub(crate) struct Check {
     /// In a word that programs may go by.
     pub(crate) symptom: &'static str,
     /// As somebody would say it who has the trouble.
-    title: &'static str,
+    pub(crate) title: &'static str,
     pub(crate) verdict: Verdict,
     /// What was looked at, or why nothing could be; how much was found.
     pub(crate) text: String,
@@ -59,7 +59,7 @@ pub(crate) struct Finding {
     pub(crate) instance: Option<String>,
     /// When it happened, in milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
-    at: Option<u64>,
+    pub(crate) at: Option<u64>,
     pub(crate) cause: String,
     pub(crate) remedy: String,
     /// What to type to find out more, or to put it right.

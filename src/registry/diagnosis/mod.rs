@@ -27,11 +27,17 @@ mod vanished;
 mod versions;
 
 use check::{Answer, Check};
+use std::time::Duration;
 
 pub(crate) use check::Diagnosis;
+#[cfg(feature = "console")]
+pub(crate) use check::Verdict as CheckVerdict;
 pub(crate) use facts::{Facts, Listed, Measured, Seen, Subject};
 pub(crate) use life::lives;
 pub(crate) use unready::REFUSED;
+
+/// What a diagnosis looks at, when nobody says how far back: a release, and the one before.
+pub(crate) const DIAGNOSED: Duration = Duration::from_secs(60 * 60);
 
 /// A check: its word, what people see that have the trouble, and how it is recognised.
 type Line = (&'static str, &'static str, fn(&Facts) -> Answer);

@@ -9,7 +9,7 @@ use super::respond::Json;
 use crate::model::{Address, InstanceKey};
 use crate::protocol::form::{Form, InvalidForm};
 use crate::registry::access::Sight;
-use crate::registry::diagnosis::Diagnosis;
+use crate::registry::diagnosis::{DIAGNOSED, Diagnosis};
 use crate::registry::error::Refusal;
 use crate::registry::hub::{
     ClientLine, DeedLine, EventLine, Followers, Hub, Instances, ServiceLine, TrafficLines,
@@ -28,9 +28,6 @@ const PAGE_SIZE: usize = 100;
 const EVENTS_SHOWN: usize = 200;
 /// Events in an answer at most: some megabytes.
 const EVENTS_SHOWN_MAX: usize = 10_000;
-
-/// What a diagnosis looks at, when nobody says how far back: a release, and the one before.
-const DIAGNOSED: Duration = Duration::from_secs(60 * 60);
 
 /// A page of services.
 #[derive(Serialize)]

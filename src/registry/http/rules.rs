@@ -178,6 +178,7 @@ const PAGES: &[Rule] = &[
     (&[PAGE], "", &[(GET, In(Read))]),
     (&[PAGE], "/service", &[(GET, In(Read))]),
     (&[PAGE], "/instance", &[(GET, In(Read))]),
+    (&[PAGE], "/diagnosis", &[(GET, In(Read))]),
     (&[PAGE], "/clients", &[(GET, Somewhere(Read))]),
     (&[PAGE], "/settings", &[(GET, Everywhere(Read))]),
 ];
