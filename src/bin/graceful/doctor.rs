@@ -61,9 +61,10 @@ const COULD_NOT_CHECK: u8 = 2;
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     log::to_stderr(log::Format::Text, "warn");
-    let report = remote::block_on(examined(arguments))?;
-    let report = report.map_err(|failure| Failure { code: COULD_NOT_CHECK, ..failure })?;
-    arguments.shown.one(&report, |coloured| text::of(&report, coloured))?;
+    let not_checked = |failure: Failure| Failure { code: COULD_NOT_CHECK, ..failure };
+    let report = remote::block_on(examined(arguments))?.map_err(not_checked)?;
+    let Arguments { shown, .. } = arguments;
+    shown.one(&report, |coloured| text::of(&report, coloured)).map_err(not_checked)?;
     let (code, said) = match report.verdict {
         Verdict::Pass => return Ok(()),
         Verdict::Found => (FOUND, counted(report.found(), "finding")),

@@ -85,8 +85,9 @@ fn finding(facts: &Facts, subject: &Subject, listed: &Listed, cause: String) -> 
     let disable = format!("curl -X PUT 'http://REGISTRY/nacos/v1/ns/instance?{which}&enabled=false'");
     let mut commands = vec![disable];
     for (sender, ports) in senders(listed) {
-        let ports: String = ports.iter().map(|port| format!(" -e :{port}")).collect();
-        commands.push(format!("ssh {sender} \"ss -tnp | grep{ports}; ps -ef | grep -e {port}\""));
+        let ports: Vec<_> = ports.iter().map(|port| format!("-e :{port}")).collect();
+        let ports = ports.join(" ");
+        commands.push(format!("ssh {sender} \"ss -tnp | grep {ports}; ps -ef | grep -e {port}\""));
         commands.push(format!("ssh {sender} \"docker ps\""));
         commands.push(format!("kubectl get pods -A -o wide | grep -w {sender}"));
     }
