@@ -15,6 +15,12 @@ pub(super) const LINES_MAX: usize = 8;
 const MARK_DISTANCE: f64 = 5.0;
 /// Least distances of two letters, in percent of the width and of the height.
 const LETTER_DISTANCES: (f64, f64) = (4.5, 8.0);
+/// Seconds that a picture shows at least.
+const WIDTH_MIN: u64 = 60;
+/// Seconds before the first one of which something is known.
+const BEFORE: u64 = 3;
+/// Seconds that a picture may show for its marks of time to be those of half minutes.
+const SHORT: u64 = 150;
 /// Events that are written out under the picture.
 const EVENTS_MAX: usize = 60;
 /// Over how many seconds to each side the ideal is averaged: it is a part of what came in all, which jumps from
@@ -94,8 +100,10 @@ pub(super) struct Tick {
 }
 
 impl Chart {
-    /// The seconds from `from` on, `until` included. Of more than [`LINES_MAX`] series the first are drawn.
+    /// The seconds from `from` on, `until` included, or as many of the last ones as there is something to show of.
+    /// Of more than [`LINES_MAX`] series the first are drawn.
     pub(super) fn draw(series: &[Series], mut events: Vec<Event>, from: u64, until: u64) -> Self {
+        let from = begin(series, &events, from, until);
         let width = until.saturating_sub(from).max(1);
         let drawn = &series[..series.len().min(LINES_MAX)];
         let shown: Vec<_> =
@@ -168,6 +176,16 @@ impl Series {
         };
         ideal.iter().map(around).collect()
     }
+}
+
+/// The first second of a picture: a little before anything is known, so that a service that has just started does
+/// not stand in its corner.
+fn begin(series: &[Series], events: &[Event], from: u64, until: u64) -> u64 {
+    let known = series.iter().flat_map(|series| series.measured.iter().map(|(second, _)| *second));
+    let first =
+        known.chain(events.iter().map(|event| event.at / 1000)).filter(|second| *second >= from).min();
+    let latest = until.saturating_sub(WIDTH_MIN).max(from);
+    first.map_or(latest, |first| first.saturating_sub(BEFORE)).clamp(from, latest)
 }
 
 /// Where the letter of a line stands: at its end, or where it last took requests before it fell to zero.
@@ -249,14 +267,14 @@ fn heights(top: f64, step: f64) -> Vec<Tick> {
     values.map(|value| Tick { at: rounded(100.0 - percent(value, top)), text: format!("{value}") }).collect()
 }
 
-/// Whole minutes of the clock.
+/// Whole minutes of the clock, or half ones.
 fn minutes(from: u64, until: u64, width: u64) -> Vec<Tick> {
-    let minutes = (from.div_ceil(60)..=until / 60).map(|minute| minute * 60);
+    let (step, letters) = if width > SHORT { (60, 5) } else { (30, 8) };
     let tick = |second: u64| Tick {
         at: rounded(percent((second - from) as f64, width as f64)),
-        text: Clock(second * 1000).to_string()[..5].to_owned(),
+        text: Clock(second * 1000).to_string()[..letters].to_owned(),
     };
-    minutes.map(tick).collect()
+    (from.div_ceil(step)..=until / step).map(|count| tick(count * step)).collect()
 }
 
 fn percent(part: f64, whole: f64) -> f64 {
@@ -376,9 +394,23 @@ mod tests {
             up.iter().map(|tick| (tick.at, tick.text.as_str())).collect::<Vec<_>>(),
             [(100.0, "0"), (50.0, "50"), (0.0, "100")]
         );
-        let across = minutes(59, 180, 121);
-        assert_eq!(across[0], Tick { at: 0.8, text: "00:01".to_owned() });
-        assert_eq!(across.len(), 3);
+        let across = minutes(59, 240, 181);
+        assert_eq!(across[0], Tick { at: 0.6, text: "00:01".to_owned() });
+        assert_eq!(across.len(), 4);
+        let across = minutes(59, 120, 61);
+        assert_eq!(
+            across.iter().map(|tick| tick.text.as_str()).collect::<Vec<_>>(),
+            ["00:01:00", "00:01:30", "00:02:00"]
+        );
+    }
+
+    #[test]
+    fn a_picture_begins_shortly_before_anything_is_known() {
+        let width =
+            |first: u64| Chart::draw(&[series("a", &[(first, 1.0)], 1300)], Vec::new(), 1000, 1300).width;
+        assert_eq!([900, 1000, 1100, 1290].map(width), [60, 300, 203, 60]);
+        let chart = Chart::draw(&[], vec![event(1100)], 1000, 1300);
+        assert_eq!((chart.width, chart.marks[0].x), (203, 1.5));
     }
 
     #[test]

@@ -135,7 +135,8 @@ mod tests {
         let body = "serviceName=orders&instance=10.0.0.7:80%23DEFAULT&instance=%5B::1%5D:80%23east";
         let meant = Meant::read(&form(body)).unwrap();
         assert_eq!(meant.keys.len(), 2);
-        let hidden: Vec<String> = meant.hidden().iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let hidden: Vec<String> =
+            meant.hidden().iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert!(hidden.ends_with(&["instance=10.0.0.7:80#DEFAULT".into(), "instance=[::1]:80#east".into()]));
         for wrong in ["", "10.0.0.7", "10.0.0.7:80", "#", "10.0.0.7:80#a b"] {
             assert!(Meant::read(&form(&format!("serviceName=orders&instance={wrong}"))).is_err(), "{wrong}");
