@@ -291,6 +291,7 @@ async fn a_connection_is_closed_and_an_instance_without_our_layers_is_not_taken_
     assert!(page.status == 409 && page.body.contains("has not taken the order"), "{}", page.body);
 
     let closing = format!("connection={connection}");
+    assert!(browser.get("/console/clients").await.body.contains(&format!("/console/act/close?{closing}\"")));
     let page = browser.get(&format!("/console/act/close?{closing}")).await;
     assert!(page.body.contains("(&#60;/title&#62;&#60;b&#62;evil)"), "{}", page.body);
     assert!(page.body.contains("Then no instance of orders takes traffic until it comes back."));
@@ -331,6 +332,13 @@ async fn whoever_may_only_read_sees_no_act_and_is_refused_one_and_whoever_acts_i
     eve.log_in("eve").await;
     let page = eve.get(&service).await;
     assert!(page.status == 200 && !page.body.contains("/console/act/"), "{}", page.body);
+    let of_one = format!("/console/instance?{ORDERS}&ip=10.0.0.7&port=1&clusterName=DEFAULT");
+    for path in [&*of_one, "/console", "/console/clients"] {
+        let page = eve.get(path).await;
+        assert!(page.status == 200 && !page.body.contains("/console/act/"), "{path}: {}", page.body);
+    }
+    assert!(ops.get(&of_one).await.body.contains("/console/act/weight?"));
+    assert!(ops.get("/console").await.body.contains("/console/act/create-service?"));
     let mut dev = Browser::at(&registry);
     dev.log_in("dev").await;
     for browser in [&mut eve, &mut dev] {

@@ -49,6 +49,11 @@ pub(super) fn keep(service: &ServiceKey, ip: &str, port: u16, cluster: &str) -> 
     format!("/console/act/keep?{}&ip={ip}&port={port}&clusterName={cluster}", of_service(service))
 }
 
+/// The page by which a connection is closed.
+pub(super) fn close(connection: u64) -> String {
+    format!("/console/act/close?connection={connection}")
+}
+
 /// An instance as forms name it.
 pub(super) fn chosen(ip: &str, port: u16, cluster: &str) -> String {
     if ip.contains(':') { format!("[{ip}]:{port}#{cluster}") } else { format!("{ip}:{port}#{cluster}") }

@@ -48,7 +48,12 @@ impl Meant {
 
     /// The page of the one instance, or of the service.
     pub(super) fn back(&self) -> String {
-        links::service(&self.service)
+        match self.keys.first() {
+            Some(InstanceKey { address, cluster }) if self.keys.len() == 1 => {
+                links::instance(&self.service, address.host(), address.port(), cluster.as_str())
+            }
+            _ => links::service(&self.service),
+        }
     }
 }
 

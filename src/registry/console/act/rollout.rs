@@ -12,7 +12,6 @@ use crate::registry::write::{Edit, Write};
 
 const NOTICES: &[(&str, &str)] =
     &[("", "as each instance registers"), ("true", "sent when an instance leaves"), ("false", "not sent")];
-const BLANK: &str = "Empty: as each instance registers.";
 
 /// Says for all instances how they start and leave.
 pub(super) struct RollOut {
@@ -37,7 +36,7 @@ impl Act for RollOut {
             ),
             Field::line(form, "floor", "Least part of its weight", &number(present.floor))
                 .hint("Above 0 and up to 1. Empty: as each instance registers."),
-            Field::choice(form, "notices", "Notices to consumers", &notices, NOTICES).hint(BLANK),
+            Field::choice(form, "notices", "Notices to consumers", &notices, NOTICES),
         ];
         Ok(of(&service, Self::PATH, ("Set how instances start and leave", "Set it"), fields))
     }

@@ -95,6 +95,11 @@ impl Field {
         Self { name, label, hint: "", kind, value, wrong: None }
     }
 
+    /// Whether something is said about it.
+    fn is_explained(&self) -> bool {
+        !self.hint.is_empty() || self.wrong.is_some()
+    }
+
     /// With words on what is accepted.
     pub(super) fn hint(self, hint: &'static str) -> Self {
         Self { hint, ..self }
