@@ -169,8 +169,11 @@ impl Series {
     /// The ideal without its jumps, for as long as it had a share.
     fn smooth(&self) -> Vec<(u64, f64)> {
         let ideal: Vec<_> = self.ideal.iter().filter(|(_, value)| *value > 0.0).collect();
+        let ends = ideal.first().zip(ideal.last()).map_or((0, 0), |((first, _), (last, _))| (*first, *last));
         let around = |(second, _): &&(u64, f64)| {
-            let near = ideal.iter().filter(|(other, _)| other.abs_diff(*second) <= SMOOTHED_OVER);
+            // As far to one side as to the other, or a ramp would not begin where it does.
+            let over = SMOOTHED_OVER.min(second - ends.0).min(ends.1 - second);
+            let near = ideal.iter().filter(|(other, _)| other.abs_diff(*second) <= over);
             let (count, sum) = near.fold((0.0, 0.0), |(count, sum), (_, value)| (count + 1.0, sum + value));
             (*second, sum / count)
         };
@@ -344,6 +347,12 @@ mod tests {
         let chart =
             Chart::draw(&[Series { ideal, until: 1020, ..Series::default() }], Vec::new(), 1000, 1020);
         assert_eq!(chart.lines[0].ideal, "M0 0L1 0M20 0");
+    }
+
+    #[test]
+    fn a_ramp_without_jumps_is_drawn_as_it_is() {
+        let ideal: Vec<_> = (0..=20).map(|n| (1000 + n, 1.0 + n as f64)).collect();
+        assert_eq!(Series { ideal: ideal.clone(), ..Series::default() }.smooth(), ideal);
     }
 
     #[test]
