@@ -134,6 +134,7 @@ impl Traffic {
     }
 
     /// What one instance has reported.
+    #[cfg(feature = "console")]
     pub(crate) fn of_instance(&self, service: &ServiceKey, instance: &InstanceKey) -> Option<&Series> {
         self.services.get(service)?.get(instance)
     }

@@ -2,6 +2,7 @@
 
 use super::actor::actor;
 use super::decide::{Action, Denied, Place, Principal};
+#[cfg(feature = "console")]
 use super::ended::Ended;
 use super::known::Known;
 use super::lockout::Lockout;
@@ -13,6 +14,7 @@ use crate::registry::error::Refusal;
 use crate::registry::hub::Hub;
 use crate::registry::settings::Settings;
 use crate::registry::write::Write;
+#[cfg(feature = "console")]
 use arc_swap::ArcSwap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,8 +31,11 @@ pub(crate) struct Access {
     hashing: Hashing,
     lockout: Mutex<Lockout>,
     known: Mutex<Known>,
+    #[cfg(feature = "console")]
     ended: ArcSwap<Ended>,
+    #[cfg(feature = "console")]
     tls: bool,
+    #[cfg(feature = "console")]
     console_hosts: Vec<String>,
 }
 
@@ -58,8 +63,11 @@ impl Access {
             hashing: Hashing::default(),
             lockout: Mutex::default(),
             known: Mutex::new(Known::new()?),
+            #[cfg(feature = "console")]
             ended: ArcSwap::default(),
+            #[cfg(feature = "console")]
             tls: settings.tls.is_some(),
+            #[cfg(feature = "console")]
             console_hosts: settings.console_hosts.clone(),
         })
     }
@@ -90,6 +98,7 @@ impl Access {
         let key = accounts.key().ok_or(Denied::BadToken)?;
         let token = token.ok_or(Denied::NoToken)?;
         let claims = key.read(token, self.hub.now())?;
+        #[cfg(feature = "console")]
         if self.ended.load().holds(token) {
             return Err(Denied::BadToken);
         }
@@ -153,6 +162,7 @@ impl Access {
     }
 
     /// Has a token count no more; one that does not count is none to end.
+    #[cfg(feature = "console")]
     pub(crate) fn log_out(&self, token: &str) {
         let (accounts, now) = (self.hub.accounts(), self.hub.now());
         let Some(claims) = accounts.key().and_then(|key| key.read(token, now).ok()) else { return };
@@ -161,11 +171,13 @@ impl Access {
     }
 
     /// Whether the ports speak TLS, and nothing else.
+    #[cfg(feature = "console")]
     pub(crate) fn speaks_tls(&self) -> bool {
         self.tls
     }
 
     /// The names, besides those of this machine itself, under which people reach the console.
+    #[cfg(feature = "console")]
     pub(crate) fn console_hosts(&self) -> &[String] {
         &self.console_hosts
     }

@@ -12,6 +12,7 @@
 mod actor;
 mod check;
 mod decide;
+#[cfg(feature = "console")]
 mod ended;
 mod grant;
 mod known;
