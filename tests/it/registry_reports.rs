@@ -26,7 +26,7 @@ const EVENTS: &str = "/events?serviceName=orders";
 /// A provider of `orders`, with a client of its own.
 pub(super) struct Orders {
     pub(super) nacos: Nacos,
-    handle: ProviderHandle,
+    pub(super) handle: ProviderHandle,
     pub(super) shutdown: ShutdownHandle,
     pub(super) address: SocketAddr,
     pub(super) serving: JoinHandle<Result<Report, ServeError>>,

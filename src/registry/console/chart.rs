@@ -266,7 +266,8 @@ fn scale(highest: f64) -> (f64, f64) {
 }
 
 fn heights(top: f64, step: f64) -> Vec<Tick> {
-    let values = (0..=5).map(|count| f64::from(count) * step).take_while(|value| *value <= top);
+    // Steps are whole numbers or tenths: without the rounding 0.2 three times is 0.6000000000000001.
+    let values = (0..=5).map(|count| rounded(f64::from(count) * step)).take_while(|value| *value <= top);
     values.map(|value| Tick { at: rounded(100.0 - percent(value, top)), text: format!("{value}") }).collect()
 }
 

@@ -89,6 +89,7 @@ async fn who_may_only_read_is_told_so_and_sees_no_button_that_changes_anything()
 
     visitor.go("/console/login").await;
     logs_in(&visitor, "reader", "reader-password").await;
+    visitor.reads("Log out").await;
     for path in ["/console", "/console/service?serviceName=orders"] {
         visitor.go(path).await;
         visitor.reads("orders").await;

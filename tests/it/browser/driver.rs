@@ -131,14 +131,22 @@ impl Driver {
         self.try_command(&format!("element/{}/click", element.0), &json!({})).await.map(drop)
     }
 
-    /// Types into an element.
+    /// Types into an element, in place of what stands there.
     ///
     /// # Errors
     /// When nothing can be typed there.
     pub(super) async fn fill(&self, element: &Element, text: &str) -> Result<(), String> {
-        let path = |what: &str| format!("element/{}/{what}", element.0);
-        self.try_command(&path("clear"), &json!({})).await?;
-        self.try_command(&path("value"), &json!({"text": text})).await.map(drop)
+        self.try_command(&format!("element/{}/clear", element.0), &json!({})).await?;
+        self.type_into(element, text).await
+    }
+
+    /// Types into an element; in a list of choices that takes the one that is typed.
+    ///
+    /// # Errors
+    /// When nothing can be typed there.
+    pub(super) async fn type_into(&self, element: &Element, text: &str) -> Result<(), String> {
+        let path = format!("element/{}/value", element.0);
+        self.try_command(&path, &json!({"text": text})).await.map(drop)
     }
 
     /// Presses and releases a key, wherever the focus is.

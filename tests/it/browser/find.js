@@ -3,7 +3,9 @@
 const [kind, name, near] = arguments;
 
 const kinds = {control: 'a[href], button, summary, input[type=submit]', field: 'input, select, textarea'};
-const wanted = all(kinds[kind]).filter((element) => called(element) === name);
+const read = (element) => squeezed(element.innerText) === name; // What is read aloud may say more.
+const named = (element) => called(element) === name || read(element) || [...(element.labels || [])].some(read);
+const wanted = all(kinds[kind], here()).filter(named);
 const shown = wanted.filter((element) => seen(element) || [...(element.labels || [])].some(seen));
 if (!near) return shown[0] ?? null;
 

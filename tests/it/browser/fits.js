@@ -1,4 +1,4 @@
-// What does not fit: a page that is wider than its window, text that is cut off, and text that lies over other
+// What does not fit, on the page or in the dialog that covers it: a page that is wider than its window, text that is cut off, and text that lies over other
 // text, and short words that are broken in two. A list of sentences, empty where everything can be read.
 const wrong = [];
 const LEEWAY_PX = 1.5; // Boxes of lines of text may touch.
@@ -23,7 +23,7 @@ function cut(box, element) {
   return {left, top, right, bottom};
 }
 
-for (const element of all('body *')) {
+for (const element of all('*', here())) {
   const style = getComputedStyle(element);
   if (!seen(element) || element.closest('svg')) continue;
   const hides = [style.overflowX, style.overflowY].some((way) => ['hidden', 'clip'].includes(way));
@@ -35,14 +35,14 @@ for (const element of all('body *')) {
   }
 }
 
-for (const text of all('svg text')) {
-  const [box, frame] = [text.getBoundingClientRect(), text.ownerSVGElement.getBoundingClientRect()];
+for (const text of all('svg text', here())) {
+  const [box, frame] = [text.getBoundingClientRect(), (text.closest('figure') ?? text.ownerSVGElement).getBoundingClientRect()];
   const out = box.left < frame.left - 1 || box.right > frame.right + 1 || box.top < frame.top - 1 || box.bottom > frame.bottom + 1;
   if (out && seen(text)) wrong.push(`${place(text)} leaves its picture`);
 }
 
 const lines = [];
-const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+const walker = document.createTreeWalker(here(), NodeFilter.SHOW_TEXT);
 for (let text = walker.nextNode(); text; text = walker.nextNode()) {
   const element = text.parentElement;
   if (!squeezed(text.data) || !seen(element) || element.closest('title, desc, option, script, style, noscript')) continue;

@@ -2,8 +2,10 @@
 //! no browser these tests are skipped, and say so; with `CI=true` or `GRACEFUL_BROWSER=required` they fail then.
 
 mod access;
+mod acting;
 mod checks;
 mod driver;
 mod reading;
+mod release;
 mod stage;
 mod visitor;

@@ -48,7 +48,7 @@ new Set(ids.filter((id, at) => ids.indexOf(id) !== at)).forEach((id) => wrong.pu
 const REFERENCES = ['for', 'headers', 'list', 'form', 'aria-labelledby', 'aria-describedby', 'aria-controls', 'aria-owns', 'aria-errormessage'];
 for (const attribute of REFERENCES) {
   for (const element of all(`[${attribute}]`)) {
-    for (const id of element.getAttribute(attribute).split(/\s+/)) {
+    for (const id of element.getAttribute(attribute).split(/\s+/).filter(Boolean)) {
       if (!document.getElementById(id)) tell(element, `${attribute} names #${id}, which is not there`);
     }
   }
@@ -184,7 +184,7 @@ for (const link of all('a[href]').filter(seen)) {
 
 // Targets: 24 px wide and high, or so far apart that a circle of that size meets no other; links in text excepted.
 const TARGET_PX = 24;
-const targets = all('a[href], button, input:not([type=hidden]), select, textarea, summary').filter(seen).filter((element) => {
+const targets = all('a[href], button, input:not([type=hidden]), select, textarea, summary', here()).filter(seen).filter((element) => {
   const inText = element.matches('a') && [...element.parentNode.childNodes].some((node) => node !== element && squeezed(node.textContent));
   return !(inText && getComputedStyle(element).display === 'inline');
 }).map((element) => ({element, box: (element.labels?.[0] && element.matches('[type=checkbox], [type=radio]') ? element.labels[0] : element).getBoundingClientRect()}));

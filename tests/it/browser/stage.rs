@@ -4,7 +4,7 @@ use super::super::registry::Running;
 use super::visitor::Visitor;
 use tower_graceful::client::Nacos;
 use tower_graceful::model::Instance;
-use tower_graceful::naming::Register;
+use tower_graceful::naming::{Register, Snapshots};
 
 /// A name that is markup, with quotes of both kinds.
 pub(super) const HOSTILE_SERVICE: &str = "\"'><img/src=x/onerror=alert(1)>&amp;<!--";
@@ -46,17 +46,17 @@ impl Stage {
     }
 
     /// A process with this crate's client that registers an instance and follows its service.
-    pub(super) async fn connects(&self, service: &str, address: &str) -> Nacos {
+    pub(super) async fn connects(&self, service: &str, address: &str) -> (Nacos, Snapshots) {
         let nacos = Nacos::builder(&self.registry.http.to_string()).app("shop").connect().unwrap();
         let instance = Instance::new(address.parse().unwrap());
         nacos.register(&service.parse().unwrap(), &instance).await.unwrap();
-        nacos.subscribe(service).await.unwrap();
-        nacos
+        let list = nacos.subscribe(service).await.unwrap();
+        (nacos, list)
     }
 
     /// Something of everything: several services, one of them persistent, one in a group of its own and one that
     /// means harm; instances that are disabled, kept by a connection, and gone.
-    pub(super) async fn is_full(&self) -> Nacos {
+    pub(super) async fn is_full(&self) -> (Nacos, Snapshots) {
         self.beats("orders", "10.0.0.7:8080").await;
         self.registers("orders", "10.0.0.8:8080", &[("enabled", "false"), ("weight", "2")]).await;
         self.registers("billing", "10.0.1.1:80", &[("ephemeral", "false"), ("groupName", "shop")]).await;

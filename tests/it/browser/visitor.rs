@@ -82,6 +82,16 @@ impl Visitor {
         self.with("field", label, near, async |element| self.driver.fill(&element, text).await).await;
     }
 
+    /// Ticks the box of this label, in the row or the part of the page with the text `near`.
+    pub(super) async fn tick(&self, label: &str, near: &str) {
+        self.with("field", label, near, async |element| self.driver.click(&element).await).await;
+    }
+
+    /// Takes one of what a list of choices offers.
+    pub(super) async fn choose(&self, label: &str, choice: &str) {
+        self.with("field", label, "", async |element| self.driver.type_into(&element, choice).await).await;
+    }
+
     /// Does something with what is called `name`; a page that is renewed meanwhile is looked at again.
     async fn with(
         &self,
@@ -210,8 +220,19 @@ impl Visitor {
 
     /// The whole page as a PNG.
     pub(super) async fn picture(&self) -> Vec<u8> {
-        let beyond = json!({"format": "png", "captureBeyondViewport": true});
-        let shot = self.driver.ask_browser("Page.captureScreenshot", &beyond).await;
+        self.shot(&json!({"format": "png", "captureBeyondViewport": true})).await
+    }
+
+    /// The first part of the page that the selector names, with a little of what is around it, as a PNG.
+    pub(super) async fn picture_of(&self, part: &str) -> Vec<u8> {
+        let place = "const {x, y, width, height} = document.querySelector(arguments[0]).getBoundingClientRect(); \
+                    return {x: x + scrollX - 8, y: y + scrollY - 8, width: width + 16, height: height + 16, scale: 1}";
+        let clip = self.run(place, &[json!(part)]).await;
+        self.shot(&json!({"format": "png", "captureBeyondViewport": true, "clip": clip})).await
+    }
+
+    async fn shot(&self, how: &Value) -> Vec<u8> {
+        let shot = self.driver.ask_browser("Page.captureScreenshot", how).await;
         STANDARD.decode(shot["data"].as_str().unwrap()).unwrap()
     }
 }

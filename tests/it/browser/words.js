@@ -4,6 +4,9 @@ const squeezed = (text) => (text || '').replace(/\s+/g, ' ').trim();
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 const USABLE = 'a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex], [contenteditable]';
 
+/** Where people are: in the dialog that covers the page, if one does. */
+const here = () => document.querySelector('dialog:modal') ?? document.body;
+
 /** Whether people see it: drawn, and larger than what is there for screen readers only. */
 function seen(element) {
   const {width, height} = element.getBoundingClientRect();
