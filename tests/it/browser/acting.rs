@@ -75,7 +75,7 @@ async fn an_instance_is_disabled_and_enabled_with_scripts_and_without() {
     visitor.go(ORDERS).await;
     visitor.click(SEVEN).await;
     visitor.reads("Timeline").await;
-    visitor.reads("operator from 127.0.0.1").await; // Who did it.
+    visitor.reads("an operator at 127.0.0.1").await; // Who did it.
     visitor.leave().await;
 }
 
@@ -216,7 +216,7 @@ async fn the_connection_of_a_client_is_closed() {
     visitor.finds_nothing_wrong("close").await;
     visitor.confirms(&["no instance of orders takes traffic"], "Close it", "Closed: connection ").await;
     visitor.go("/console/instance?serviceName=orders&ip=10.0.0.7&port=8080").await;
-    visitor.reads("operator from 127.0.0.1").await;
+    visitor.reads("an operator at 127.0.0.1").await;
     visitor.leave().await;
 }
 

@@ -47,7 +47,9 @@ for (let text = walker.nextNode(); text; text = walker.nextNode()) {
   const element = text.parentElement;
   if (!squeezed(text.data) || !seen(element) || element.closest('title, desc, option, script, style, noscript')) continue;
   const range = document.createRange();
+  const runs = new Set(text.data.split(/\s+/).filter((run) => run.length > WORD_MAX).flatMap((run) => run.match(/[\w.:]+/g) ?? []));
   for (const {0: word, index} of text.data.matchAll(/[\w.:]+/g)) {
+    if (runs.has(word)) continue; // A part of what is too long for a line.
     range.setStart(text, index);
     range.setEnd(text, index + word.length);
     const tops = new Set([...range.getClientRects()].map((box) => Math.round(box.top)));

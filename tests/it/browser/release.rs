@@ -99,7 +99,7 @@ async fn pictures_of_a_release_are_taken() {
     visitor.reads("Gone lately").await; // The first step is over, and the second warms up.
     visitor.reads_no_more("warming").await;
     visitor.reads("warming 2").await;
-    take(&visitor, "console-release", Scheme::Light, "main").await;
+    take(&visitor, "console-release", Scheme::Light, "section[aria-labelledby=requests]").await;
     shop.is_released().await;
     take(&visitor, "console-ramp", Scheme::Light, "figure.chart").await;
     visitor.leave().await;
