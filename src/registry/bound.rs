@@ -1,5 +1,6 @@
 //! What one client, one service and one request may take, and what is said and counted where that is exceeded.
 
+use super::names::{NAME_BYTES_MAX, Names};
 use crate::protocol::MESSAGE_BYTES_MAX;
 
 /// Bounds that whoever starts a registry may choose; [`Settings`](super::Settings) tells what each is for.
@@ -12,6 +13,7 @@ pub(crate) struct Allowance {
     pub(crate) instances_per_client: usize,
     pub(crate) instances_per_service: usize,
     pub(crate) page_size: usize,
+    pub(crate) names: Names,
 }
 
 impl Default for Allowance {
@@ -24,6 +26,7 @@ impl Default for Allowance {
             instances_per_client: 100_000,
             instances_per_service: 100_000,
             page_size: 10_000,
+            names: Names { bytes_max: NAME_BYTES_MAX },
         }
     }
 }
@@ -47,6 +50,8 @@ pub(crate) enum Bound {
     Requests,
     /// Characters of metadata.
     Metadata,
+    /// Bytes of a name.
+    Name,
     /// Instances in one request.
     Batch,
     /// Bytes in the list of clusters that a subscriber asks for.
@@ -69,7 +74,7 @@ pub(crate) enum Bound {
 }
 
 impl Bound {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::Head,
@@ -78,6 +83,7 @@ impl Bound {
         Self::LargeMessages,
         Self::Requests,
         Self::Metadata,
+        Self::Name,
         Self::Batch,
         Self::ClusterList,
         Self::Clusters,
@@ -102,6 +108,7 @@ impl Bound {
             Self::LargeMessages => "large-messages",
             Self::Requests => "requests",
             Self::Metadata => "metadata",
+            Self::Name => "name",
             Self::Batch => "batch",
             Self::ClusterList => "cluster-list",
             Self::Clusters => "clusters",
@@ -127,6 +134,7 @@ impl Bound {
             Self::LargeMessages => "bytes in large messages",
             Self::Requests => "requests under way",
             Self::Metadata => "characters of metadata",
+            Self::Name => "bytes in a name",
             Self::Batch => "instances in one request",
             Self::ClusterList => "bytes in the list of clusters",
             Self::Clusters => "clusters of one service",

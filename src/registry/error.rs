@@ -110,6 +110,8 @@ pub(crate) enum Refusal {
     Lease(InvalidLease),
     #[error("metadata of {chars} characters are too long: accepted are up to {max}")]
     MetadataTooLong { chars: usize, max: usize },
+    #[error("{kind} name of {bytes} bytes is too long: accepted are up to {max}")]
+    NameTooLong { kind: &'static str, bytes: usize, max: usize },
     #[error("what a connection or heartbeats keep alive is ephemeral: accepted is ephemeral=true")]
     Persistent,
     /// Nacos' words, which scripts know.
@@ -196,6 +198,8 @@ impl Refusal {
             Some(*bound)
         } else if let Self::MetadataTooLong { .. } = self {
             Some(Bound::Metadata)
+        } else if let Self::NameTooLong { .. } = self {
+            Some(Bound::Name)
         } else if let Self::Full { .. } = self {
             Some(Bound::Instances)
         } else if let Self::Busy { .. } = self {

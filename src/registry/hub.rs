@@ -235,8 +235,14 @@ impl Hub {
         service: ServiceKey,
         instances: Vec<Instance>,
     ) -> Result<(), Refusal> {
-        let checked = self.limits.check(&instances);
+        let checked = self.admits(&service, &instances);
         self.execute_checked(checked, Command::Publish { client, service, instances }, None)
+    }
+
+    /// Whether these instances may be published together in `service`.
+    fn admits(&self, service: &ServiceKey, instances: &[Instance]) -> Result<(), Refusal> {
+        self.limits.check(instances)?;
+        self.allowance.names.check_keys(service, instances.iter().map(|instance| &instance.key))
     }
 
     /// Takes off whatever `client` publishes in `service`; that there is nothing is a success.
@@ -258,7 +264,7 @@ impl Hub {
         sender: Sender,
     ) -> Result<(), Refusal> {
         let (client, instances) = (Client::Heartbeats(instance.address().clone()), vec![instance]);
-        let (checked, asker) = (self.limits.check(&instances), Some(Asker::Sender(sender)));
+        let (checked, asker) = (self.admits(&service, &instances), Some(Asker::Sender(sender)));
         self.execute_checked(checked, Command::Publish { client, service, instances }, asker)
     }
 
@@ -397,13 +403,14 @@ impl Hub {
     /// pushed.
     ///
     /// # Errors
-    /// When the connection has ended or follows too many services.
+    /// When a name is too long, and when the connection has ended or follows too many services.
     pub(crate) fn subscribe(
         &self,
         id: ConnectionId,
         service: &ServiceKey,
         clusters: Clusters,
     ) -> Result<Arc<View>, Refusal> {
+        self.allowance.names.check(service)?;
         let mut state = self.state();
         let subscriber = state.connections.get(&id).ok_or(Refusal::Unregistered)?.clone();
         let view = state.catalog.view(service, self.now());

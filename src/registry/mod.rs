@@ -35,6 +35,7 @@ mod hub;
 mod large;
 mod ledger;
 mod metrics;
+mod names;
 mod order;
 mod overlay;
 mod peer;

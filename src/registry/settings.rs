@@ -4,6 +4,7 @@ use super::access::Admin;
 use super::bound::Allowance;
 use super::command::Limits;
 use super::error::Error;
+use super::names::Names;
 use super::tls::{Tls, TlsFiles};
 use crate::Clock;
 use crate::protocol::GRPC_PORT_OFFSET;
@@ -52,6 +53,10 @@ pub struct Settings {
     /// Longest metadata of an instance, keys and values together, in characters. Nacos takes 1024, which
     /// real applications exceed. Default 65 536.
     pub metadata_chars_max: usize,
+    /// Longest name of a service, group, cluster, namespace or user that is brought, in bytes; what is there
+    /// already stays and can be taken off. Default 512, the most that any of them may have: groups have up to 128,
+    /// the others but services up to 64, whatever this is.
+    pub name_bytes_max: usize,
     /// How long what operators set on an instance is kept after the instance is gone, and what they say of a
     /// service that nobody created after its last instance; looked at every 5 s. Default 60 s, as Nacos.
     pub metadata_kept_for: Duration,
@@ -111,6 +116,7 @@ impl Default for Settings {
             admin: None,
             token_ttl: Duration::from_secs(5 * 60 * 60),
             metadata_chars_max: 65_536,
+            name_bytes_max: allowance.names.bytes_max,
             metadata_kept_for: Duration::from_secs(60),
             empty_services_kept_for: Duration::from_secs(60),
             connections_max: 10_000,
@@ -184,6 +190,7 @@ impl Settings {
             instances_per_client: self.instances_per_client_max,
             instances_per_service: self.instances_per_service_max,
             page_size: self.page_size_max,
+            names: Names { bytes_max: self.name_bytes_max },
         }
     }
 }

@@ -52,6 +52,38 @@ async fn a_request_has_a_bounded_head_body_and_metadata() {
 }
 
 #[tokio::test]
+async fn a_name_has_a_bounded_length_wherever_it_would_stay() {
+    let registry = start(Settings { name_bytes_max: 36, ..Settings::default() }).await;
+    let (fits, long) = ("x".repeat(36), "x".repeat(37));
+    let [v1, v2, v3] = ["/nacos/v1/ns", "/nacos/v2/ns", "/nacos/v3/admin/ns"];
+    let brought = |name: &str| {
+        [
+            format!("{v1}/instance?serviceName={name}&ip=10.0.0.7&port=80"),
+            format!("{v1}/instance?serviceName=a&ip=10.0.0.7&port=80&clusterName={name}"),
+            format!("{v2}/instance?serviceName=b&ip=10.0.0.7&port=80&groupName={name}"),
+            format!("{v3}/instance?serviceName=c&ip=10.0.0.7&port=80&namespaceId={name}"),
+            format!("{v2}/instance?serviceName=d&ip=10.0.0.7&port=80&ephemeral=false&clusterName={name}"),
+            format!("{v1}/service?serviceName=e{}", &name[1..]),
+            format!("/nacos/v1/console/namespaces?customNamespaceId=n{}&namespaceName=N", &name[1..]),
+        ]
+    };
+    let of_kind = ["service", "cluster", "group", "namespace", "cluster", "service", "namespace"];
+    for (path, kind) in brought(&long).iter().zip(of_kind) {
+        let (status, said) = registry.send("POST", path, "").await;
+        let words = format!("{kind} name of 37 bytes is too long: accepted are up to 36");
+        assert!(status == 400 && said.contains(&words), "{path}: {status} {said}");
+    }
+    assert_eq!(refused(&registry, "name").await, 7);
+    for path in brought(&fits) {
+        let (status, said) = registry.send("POST", &path, "").await;
+        assert_eq!(status, 200, "{path}: {said}");
+    }
+    let (status, _) = registry.send("GET", &format!("/instance/list?serviceName={long}"), "").await;
+    assert_eq!(status, 200, "there is none, which may be asked");
+    registry.stop().await;
+}
+
+#[tokio::test]
 async fn instances_are_bounded_in_a_service_and_in_all() {
     let bounds = Settings { instances_per_service_max: 2, instances_max: 5, ..Settings::default() };
     let registry = start(bounds).await;

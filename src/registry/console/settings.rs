@@ -82,6 +82,7 @@ impl View for SettingsPage {
                 ),
                 bounded("services-per-client-max", allowance.services_per_client, "services of a connection"),
                 bounded("metadata-chars-max", limits.metadata_chars_max, "characters of metadata"),
+                bounded("name-bytes-max", allowance.names.bytes_max, "bytes of a name"),
                 bounded("body-bytes-max", allowance.body_bytes, "bytes of a body over HTTP"),
                 bounded("message-bytes-max", allowance.message_bytes, "bytes of a message over gRPC"),
                 bounded("requests-max", allowance.requests, "requests under way"),

@@ -309,6 +309,7 @@ fn error_code(refusal: &Refusal) -> i32 {
         | Refusal::Instance(_)
         | Refusal::Lease(_)
         | Refusal::MetadataTooLong { .. }
+        | Refusal::NameTooLong { .. }
         | Refusal::Persistent
         | Refusal::NoService(_)
         | Refusal::NothingToSet(_)

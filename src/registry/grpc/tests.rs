@@ -12,6 +12,7 @@ use crate::registry::bound::Allowance;
 use crate::registry::command::Limits;
 use crate::registry::hub::Hub;
 use crate::registry::large::LARGE_FROM;
+use crate::registry::names::Names;
 use crate::registry::{Registry, Settings};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -658,6 +659,42 @@ async fn a_client_has_a_bounded_number_of_services_instances_and_subscriptions()
     for bound in ["instances-per-client", "services-per-client", "subscriptions"] {
         assert_eq!(refused(&memory.hub, bound).await, "1", "{bound}");
     }
+}
+
+#[tokio::test]
+async fn names_are_bounded_where_they_would_stay() {
+    let memory = Memory::with_allowance(Allowance { names: Names { bytes_max: 13 }, ..Allowance::default() });
+    let mut peer = memory.client().await;
+    let long = || "x".repeat(14);
+    let words = |kind: &str| (400, format!("{kind} name of 14 bytes is too long: accepted are up to 13"));
+    let in_cluster = || WireInstance { cluster_name: long(), ..instance(1) };
+    let refusals = [
+        (peer.ask(InstanceRequest { namespace: long(), ..register(instance(1)) }).await.err(), "namespace"),
+        (peer.ask(register(in_cluster())).await.err(), "cluster"),
+        (peer.ask(BatchInstanceRequest { group_name: long(), ..batch(&[1]) }).await.err(), "group"),
+        (
+            peer.ask(SubscribeServiceRequest { service_name: long(), subscribe: true, ..Default::default() })
+                .await
+                .err(),
+            "service",
+        ),
+        (
+            peer.ask(PersistentInstanceRequest {
+                service_name: "orders".to_owned(),
+                r#type: REGISTER.to_owned(),
+                instance: in_cluster(),
+                ..Default::default()
+            })
+            .await
+            .err(),
+            "cluster",
+        ),
+    ];
+    for (refused, kind) in refusals {
+        assert_eq!(refused, Some(words(kind)));
+    }
+    assert_eq!(refused(&memory.hub, "name").await, "5");
+    peer.ask(register(instance(1))).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

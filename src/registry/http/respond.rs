@@ -60,6 +60,7 @@ impl Refusal {
             | Self::Instance(_)
             | Self::Lease(_)
             | Self::MetadataTooLong { .. }
+            | Self::NameTooLong { .. }
             | Self::Persistent
             | Self::NoService(_)
             | Self::NothingToSet(_)

@@ -60,6 +60,9 @@ impl Fault {
             | Refusal::Persistent
             | Refusal::RequestType { .. }
             | Refusal::TooMany { .. } => Self::new(20_002, "parameter validate error"),
+            Refusal::NameTooLong { kind: "service", .. } => Self::new(21_000, "service name error"),
+            Refusal::NameTooLong { kind: "namespace", .. } => Self::new(22_000, "illegal namespace"),
+            Refusal::NameTooLong { .. } => Self::new(20_002, "parameter validate error"),
             Refusal::MetadataTooLong { .. } => Self::new(21_002, "instance metadata error"),
             Refusal::NotFound | Refusal::NoClient(_) => Self::new(20_004, "resource not found"),
             Refusal::NothingToSet(_) => Self::new(21_004, "instance error"),

@@ -30,6 +30,7 @@ impl Hub {
         if let Write::Register { instance, .. } = &write {
             self.limits.check_one(instance)?;
         }
+        self.allowance.names.check_write(&write)?;
         let answered = {
             let mut state = self.state();
             if state.frozen {

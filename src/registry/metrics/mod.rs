@@ -133,6 +133,7 @@ impl Metrics {
             | Bound::LargeMessages
             | Bound::Requests
             | Bound::Metadata
+            | Bound::Name
             | Bound::Batch
             | Bound::ClusterList
             | Bound::Clusters

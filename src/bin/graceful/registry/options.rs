@@ -72,6 +72,10 @@ const INSTANCES_MAX: usize = 1_000_000_000;
 /// What one body takes.
 const METADATA_CHARS_MAX: usize = 1_000_000;
 
+/// The id that a namespace is given whose creator gives none.
+const NAME_BYTES_MIN: usize = 36;
+/// What the longest kind of names may have.
+const NAME_BYTES_MAX: usize = 512;
 /// More than any list has that is worth a look.
 const PAGE_SIZE_MAX: usize = 1_000_000;
 
@@ -141,6 +145,11 @@ pub(super) static ALL: &[Setting] = &[
         "metadata-chars-max",
         Place::Count(0..=METADATA_CHARS_MAX, |chosen| &mut chosen.settings.metadata_chars_max),
         "Longest metadata of an instance, keys and values together, in characters.",
+    ),
+    setting(
+        "name-bytes-max",
+        Place::Count(NAME_BYTES_MIN..=NAME_BYTES_MAX, |chosen| &mut chosen.settings.name_bytes_max),
+        "Longest name of a service, group, cluster, namespace or user that is brought, in bytes; the rule of its kind holds besides (64, of groups 128, of services 512). What is there already stays and can be taken off; keys of metadata count among `metadata-chars-max`.",
     ),
     setting(
         "metadata-kept-seconds",

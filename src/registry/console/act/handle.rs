@@ -112,14 +112,17 @@ fn shown(console: &Console, asked: &Asked, sheet: &Sheet, status: StatusCode) ->
 
 /// The field that a refusal is about.
 fn field(refusal: &Refusal) -> Option<&'static str> {
+    let of_kind = |kind: &'static str| match kind {
+        "service" => "serviceName",
+        "group" => "groupName",
+        "cluster" => "clusterName",
+        name => name,
+    };
     if let Refusal::Form(invalid) = refusal {
-        return match invalid.name() {
-            Some("service") => Some("serviceName"),
-            Some("group") => Some("groupName"),
-            Some("cluster") => Some("clusterName"),
-            Some(name) => Some(name),
-            None => Some("ip"),
-        };
+        return Some(invalid.name().map_or("ip", of_kind));
+    }
+    if let Refusal::NameTooLong { kind, .. } = refusal {
+        return Some(of_kind(kind));
     }
     let of_metadata = matches!(refusal, Refusal::MetadataTooLong { .. } | Refusal::Lease(_));
     let of_name = matches!(refusal, Refusal::ServiceExists(_));
