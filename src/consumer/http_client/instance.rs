@@ -171,6 +171,7 @@ impl InstanceClientBuilder {
         self.connector_over(self.route(instance))
     }
 
+    #[cfg_attr(not(feature = "tls"), expect(clippy::unused_self, reason = "TLS is all that it adds"))]
     fn connector_over(&self, route: Route) -> Connector {
         Connector {
             route,

@@ -77,6 +77,7 @@ impl Wire {
     }
 
     /// Has whoever serves the connection cut it.
+    #[cfg(feature = "registry")] // Providers let theirs end.
     pub(crate) fn hang_up(&self) {
         self.hung_up.notify_one();
     }

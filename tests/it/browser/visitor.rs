@@ -46,6 +46,16 @@ impl Visitor {
         Some(visitor)
     }
 
+    /// Whether there is a browser for somebody whose home is yet to be built.
+    pub(super) async fn without_a_home() -> Option<Self> {
+        Self::at("").await
+    }
+
+    /// Has a home from now on.
+    pub(super) fn settle(&mut self, home: &str) {
+        home.clone_into(&mut self.home);
+    }
+
     /// Gets up; nothing may have gone wrong that only the console of the browser tells.
     pub(super) async fn leave(self) {
         self.console_is_quiet().await;
