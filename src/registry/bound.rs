@@ -44,7 +44,7 @@ pub(crate) enum Bound {
     Body,
     /// Bytes of a message over gRPC.
     Message,
-    /// Bytes of all large messages.
+    /// Bytes of all large messages and bodies.
     LargeMessages,
     /// Requests under way at once.
     Requests,
@@ -131,7 +131,7 @@ impl Bound {
             Self::Head => "bytes in the head of a request",
             Self::Body => "bytes in the body of a request",
             Self::Message => "bytes in a message",
-            Self::LargeMessages => "bytes in large messages",
+            Self::LargeMessages => "bytes in large messages and bodies",
             Self::Requests => "requests under way",
             Self::Metadata => "characters of metadata",
             Self::Name => "bytes in a name",

@@ -199,7 +199,7 @@ impl Hub {
     /// The same hub with other bounds than the default ones.
     pub(crate) fn with_allowance(mut self, allowance: Allowance) -> Self {
         self.allowance = allowance;
-        self.large = Large::new(allowance.message_bytes);
+        self.large = Large::new(allowance.message_bytes.max(allowance.body_bytes));
         self.state.get_mut().unwrap_or_else(PoisonError::into_inner).allowance = allowance;
         self
     }

@@ -1,4 +1,5 @@
-//! Large messages: so many bytes of them at once, and one at a time worked on, away from everyone else.
+//! Large messages: so many bytes of them at once, bodies over HTTP among them, and one message at a time worked
+//! on, away from everyone else.
 //!
 //! A message of 10 MiB takes tens of milliseconds to read. On a thread of the runtime all requests and pushes
 //! that are next on it would wait for that; and as many of them as there may be requests under way would fill

@@ -147,7 +147,7 @@ impl Registry {
         let api = |wire: &Arc<Wire>| {
             let (metrics, allowance) = (hub.metrics().clone(), hub.allowance());
             let api = http::api(routes.clone(), peer(wire).ip(), allowance.body_bytes);
-            http::Measured::new(api, metrics, allowance.requests)
+            http::Measured::new(api, metrics, hub.large().clone(), allowance.requests)
         };
         let door = tls.clone();
         let handshake = move |io: Accepted<TcpListener>| tls::shake_hands(door.clone(), io);

@@ -2,7 +2,9 @@
 
 use super::openapi::apis;
 use super::respond::Exceeded;
+use super::weighed::{Weighed, Weight};
 use crate::registry::bound::Bound;
+use crate::registry::large::Large;
 use crate::registry::metrics::{Api, Metrics, UnderWay};
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
@@ -39,6 +41,9 @@ const PROBES: [&str; 7] = [
     "/nacos/v3/admin/core/state/readiness",
 ];
 
+/// What is said where a large body found no room; the words are those of a large message.
+const NO_ROOM: &str = "too many bytes in large messages and bodies are under way: try again";
+
 /// Which API a request is for; the place after the last one where there is none.
 fn api(method: &Method, path: &str) -> Api {
     let method = if *method == Method::HEAD { &Method::GET } else { method };
@@ -47,24 +52,32 @@ fn api(method: &Method, path: &str) -> Api {
     Api::Http(place.unwrap_or_else(|| BY_PATH.values().map(Vec::len).sum()))
 }
 
-/// The API on one connection, measured, with a bound for the requests that are under way.
+/// The API on one connection, measured, with a bound for the requests that are under way and for the bytes of
+/// their large bodies.
 #[derive(Clone, Debug)]
 pub(in crate::registry) struct Measured<S> {
     inner: S,
     metrics: Arc<Metrics>,
+    large: Large,
     requests_max: usize,
 }
 
 impl<S> Measured<S> {
     /// Measures `inner`, which gets no request while `requests_max` are under way in the registry.
-    pub(in crate::registry) fn new(inner: S, metrics: Arc<Metrics>, requests_max: usize) -> Self {
-        Self { inner, metrics, requests_max }
+    pub(in crate::registry) fn new(
+        inner: S,
+        metrics: Arc<Metrics>,
+        large: Large,
+        requests_max: usize,
+    ) -> Self {
+        Self { inner, metrics, large, requests_max }
     }
 }
 
 impl<S, B, R> Service<Request<B>> for Measured<S>
 where
-    S: Service<Request<B>, Response = Response<R>, Error = Infallible>,
+    S: Service<Request<Weighed<B>>, Response = Response<R>, Error = Infallible>,
+    B: http_body::Body,
 {
     type Response = Response<Body<R>>;
     type Error = Infallible;
@@ -79,7 +92,10 @@ where
         let max = if PROBES.contains(&request.uri().path()) { usize::MAX } else { self.requests_max };
         match self.metrics.begin(max) {
             Some(under_way) => {
-                ResponseFuture::Answered { inner: self.inner.call(request), under_way, api, since }
+                let (head, body) = request.into_parts();
+                let (body, weight) = Weighed::new(body, &self.large);
+                let inner = self.inner.call(Request::from_parts(head, body));
+                ResponseFuture::Answered { inner, weight, under_way, api, since }
             }
             None => ResponseFuture::Refused { max },
         }
@@ -94,6 +110,7 @@ pin_project! {
         Answered {
             #[pin]
             inner: F,
+            weight: Option<Weight>,
             under_way: UnderWay,
             api: Api,
             since: Instant,
@@ -107,15 +124,23 @@ impl<F: Future<Output = Result<Response<R>, Infallible>>, R> Future for Response
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            ResponseFutureProjection::Answered { inner, under_way, api, since } => {
+            ResponseFutureProjection::Answered { inner, weight, under_way, api, since } => {
                 let response = ready!(inner.poll(cx))?;
+                if weight.as_ref().is_some_and(Weight::was_refused) {
+                    under_way.answered(*api, since.elapsed(), true);
+                    under_way.refuse(Bound::LargeMessages);
+                    return Poll::Ready(Ok(refused(NO_ROOM.into())));
+                }
                 under_way.answered(*api, since.elapsed(), !response.status().is_success());
                 if let Some(bound) = exceeded(&response) {
                     under_way.refuse(bound);
                 }
                 Poll::Ready(Ok(response.map(|inner| Body::Answer { inner })))
             }
-            ResponseFutureProjection::Refused { max } => Poll::Ready(Ok(refused(*max))),
+            ResponseFutureProjection::Refused { max } => {
+                let words = format!("{max} requests are under way, and no more can be: try again");
+                Poll::Ready(Ok(refused(words)))
+            }
         }
     }
 }
@@ -126,8 +151,7 @@ fn exceeded<R>(response: &Response<R>) -> Option<Bound> {
     too_large.or_else(|| response.extensions().get().map(|Exceeded(bound)| *bound))
 }
 
-fn refused<R>(max: usize) -> Response<Body<R>> {
-    let words = format!("{max} requests are under way, and no more can be: try again");
+fn refused<R>(words: String) -> Response<Body<R>> {
     let mut response = Response::new(Body::Words { words: Bytes::from(words) });
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -177,6 +201,8 @@ impl<R: http_body::Body<Data = Bytes>> http_body::Body for Body<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::large::LARGE_FROM;
+    use http_body_util::{BodyExt, Full};
 
     #[test]
     fn a_request_is_for_one_api_or_for_none() {
@@ -187,5 +213,28 @@ mod tests {
         assert!(PROBES.iter().all(|path| BY_PATH.contains_key(*path)));
         let none = Api::Http(places.len());
         assert_eq!((api(&Method::PUT, list), api(&Method::GET, "/nowhere")), (none, none));
+    }
+
+    #[tokio::test]
+    async fn a_large_body_without_room_is_answered_so_and_counted() {
+        let (metrics, large) = (Arc::new(Metrics::new()), Large::new(1));
+        let read = tower::service_fn(async |request: Request<Weighed<Full<Bytes>>>| {
+            let read = request.into_body().collect().await;
+            let status = if read.is_ok() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+            Ok::<_, Infallible>(Response::builder().status(status).body(Full::<Bytes>::default()).unwrap())
+        });
+        let mut measured = Measured::new(read, metrics.clone(), large.clone(), 10);
+        let mut send = |bytes: usize| measured.call(Request::new(Full::new(Bytes::from(vec![b'x'; bytes]))));
+        let mut others = large.room();
+        assert!(others.grow_to(128 * 1024 * 1024));
+        assert_eq!(send(LARGE_FROM).await.unwrap().status(), StatusCode::OK);
+        let answer = send(LARGE_FROM + 1).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.headers()[RETRY_AFTER], "1");
+        let words = answer.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(words, NO_ROOM);
+        assert_eq!(metrics.refused(Bound::LargeMessages), 1);
+        drop(others);
+        assert_eq!(send(LARGE_FROM + 1).await.unwrap().status(), StatusCode::OK);
     }
 }

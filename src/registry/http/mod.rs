@@ -30,6 +30,7 @@ mod service;
 mod state;
 mod subscribers;
 mod users;
+mod weighed;
 mod wrap;
 
 pub(in crate::registry) use extract::Origin;

@@ -122,7 +122,7 @@ impl Metrics {
     }
 
     /// How often a bound was reached.
-    fn refused(&self, bound: Bound) -> u64 {
+    pub(crate) fn refused(&self, bound: Bound) -> u64 {
         let door = &self.at_the_door;
         match bound {
             Bound::Connections => door.connections.load(Relaxed),
