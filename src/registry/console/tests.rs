@@ -281,6 +281,54 @@ async fn a_page_is_shown_to_whom_the_api_would_tell_it() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_spans_namespaces_shows_each_viewer_those_they_may_read_and_no_other() {
+    let hub = hub();
+    for namespace in ["dev", "prod", "public"] {
+        let service: ServiceKey = format!("{namespace}##g@@{namespace}-orders").parse().unwrap();
+        let (provider, _) = hub.connect(Peer { app: format!("{namespace}-app"), ..Peer::default() });
+        hub.publish(Client::Connection(provider), service.clone(), vec![instance(80)]).unwrap();
+        let (consumer, _) = hub.connect(Peer { app: format!("{namespace}-reader"), ..Peer::default() });
+        hub.subscribe(consumer, &service, Clusters::default()).unwrap();
+    }
+    let tokens: HashMap<_, _> = tokens(&hub).into_iter().collect();
+    let router = routes(hub.clone(), Arc::new(Access::new(hub, &Settings::default()).unwrap()));
+    let dev = "namespaceId=dev&groupName=g&serviceName=dev-orders";
+    let pages = [
+        "/console?namespaceId=dev".to_owned(),
+        "/console/clients".to_owned(),
+        "/console/clients?namespaceId=dev".to_owned(),
+        format!("/console/service?{dev}"),
+        format!("/console/instance?{dev}&ip=10.0.0.7&port=80"),
+        format!("/console/diagnosis?{dev}"),
+    ];
+    for (name, sees_all) in [("reader", false), ("writer", false), ("admin", false), ("everywhere", true)] {
+        let bearer = format!("Bearer {}", tokens[name].as_deref().unwrap());
+        for (page, accept) in pages.iter().flat_map(|page| {
+            ["text/html", "application/json", "text/event-stream"].map(move |accept| (page, accept))
+        }) {
+            let request = Request::builder().uri(page).header(HOST, "127.0.0.1:8848").header(ACCEPT, accept);
+            let request = request.header(AUTHORIZATION, &bearer).body(Body::empty()).unwrap();
+            let answer = router.clone().oneshot(request).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::OK, "{page} as {name}");
+            let said = if accept == "text/event-stream" {
+                next(&mut answer.into_body()).await.unwrap()
+            } else {
+                String::from_utf8(to_bytes(answer.into_body(), usize::MAX).await.unwrap().to_vec()).unwrap()
+            };
+            assert!(said.contains("dev"), "{page} as {name}: {said}");
+            let spans = page.contains("clients") || accept == "text/html"; // The frame has the namespaces.
+            assert_eq!(said.contains("prod"), sees_all && spans, "{page} as {name}, {accept}: {said}");
+        }
+        for page in ["/console?namespaceId=prod", "/console", "/console/diagnosis?serviceName=public-orders"]
+        {
+            let (status, _, said) = ask(&router, page, &[(AUTHORIZATION, &bearer)]).await;
+            assert_eq!(status == StatusCode::FORBIDDEN, !sees_all, "{page} as {name}: {said}");
+            assert!(sees_all || !said.contains("prod-"), "{page} as {name}: {said}");
+        }
+    }
+}
+
 /// A page as a stream.
 async fn follow(router: &Router, uri: &str, last: Option<&str>) -> Body {
     let mut request =
