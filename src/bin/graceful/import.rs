@@ -1,10 +1,11 @@
 //! `graceful import`: brings about in a registry what a file says.
 
+use super::file::read_within;
 use super::transfer::{Document, Plan, Report, carry_out, present, read_namespaces};
 use super::{Failure, log, remote};
 use clap::{Args, ValueEnum};
 use std::error::Error;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 /// Bytes of a file: many times what a registry keeps at its bounds.
@@ -69,14 +70,13 @@ async fn import(arguments: &Arguments, document: &Document) -> Result<Report, Bo
 }
 
 fn read(Arguments { file, .. }: &Arguments) -> Result<Document, Failure> {
-    let mut text = Vec::new();
     let read = if file.as_os_str() == "-" {
-        io::stdin().take(FILE_BYTES_MAX).read_to_end(&mut text)
+        read_within(io::stdin(), FILE_BYTES_MAX)
     } else {
-        std::fs::File::open(file).and_then(|open| open.take(FILE_BYTES_MAX).read_to_end(&mut text))
+        std::fs::File::open(file).and_then(|open| read_within(open, FILE_BYTES_MAX))
     };
     let name = file.display();
-    read.map_err(|error| Failure::wrong_usage(format!("cannot read {name}: {error}")))?;
+    let text = read.map_err(|error| Failure::wrong_usage(format!("cannot read {name}: {error}")))?;
     let wrong = |error| {
         let error: Box<dyn Error> = Box::new(error);
         Failure::wrong_usage(format!("{name}: {}", tower_graceful::naming::Causes(&*error)))

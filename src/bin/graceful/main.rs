@@ -12,6 +12,7 @@ mod deregister;
 mod doctor;
 mod enable;
 mod export;
+mod file;
 mod health;
 mod import;
 mod instances;

@@ -7,6 +7,7 @@ mod options;
 mod place;
 mod sources;
 
+use super::file::read_within;
 use super::signals::Signals;
 use super::{Failure, allocator, log, password, user};
 use clap::builder::ArgAction;
@@ -16,6 +17,7 @@ use options::{ALL, Chosen, Setting};
 use sources::{Effective, Mistake, Said};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::pin::pin;
@@ -26,6 +28,9 @@ use tower_graceful::registry::{Admin, Error, Registry, Settings};
 
 /// Variable with the password of the first administrator; no flag, for everyone on the machine can read those.
 const ADMIN_PASSWORD: &str = "GRACEFUL_REGISTRY_ADMIN_PASSWORD";
+
+/// Bytes of a file of settings: a thousand times what all of them take.
+const CONFIG_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// How long threads that read or write files may take once the registry has stopped: what had to be stored is.
 const THREADS_END_WITHIN: Duration = Duration::from_millis(500);
@@ -179,7 +184,9 @@ fn effective(arguments: Run) -> Result<Effective, Failure> {
 }
 
 fn read(file: PathBuf) -> Result<(PathBuf, String), Failure> {
-    match std::fs::read_to_string(&file) {
+    let read = File::open(&file).and_then(|open| read_within(open, CONFIG_BYTES_MAX));
+    let text = read.and_then(|read| String::from_utf8(read).map_err(io::Error::other));
+    match text {
         Ok(text) => Ok((file, text)),
         Err(error) => Err(Failure::wrong_usage(format!("config: cannot read {}: {error}", file.display()))),
     }

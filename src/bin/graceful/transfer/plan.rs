@@ -39,6 +39,9 @@ pub(crate) struct Plan<'a> {
     pub(crate) unchanged: usize,
     /// Services that are there with instances of the other kind: nothing of them can be brought about.
     pub(crate) clashes: Vec<&'a Key>,
+    /// Instances of services that are ephemeral: nobody would keep them alive, and as persistent ones they would
+    /// stay when their applications have gone.
+    pub(crate) ephemeral: Vec<(&'a Service, &'a Instance)>,
 }
 
 impl<'a> Plan<'a> {
@@ -75,7 +78,10 @@ impl<'a> Plan<'a> {
         for (name, cluster) in &service.clusters {
             self.step_unless(there.clusters.get(name) == Some(cluster), Step::Probe(service, name));
         }
-        for instance in &service.instances {
+        if service.ephemeral {
+            self.ephemeral.extend(service.instances.iter().map(|instance| (service, instance)));
+        }
+        for instance in service.instances.iter().filter(|_| !service.ephemeral) {
             self.step_unless(there.instances.contains(instance), Step::Register(service, instance));
         }
         for set in &service.overrides {
@@ -144,6 +150,7 @@ impl fmt::Display for Step<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::document::{Cluster, Place};
+    use super::super::report::Report;
     use super::*;
 
     fn key(name: &str) -> Key {
@@ -213,6 +220,21 @@ mod tests {
         assert_eq!(steps(&plain, None).0.len(), 2);
         let set = Service { overrides: orders().overrides, ..Service::new(key("orders"), true) };
         assert_eq!(steps(&set, None).0[0], "create public##g@@orders", "nothing else would");
+    }
+
+    #[test]
+    fn instances_of_an_ephemeral_service_are_left_to_register_themselves() {
+        let wanted = Service { ephemeral: true, ..orders() };
+        let document = Document::new(String::new(), Vec::new(), vec![wanted]);
+        let plan = Plan::new(&document, &[], &BTreeMap::new());
+        assert!(plan.steps.iter().all(|step| step.verb() != "register"), "{:?}", plan.steps);
+        let left: Vec<u16> = plan.ephemeral.iter().map(|(_, instance)| instance.place.port).collect();
+        assert_eq!(left, [80, 81]);
+        let report = Report::new(&plan, true);
+        assert_eq!(report.failed(), 2);
+        let said = "register public##g@@orders 10.0.0.7:80 DEFAULT: the service is ephemeral: its instances \
+                    register themselves";
+        assert!(report.to_string().starts_with(said), "{report}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What came of an import, for people and for programs.
 
+use super::document::{Instance, Key, Service};
 use super::plan::{Plan, Step, Subject};
 use super::server::Trouble;
 use serde::Serialize;
@@ -34,14 +35,22 @@ struct Line {
 impl Report {
     /// Nothing yet, but for what no step can bring about.
     pub(crate) fn new(plan: &Plan<'_>, dry_run: bool) -> Self {
-        let clash = |key: &&super::document::Key| Line {
+        let clash = |key: &&Key| Line {
             verb: "clash",
             namespace: None,
             service: Some(key.to_string()),
             subject: None,
             error: Some("it is there with instances of the other kind".to_owned()),
         };
-        let steps: Vec<Line> = plan.clashes.iter().map(clash).collect();
+        let ephemeral = |(service, instance): &(&Service, &Instance)| Line {
+            verb: "register",
+            namespace: None,
+            service: Some(service.key.to_string()),
+            subject: Some(instance.place.to_string()),
+            error: Some("the service is ephemeral: its instances register themselves".to_owned()),
+        };
+        let clashes = plan.clashes.iter().map(clash);
+        let steps: Vec<Line> = clashes.chain(plan.ephemeral.iter().map(ephemeral)).collect();
         let failed = steps.len();
         Self { dry_run, steps, done: 0, unchanged: plan.unchanged, failed }
     }
