@@ -26,7 +26,7 @@
 //! [`NeverApplied`] and [`NoConnection`] and timeouts are told apart. Other clients bring a function of their
 //! own, see [`FailoverLayer::with_classifier`](super::FailoverLayer::with_classifier).
 
-use super::error::{HeaderTimeout, NeverApplied, NoConnection};
+use super::marks::{HeaderTimeout, NeverApplied, NoConnection};
 pub use crate::observe::Cause;
 use std::error::Error;
 

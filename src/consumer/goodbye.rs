@@ -17,9 +17,9 @@
 //! refused a request, which [`Failover`](super::Failover) learns from the answer's body.
 
 use super::balance::ResponseBody;
-use super::endpoints::Endpoint;
-use crate::naming::header::{OFFLINE, OfflineTag, REFUSED, REFUSED_TRUE};
-use http::{HeaderMap, Response, StatusCode};
+use super::heard;
+use crate::naming::header::OFFLINE;
+use http::Response;
 use pin_project_lite::pin_project;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -80,7 +80,7 @@ impl<F: Future<Output = Result<Response<ResponseBody<B>>, E>>, B, E> Future for 
         let mut response = ready!(self.project().inner.poll(cx))?;
         if response.headers().contains_key(OFFLINE) {
             let endpoint = response.body().endpoint().clone();
-            hear(response.headers_mut(), &endpoint);
+            heard::goodbye(response.headers_mut(), &endpoint);
         }
         let refused = take_refusal(&mut response);
         response.body_mut().set_refusal(refused);
@@ -88,38 +88,9 @@ impl<F: Future<Output = Result<Response<ResponseBody<B>>, E>>, B, E> Future for 
     }
 }
 
-/// Takes the tags off the headers of an answer from `endpoint`, acts on those that count, and counts those
-/// that do not.
-pub(super) fn hear(headers: &mut HeaderMap, endpoint: &Endpoint) {
-    for value in headers.get_all(OFFLINE) {
-        if let Some(tag) = OfflineTag::from_value(value).filter(|tag| counts(tag, endpoint)) {
-            endpoint.put_aside(tag.epoch, tag.fade);
-        } else {
-            endpoint.fleet().ignore_tag(endpoint.instance().address(), format_args!("{value:?}"));
-        }
-    }
-    headers.remove(OFFLINE);
-}
-
-/// Whether `tag` speaks of the instance that it came from.
-fn counts(tag: &OfflineTag, from: &Endpoint) -> bool {
-    if let Some(epoch) = from.epoch() {
-        return tag.epoch == epoch;
-    }
-    let listed = from.fleet().snapshots().latest();
-    let known = || listed.instances().iter().any(|instance| *instance.address() == tag.address);
-    tag.address == *from.instance().address() || !known()
-}
-
 /// Takes the word of a provider's layers off an answer; `true` when they refused the request.
 pub(super) fn take_refusal<B>(response: &mut Response<ResponseBody<B>>) -> bool {
-    hear_refusal(response.status(), response.headers_mut()) || response.body().is_refusal()
-}
-
-/// The same for a head alone.
-pub(super) fn hear_refusal(status: StatusCode, headers: &mut HeaderMap) -> bool {
-    let word = headers.remove(REFUSED);
-    status == StatusCode::SERVICE_UNAVAILABLE && word == Some(REFUSED_TRUE)
+    heard::refusal(response.status(), response.headers_mut()) || response.body().is_refusal()
 }
 
 #[cfg(test)]

@@ -33,8 +33,10 @@ mod endpoints;
 mod error;
 pub mod failover;
 pub mod goodbye;
+mod heard;
 #[cfg(feature = "http-client")]
 mod http_client;
+mod marks;
 #[cfg(feature = "notice")]
 pub mod notice;
 mod pick;
@@ -51,13 +53,14 @@ pub use clients::{GracefulClients, GracefulClientsLayer, Unresolved};
 #[cfg(feature = "tonic")]
 pub use deadline::{Deadline, DeadlineLayer};
 pub use endpoints::InvalidAmplification;
-pub use error::{HeaderTimeout, InstanceError, NeverApplied, NoConnection, NoInstance};
+pub use error::{InstanceError, NoInstance};
 pub use failover::{Failover, FailoverLayer, Idempotent};
 pub use goodbye::{Goodbye, GoodbyeLayer};
 #[cfg(feature = "http-client")]
 pub use http_client::{
     Connector, InstanceClient, InstanceClientBuilder, InstanceStream, http_client, http_client_h2,
 };
+pub use marks::{HeaderTimeout, NeverApplied, NoConnection};
 #[cfg(feature = "notice")]
 pub use notice::{NoticePort, Notices};
 pub use pick::Policy;

@@ -3,7 +3,8 @@
 use super::ResponseBody;
 use crate::consumer::classify::is_connect;
 use crate::consumer::endpoints::{Choice, Guard, Verdict};
-use crate::consumer::error::{HeaderTimeout, InstanceError};
+use crate::consumer::error::InstanceError;
+use crate::consumer::marks::HeaderTimeout;
 use crate::naming::BoxError;
 use crate::naming::BoxFuture;
 use http::{Request, Response};

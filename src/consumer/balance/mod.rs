@@ -39,9 +39,12 @@
 //! ```
 
 mod body;
+mod caller;
 mod dial;
 mod future;
 mod layer;
+mod pick;
+mod ready;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -51,5 +54,6 @@ pub use body::ResponseBody;
 pub use dial::Dial;
 pub use future::ResponseFuture;
 pub use layer::BalanceLayer;
-pub use service::{Balance, Pick};
+pub use pick::Pick;
+pub use service::Balance;
 pub use view::{InstanceView, State, View};

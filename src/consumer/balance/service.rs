@@ -1,27 +1,23 @@
-//! The balancer itself, and a single choice of it.
+//! The balancer itself: one choice for each call.
 
+use super::caller::Caller;
 use super::future::Stage;
+use super::ready::unsent;
 use super::view::{InstanceView, View};
-use super::{BalanceLayer, ResponseBody, ResponseFuture};
-use crate::consumer::classify::is_connect;
-use crate::consumer::endpoints::{Choice, Endpoint, Endpoints, Guard, Terms, Tried, Verdict};
-use crate::consumer::error::{HeaderTimeout, InstanceError, NeverApplied, NoInstance, Seen};
-use crate::consumer::goodbye;
-use crate::consumer::uri::{at, authority};
+use super::{BalanceLayer, Pick, ResponseBody, ResponseFuture};
+use crate::consumer::endpoints::{Choice, Endpoints, Guard, Tried};
+use crate::consumer::error::{NoInstance, Seen};
 use crate::model::Instance;
-use crate::naming::BoxError;
-use crate::naming::Snapshots;
-use crate::naming::header::{CALLER, CallerTag};
+use crate::naming::header::CALLER;
+use crate::naming::{BoxError, Snapshots};
 use crate::observe::{ConsumerReading, Gauge, Reading};
-use http::uri::{InvalidUri, Scheme};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Request, Response};
 use std::fmt;
-use std::future::{poll_fn, ready};
-use std::pin::pin;
+use std::future::ready;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::Instant;
 use tower_service::Service;
 
 /// Service made by [`BalanceLayer`]. See the [module docs](super).
@@ -32,11 +28,13 @@ pub struct Balance<S> {
     shared: Arc<Shared<S>>,
 }
 
-struct Shared<S> {
-    endpoints: Endpoints<S>,
+/// What the clones of a balancer share.
+pub(super) struct Shared<S> {
+    pub(super) endpoints: Endpoints<S>,
     caller: Caller,
-    wait: Duration,
-    header_timeout: Option<Duration>,
+    /// For the first instance, while there is none.
+    pub(super) wait: Duration,
+    pub(super) header_timeout: Option<Duration>,
 }
 
 impl<S: Clone + Send + Sync + 'static> Balance<S> {
@@ -108,13 +106,12 @@ impl<S: Clone> Balance<S> {
     /// # Errors
     /// When there is no instance.
     pub fn pick_other(&self, tried: &[Pick<S>]) -> Result<Pick<S>, NoInstance> {
-        let tried = tried.iter().map(|pick| pick.choice.guard.endpoint().clone()).collect();
+        let tried = tried.iter().map(|pick| pick.guard().endpoint().clone()).collect();
         self.pick_by(Some(&Tried(tried)))
     }
 
     fn pick_by(&self, tried: Option<&Tried>) -> Result<Pick<S>, NoInstance> {
-        let choice = self.shared.endpoints.choose(tried);
-        let picked = choice.map(|choice| Pick { verdict: choice.guard.endpoint().verdict(), choice });
+        let picked = self.shared.endpoints.choose(tried).map(Pick::new);
         picked.ok_or_else(|| self.shared.nobody(Duration::ZERO, tried))
     }
 
@@ -158,7 +155,7 @@ impl<S: Clone> Balance<S> {
     /// Says in the headers of a request to a picked instance who calls, if the instance wears our layers; a
     /// provider then knows whom to tell when it leaves.
     pub fn introduce(&self, pick: &Pick<S>, headers: &mut HeaderMap) {
-        self.shared.introduce(&pick.choice.guard, headers);
+        self.shared.introduce(pick.guard(), headers);
     }
 
     /// How many offline tags did not count, because they spoke of someone else than their sender; all clones
@@ -168,35 +165,10 @@ impl<S: Clone> Balance<S> {
     }
 }
 
-/// What instances are told about this process: prepared once, and cloned for each request.
-struct Caller {
-    tag: HeaderValue,
-    /// With the address for notices, where there is one.
-    to_notifiers: HeaderValue,
-}
-
-impl Caller {
-    fn new(settings: &BalanceLayer) -> Self {
-        let tag = CallerTag::of_this_process(&settings.app);
-        #[cfg(feature = "notice")]
-        let notice = settings.notices.as_ref().map(|notices| notices.advertised().clone());
-        #[cfg(not(feature = "notice"))]
-        let notice = None;
-        Self { tag: tag.to_value(), to_notifiers: CallerTag { notice, ..tag }.to_value() }
-    }
-
-    /// What the instance of a call is told; nothing when it could do nothing with it.
-    #[inline]
-    fn known_to(&self, called: &Guard) -> Option<&HeaderValue> {
-        let tag = if called.sends_notices() { &self.to_notifiers } else { &self.tag };
-        called.is_governed().then_some(tag)
-    }
-}
-
 impl<S: Clone> Shared<S> {
     /// Chooses for `request`, and tells instances that know what to do with it who calls.
     #[inline]
-    fn choose<B>(&self, request: &mut Request<B>) -> Option<Choice<S>> {
+    pub(super) fn choose<B>(&self, request: &mut Request<B>) -> Option<Choice<S>> {
         let choice = self.endpoints.choose(request.extensions().get::<Tried>())?;
         self.introduce(&choice.guard, request.headers_mut());
         Some(choice)
@@ -210,78 +182,6 @@ impl<S: Clone> Shared<S> {
         }
     }
 
-    /// Chooses until someone is there and ready.
-    async fn wait<B>(
-        self: Arc<Self>,
-        mut chosen: Option<Choice<S>>,
-        mut request: Request<B>,
-    ) -> Result<(Choice<S>, Request<B>), BoxError>
-    where
-        S: Service<Request<B>>,
-        S::Error: Into<BoxError>,
-    {
-        // One for all instances that are waited for in turn.
-        let deadline = self.header_timeout.and_then(Deadline::after);
-        loop {
-            let mut choice = match chosen.take() {
-                Some(choice) => choice,
-                None => self.somebody(&mut request).await?,
-            };
-            if self.ready_and_stands(&mut choice, deadline).await? {
-                return Ok((choice, request));
-            }
-        }
-    }
-
-    /// Waits until the chosen service is ready, but no longer than its instance is there: whoever has gone
-    /// meanwhile gets nothing.
-    async fn ready_and_stands<B>(
-        &self,
-        choice: &mut Choice<S>,
-        deadline: Option<Deadline>,
-    ) -> Result<bool, InstanceError>
-    where
-        S: Service<Request<B>>,
-        S::Error: Into<BoxError>,
-    {
-        let (endpoint, terms) = (choice.guard.endpoint().clone(), choice.terms);
-        let (mut ready, mut gone) = (pin!(ready_by(choice, deadline)), pin!(self.gone(&endpoint, terms)));
-        let ready = poll_fn(|cx| match ready.as_mut().poll(cx) {
-            Poll::Ready(ready) => Poll::Ready(ready.map(|()| true)),
-            Poll::Pending => gone.as_mut().poll(cx).map(|()| Ok(false)),
-        });
-        Ok(ready.await? && self.endpoints.stands(&endpoint, terms))
-    }
-
-    /// Waits until a list makes the choice void.
-    async fn gone(&self, endpoint: &Arc<Endpoint>, terms: Terms) {
-        let mut snapshots = self.endpoints.fleet().snapshots().clone();
-        while self.endpoints.stands(endpoint, terms) {
-            snapshots.changed().await;
-        }
-    }
-
-    /// Chooses as soon as there is somebody, within the bound. Whoever finds nobody asks for the list once:
-    /// it may have changed without anyone having told us.
-    async fn somebody<B>(&self, request: &mut Request<B>) -> Result<Choice<S>, NoInstance> {
-        let started = Instant::now();
-        let mut snapshots = self.endpoints.fleet().snapshots().clone();
-        let chosen = async {
-            let mut asked = false;
-            loop {
-                if let Some(choice) = self.choose(request) {
-                    return choice;
-                }
-                if !std::mem::replace(&mut asked, true) {
-                    snapshots.refresh();
-                }
-                snapshots.changed().await;
-            }
-        };
-        let chosen = timeout(self.wait, chosen).await;
-        chosen.map_err(|_| self.nobody(started.elapsed(), request.extensions().get::<Tried>()))
-    }
-
     fn view(&self) -> View {
         let snapshots = self.endpoints.fleet().snapshots();
         let (snapshot, published) = snapshots.latest_at();
@@ -292,7 +192,7 @@ impl<S: Clone> Shared<S> {
         View { service: snapshot.service().clone(), snapshot_age, instances }
     }
 
-    fn nobody(&self, waited: Duration, tried: Option<&Tried>) -> NoInstance {
+    pub(super) fn nobody(&self, waited: Duration, tried: Option<&Tried>) -> NoInstance {
         let View { service, snapshot_age: age, instances } = self.view();
         let tried = tried.map(Tried::addresses).unwrap_or_default();
         let named = instances.iter().take(Seen::NAMED).map(|it| (it.address().clone(), it.cause.clone()));
@@ -308,46 +208,6 @@ impl<S: Clone + Send + Sync> Gauge for Shared<S> {
         let amplification = self.endpoints.amplification();
         Reading::Consumer(ConsumerReading { endpoints, snapshot_age, amplification })
     }
-}
-
-/// When the wait for a service to get ready ends, and with what.
-#[derive(Clone, Copy)]
-struct Deadline {
-    at: Instant,
-    overdue: HeaderTimeout,
-}
-
-impl Deadline {
-    /// Nothing when it is beyond every clock.
-    fn after(after: Duration) -> Option<Self> {
-        Some(Self { at: Instant::now().checked_add(after)?, overdue: HeaderTimeout { after } })
-    }
-}
-
-/// Waits until the chosen service is ready.
-async fn ready_by<S, B>(choice: &mut Choice<S>, deadline: Option<Deadline>) -> Result<(), InstanceError>
-where
-    S: Service<Request<B>>,
-    S::Error: Into<BoxError>,
-{
-    let ready = poll_fn(|cx| choice.service.poll_ready(cx));
-    let ready = match deadline {
-        None => ready.await.map_err(Into::into),
-        Some(Deadline { at, overdue }) => match timeout_at(at, ready).await {
-            Ok(ready) => ready.map_err(Into::into),
-            Err(_) => Err(overdue.into()),
-        },
-    };
-    ready.map_err(|error| unsent(choice, error))
-}
-
-/// The error of an instance whose service did not even get ready.
-fn unsent<S>(choice: &Choice<S>, error: impl Into<BoxError>) -> InstanceError {
-    let (endpoint, error) = (choice.guard.endpoint(), error.into());
-    if is_connect(&*error) {
-        endpoint.unreachable(endpoint.verdict());
-    }
-    InstanceError::new(endpoint.clone(), NeverApplied::new(error).into())
 }
 
 impl<S, B, R> Service<Request<B>> for Balance<S>
@@ -371,13 +231,13 @@ where
         let mut nobody = Context::from_waker(Waker::noop());
         let chosen = self.shared.choose(&mut request);
         let stage = match chosen.map(|mut choice| (choice.service.poll_ready(&mut nobody), choice)) {
-            None => Stage::Waiting { chosen: Box::pin(self.shared.clone().wait(None, request)) },
+            None => Stage::Waiting { chosen: Box::pin(self.shared.clone().ready(None, request)) },
             Some((Poll::Ready(Ok(())), choice)) => Stage::send(choice, request),
             Some((Poll::Ready(Err(error)), choice)) => {
                 Stage::Waiting { chosen: Box::pin(ready(Err(unsent(&choice, error).into()))) }
             }
             Some((Poll::Pending, choice)) => {
-                Stage::Waiting { chosen: Box::pin(self.shared.clone().wait(Some(choice), request)) }
+                Stage::Waiting { chosen: Box::pin(self.shared.clone().ready(Some(choice), request)) }
             }
         };
         ResponseFuture::new(stage, self.shared.header_timeout)
@@ -399,61 +259,5 @@ impl<S> fmt::Debug for Balance<S> {
 impl<S> fmt::Debug for Shared<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Balance").field(&self.endpoints).finish()
-    }
-}
-
-/// A chosen instance; counts as a call in flight until it is dropped. Made by [`Balance::pick`].
-pub struct Pick<S> {
-    choice: Choice<S>,
-    verdict: Verdict,
-}
-
-impl<S> Pick<S> {
-    /// The instance, as it was registered when it was first seen.
-    pub fn instance(&self) -> &Instance {
-        self.choice.guard.endpoint().instance()
-    }
-
-    /// How many calls of this balancer are in flight at the instance, this one included.
-    pub fn in_flight(&self) -> u32 {
-        self.choice.guard.in_flight()
-    }
-
-    /// The instance's service.
-    pub fn service(&mut self) -> &mut S {
-        &mut self.choice.service
-    }
-
-    /// The URI of `path`, with or without a query, at the instance.
-    ///
-    /// # Errors
-    /// When `path` is not the path of a URI.
-    pub fn uri(&self, path: &str) -> Result<Uri, InvalidUri> {
-        Ok(at(Scheme::HTTP, authority(self.instance().address()), path.parse()?))
-    }
-
-    /// Tells that an answer has begun. Takes what the instance and its layers say about themselves off the
-    /// headers, and acts on it as [`GoodbyeLayer`](crate::consumer::GoodbyeLayer) does. Keep the pick after
-    /// this until the body has been read.
-    ///
-    /// `true` when the provider's layers refused the request without calling its handler: it was [never
-    /// applied](crate::consumer::Applied::Never), and can be sent to another instance.
-    pub fn finish(&self, status: StatusCode, headers: &mut HeaderMap) -> bool {
-        let endpoint = self.choice.guard.endpoint();
-        endpoint.answered(self.verdict);
-        goodbye::hear(headers, endpoint);
-        goodbye::hear_refusal(status, headers)
-    }
-
-    /// Tells that no connection to the instance could be made: it is put aside for a while, and then tried
-    /// again by one pick. What became of a request that had a connection does not belong here.
-    pub fn unreachable(&self) {
-        self.choice.guard.endpoint().unreachable(self.verdict);
-    }
-}
-
-impl<S> fmt::Debug for Pick<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Pick").field(self.choice.guard.endpoint()).finish()
     }
 }

@@ -62,12 +62,12 @@ pub(super) struct Endpoints<S> {
 pub(super) struct Choice<S> {
     pub(super) guard: Guard,
     pub(super) service: S,
-    pub(super) terms: Terms,
+    pub(super) basis: Basis,
 }
 
 /// What a choice was made from.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
+pub(super) struct Basis {
     revision: u64,
     trial: bool,
 }
@@ -110,7 +110,7 @@ impl<S: Clone> Endpoints<S> {
     fn take(&self, table: &Table<S>, index: usize, trial: bool) -> Choice<S> {
         self.fleet.witness().picked(|| table.state(index));
         let (guard, service) = table.slots[index].take();
-        Choice { guard, service, terms: Terms { revision: table.revision, trial } }
+        Choice { guard, service, basis: Basis { revision: table.revision, trial } }
     }
 
     /// Shows whom it would choose.
@@ -121,12 +121,12 @@ impl<S: Clone> Endpoints<S> {
     }
 
     /// Whether what was chosen may still be dispatched to: time may have passed since.
-    pub(super) fn stands(&self, endpoint: &Arc<Endpoint>, terms: Terms) -> bool {
-        if terms.revision == self.fleet.revision() {
+    pub(super) fn stands(&self, endpoint: &Arc<Endpoint>, basis: Basis) -> bool {
+        if basis.revision == self.fleet.revision() {
             return true;
         }
         let table = self.table();
-        table.uses(endpoint) || (terms.trial && table.tries(endpoint))
+        table.uses(endpoint) || (basis.trial && table.tries(endpoint))
     }
 
     /// What is known of each listed instance, in the order of the list.

@@ -564,7 +564,7 @@ async fn a_choice_stands_until_its_instance_goes() {
     let one = endpoints.choose(Some(&Tried(vec![second.clone()]))).unwrap();
     let two = endpoints.choose(Some(&Tried(vec![first.clone()]))).unwrap();
     first.put_aside(UnixMillis::new(1), AT_ONCE);
-    let stands = |choice: &Choice<u16>| endpoints.stands(choice.guard.endpoint(), choice.terms);
+    let stands = |choice: &Choice<u16>| endpoints.stands(choice.guard.endpoint(), choice.basis);
     assert!(!stands(&one) && stands(&two));
     fixture.publish([of_epoch(1, 1)]);
     assert!(stands(&one) && !stands(&two));

@@ -1,8 +1,9 @@
 use super::*;
 use crate::consumer::Balance;
 use crate::model::{Instance, Metadata, Snapshot, UnixMillis, key};
+use crate::naming::header::{OfflineTag, REFUSED};
 use crate::naming::{Publisher, Snapshots};
-use http::Request;
+use http::{HeaderMap, Request, StatusCode};
 use std::convert::Infallible;
 use tower::ServiceExt;
 use tower::service_fn;

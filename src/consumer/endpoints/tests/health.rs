@@ -77,7 +77,7 @@ async fn a_trial_stands_whatever_becomes_of_others() {
     advance(SECOND).await;
     let trial = endpoints.choose(None).unwrap();
     assert_eq!(trial.service, 1);
-    let stands = || endpoints.stands(trial.guard.endpoint(), trial.terms);
+    let stands = || endpoints.stands(trial.guard.endpoint(), trial.basis);
     fixture.publish([of_epoch(1, 1), of_epoch(2, 2), of_epoch(3, 3)]);
     assert!(stands());
     fixture.publish([of_epoch(2, 2), of_epoch(3, 3)]);
