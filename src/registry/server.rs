@@ -146,7 +146,7 @@ impl Registry {
         };
         let api = |wire: &Arc<Wire>| {
             let (metrics, allowance) = (hub.metrics().clone(), hub.allowance());
-            let api = http::api(routes.clone(), peer(wire).ip(), allowance.body_bytes);
+            let api = http::api(routes.clone(), access.clone(), peer(wire).ip(), allowance.body_bytes);
             http::Measured::new(api, metrics, hub.large().clone(), allowance.requests)
         };
         let door = tls.clone();

@@ -42,9 +42,9 @@ pub struct Settings {
     /// Lets everyone who reaches the ports read and change everything. Default false: then everyone must log in
     /// as soon as there is a user, and nobody has to on an address of this machine until then.
     pub no_auth: bool,
-    /// Names under which people reach the console while nobody is asked who they are, in small letters and without
-    /// ports: any other name could be one that a foreign page has led to this address. Addresses and `localhost`
-    /// always do. Default none.
+    /// Names under which browsers come to the console and to the API while nobody is asked who they are, in small
+    /// letters and without ports: any other name could be one that a foreign page has led to this address.
+    /// Addresses and `localhost` always do, and programs come under any name. Default none.
     pub console_hosts: Vec<String>,
     /// An administrator to be made if there are no users. Default none.
     pub admin: Option<Admin>,

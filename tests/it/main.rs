@@ -23,6 +23,7 @@ mod registry_bounds;
 mod registry_diagnosis;
 mod registry_explained;
 mod registry_followed;
+mod registry_foreign;
 mod registry_kept;
 mod registry_namespaces;
 mod registry_operate;

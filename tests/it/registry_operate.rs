@@ -205,3 +205,25 @@ async fn only_who_may_operate_does_any_of_it_and_is_named() {
     assert_eq!(events(&registry, &ops).await[0].2, "ops");
     registry.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_changed_over_the_routes_of_nacos_is_written_down_with_its_address() {
+    let registry = Running::start().await;
+    let one = "serviceName=orders&ip=10.0.0.7&port=1";
+    registry.send("POST", &format!("/instance?{one}"), "").await;
+    registry.send("PUT", &format!("/instance?{one}&enabled=false"), "").await;
+    registry.send_as("graceful/0.1.0 (ann)", "PATCH", &format!("/nacos/v2/ns/instance?{one}&weight=2")).await;
+    let mut by = told(&registry, "/events?serviceName=orders").await["events"].take();
+    let by: Vec<Value> = by.as_array_mut().unwrap().iter_mut().map(|event| event["by"].take()).collect();
+    let operator = json!({"kind": "operator", "ip": "127.0.0.1"});
+    assert_eq!(by[0], json!({"kind": "operator", "ip": "127.0.0.1", "says": "ann"}));
+    assert_eq!((&by[1], &by[2]["kind"]), (&operator, &json!("http")));
+    registry.send("PUT", "/nacos/v1/ns/service?serviceName=orders&protectThreshold=0.5", "").await;
+    let kept = "serviceName=kept&ip=10.0.0.7&port=2&ephemeral=false";
+    registry.send("POST", &format!("/instance?{kept}"), "").await;
+    let told_of_service = told(&registry, "/events?serviceName=orders").await;
+    assert_eq!(told_of_service["service"][0]["by"], operator, "{told_of_service}");
+    let kept = told(&registry, "/events?serviceName=kept").await;
+    assert_eq!(kept["events"][0]["by"], operator, "{kept}");
+    registry.stop().await;
+}

@@ -7,16 +7,21 @@ use super::user::{User, UserName};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use tokio::task::futures::TaskLocalFuture;
 
 tokio::task_local! {
     static ACTOR: Asker;
 }
 
+/// Who asks for what is being done.
 #[derive(Clone, Debug)]
-enum Asker {
+pub(crate) enum Asker {
     User(Arc<User>),
     At(Whence),
 }
+
+/// What is done for whoever sends from somewhere.
+pub(crate) type ActingFrom<F> = TaskLocalFuture<Asker, F>;
 
 /// Where a request comes from whose sender is not asked who they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,12 +73,9 @@ pub(crate) fn actor() -> Option<Arc<User>> {
     }
 }
 
-/// Does `work` for whoever sends from there, unless it is done in somebody's name already.
-pub(crate) async fn acting_from<W: Future>(whence: Whence, work: W) -> W::Output {
-    match actor() {
-        Some(_) => work.await,
-        None => ACTOR.scope(Asker::At(whence), work).await,
-    }
+/// Does `work` for whoever sends from there, as long as nobody is known by name.
+pub(crate) fn acting_from<F: Future>(whence: Whence, work: F) -> ActingFrom<F> {
+    ACTOR.scope(Asker::At(whence), work)
 }
 
 /// Whose change it is that is being made: of somebody at no address where requests come over no port.

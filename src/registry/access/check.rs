@@ -35,7 +35,6 @@ pub(crate) struct Access {
     ended: ArcSwap<Ended>,
     #[cfg(feature = "console")]
     tls: bool,
-    #[cfg(feature = "console")]
     console_hosts: Vec<String>,
 }
 
@@ -67,7 +66,6 @@ impl Access {
             ended: ArcSwap::default(),
             #[cfg(feature = "console")]
             tls: settings.tls.is_some(),
-            #[cfg(feature = "console")]
             console_hosts: settings.console_hosts.clone(),
         })
     }
@@ -176,8 +174,7 @@ impl Access {
         self.tls
     }
 
-    /// The names, besides those of this machine itself, under which people reach the console.
-    #[cfg(feature = "console")]
+    /// The names, besides those of this machine itself, under which browsers come to the registry.
     pub(crate) fn console_hosts(&self) -> &[String] {
         &self.console_hosts
     }

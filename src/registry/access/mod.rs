@@ -24,7 +24,7 @@ mod start;
 mod token;
 mod user;
 
-pub(super) use actor::{Operator, Whence, acting, acting_from, actor, operator, whoever};
+pub(super) use actor::{ActingFrom, Operator, Whence, acting, acting_from, actor, operator, whoever};
 pub(super) use check::{Access, Session};
 pub(super) use decide::{Action, Denied, Place, Principal, decide};
 pub use grant::{Grant, Role};

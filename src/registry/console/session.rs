@@ -4,10 +4,10 @@
 //! gives no more rights than theirs. Scripts cannot read the cookie, other sites cannot have it sent, and only
 //! `/console` gets it: the API is not opened by it.
 
-use super::door::host;
 use super::links::Encoded;
 use crate::registry::access::Denied;
 use crate::registry::error::Refusal;
+use crate::registry::http::host;
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CACHE_CONTROL, COOKIE, LOCATION, SET_COOKIE};
 use http::request::Parts;

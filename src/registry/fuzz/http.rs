@@ -1,5 +1,6 @@
 //! Requests of the HTTP API.
 
+use super::super::access::Access;
 use super::super::bound::Allowance;
 use super::super::http::{api, routes};
 use super::{everyone, live};
@@ -10,6 +11,7 @@ use http::{Method, Request, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 use tower::ServiceExt as _;
@@ -30,18 +32,19 @@ const WITNESS: &str = "serviceName=witness&namespaceId=witness&ip=10.9.9.9&port=
 /// afterwards.
 pub(crate) fn requests(input: &[u8]) {
     live(async |hub| {
-        let routes = routes(hub.clone(), everyone(&hub));
+        let access = everyone(&hub);
+        let routes = routes(hub.clone(), access.clone());
         for request in split(input).take(REQUESTS_MAX).filter_map(read) {
             let path = request.uri().path().to_owned();
             let bare = request.method() == Method::HEAD;
-            let (status, is_json, body) = ask(&routes, request).await;
+            let (status, is_json, body) = ask(&routes, &access, request).await;
             let fine = !status.is_server_error() || UNABLE.contains(&status);
             assert!(fine, "{path} is answered with {status}: {}", String::from_utf8_lossy(&body));
             assert!(bare || !is_json || serde_json::from_slice::<Value>(&body).is_ok(), "{path}: no JSON");
         }
-        serves(&routes).await;
+        serves(&routes, &access).await;
         sleep(A_WHILE).await;
-        serves(&routes).await;
+        serves(&routes, &access).await;
     });
 }
 
@@ -66,10 +69,9 @@ fn read(text: &[u8]) -> Option<Request<Body>> {
     request.body(Body::from(body.to_vec())).ok()
 }
 
-async fn ask(routes: &Router, request: Request<Body>) -> (StatusCode, bool, Vec<u8>) {
-    let Ok(answer) = api(routes.clone(), Ipv4Addr::LOCALHOST.into(), Allowance::default().body_bytes)
-        .oneshot(request)
-        .await;
+async fn ask(routes: &Router, access: &Arc<Access>, request: Request<Body>) -> (StatusCode, bool, Vec<u8>) {
+    let (ip, body_bytes_max) = (Ipv4Addr::LOCALHOST.into(), Allowance::default().body_bytes);
+    let Ok(answer) = api(routes.clone(), access.clone(), ip, body_bytes_max).oneshot(request).await;
     let (head, body) = answer.into_parts();
     let is_json =
         head.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
@@ -78,7 +80,7 @@ async fn ask(routes: &Router, request: Request<Body>) -> (StatusCode, bool, Vec<
 }
 
 /// Somebody else registers, is found, and goes.
-async fn serves(routes: &Router) {
+async fn serves(routes: &Router, access: &Arc<Access>) {
     for (method, path, found) in [
         ("POST", "/nacos/v1/ns/instance", "ok"),
         ("GET", "/nacos/v1/ns/instance/list", "10.9.9.9"),
@@ -86,7 +88,7 @@ async fn serves(routes: &Router) {
         ("GET", "/readyz", ""),
     ] {
         let request = Request::builder().method(method).uri(format!("{path}?{WITNESS}"));
-        let (status, _, body) = ask(routes, request.body(Body::empty()).expect("a URI")).await;
+        let (status, _, body) = ask(routes, access, request.body(Body::empty()).expect("a URI")).await;
         let body = String::from_utf8_lossy(&body);
         let full = status == StatusCode::INSUFFICIENT_STORAGE;
         assert!(full || status.is_success() && body.contains(found), "{method} {path}: {status} {body}");

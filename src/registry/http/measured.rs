@@ -31,7 +31,7 @@ static BY_PATH: LazyLock<HashMap<String, Vec<(Method, usize)>>> = LazyLock::new(
 
 /// What is answered however many requests are under way: a registry that is busy is neither dead nor to be
 /// kept from telling that it is busy.
-const PROBES: [&str; 7] = [
+pub(super) const PROBES: [&str; 7] = [
     "/livez",
     "/readyz",
     "/metrics",

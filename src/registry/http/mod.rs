@@ -8,6 +8,7 @@ mod catalog;
 mod client;
 mod cluster;
 mod described;
+mod door;
 mod extract;
 mod graceful;
 mod guard;
@@ -33,6 +34,8 @@ mod users;
 mod weighed;
 mod wrap;
 
+#[cfg(feature = "console")]
+pub(in crate::registry) use door::{SITE, host, is_ours, misdirected};
 pub(in crate::registry) use extract::Origin;
 #[cfg(feature = "console")]
 pub(in crate::registry) use extract::Parameters;
@@ -50,20 +53,22 @@ use super::hub::Hub;
 use axum::middleware::{AddExtension, from_fn_with_state, map_response};
 use axum::routing::{get, patch, post, put};
 use axum::{Extension, Router};
+use door::Door;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tower_http::limit::{RequestBodyLimit, RequestBodyLimitLayer};
 use tower_layer::Layer as _;
 
 /// The API as one connection has it.
-pub(super) type Api = RequestBodyLimit<AddExtension<Router, Origin>>;
+pub(super) type Api = RequestBodyLimit<AddExtension<Door<Router>, Origin>>;
 
-/// The API for requests from `ip` with bodies of up to `body_bytes_max`.
+/// The API for requests from `ip` with bodies of up to `body_bytes_max`; `access` is that of its routes.
 ///
 /// Layers of every request stand outside of the router: inside, each of them puts requests and answers into
 /// boxes of its own.
-pub(super) fn api(routes: Router, ip: IpAddr, body_bytes_max: usize) -> Api {
-    RequestBodyLimitLayer::new(body_bytes_max).layer(Extension(Origin(ip)).layer(routes))
+pub(super) fn api(routes: Router, access: Arc<Access>, ip: IpAddr, body_bytes_max: usize) -> Api {
+    let door = Door::new(routes, access, Origin(ip));
+    RequestBodyLimitLayer::new(body_bytes_max).layer(Extension(Origin(ip)).layer(door))
 }
 
 /// The API over `hub`, for those who have `access`.

@@ -1,30 +1,23 @@
 //! What operators do through `/graceful/v1`: each has an answer that says what was done, and is written down with
 //! whoever asked for it, by name or by address.
 
-use super::extract::{Origin, Parameters};
+use super::extract::Parameters;
 use super::overrides::named;
 use super::respond::Json;
 use crate::protocol::form::InvalidForm;
-use crate::registry::access::{Whence, acting_from, whoever};
+use crate::registry::access::whoever;
 use crate::registry::error::Refusal;
 use crate::registry::hub::{Actor, Hub};
 use crate::registry::rollout::Rollout;
 use crate::registry::write::{Edit, Set, Write};
-use axum::extract::{FromRequestParts, Request, State};
-use axum::middleware::{Next, from_fn};
-use axum::response::Response;
+use axum::Router;
+use axum::extract::{FromRequestParts, State};
 use axum::routing::post;
-use axum::{Extension, Router};
-use http::HeaderMap;
-use http::header::USER_AGENT;
 use http::request::Parts;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-
-/// Characters of a name that nobody has checked.
-const NAME_CHARS_MAX: usize = 32;
 
 /// An instance has taken an order.
 #[derive(Serialize)]
@@ -58,26 +51,6 @@ pub(super) fn routes() -> Router<Arc<Hub>> {
         .route("/instances/set", post(set))
         .route("/services/rollout", post(roll_out))
         .route("/clients/close", post(close))
-        .layer(from_fn(from_its_address))
-}
-
-/// Has what a request does written down with the address that it comes from, where nobody is asked who they are.
-async fn from_its_address(origin: Option<Extension<Origin>>, request: Request, next: Next) -> Response {
-    match origin {
-        Some(Extension(Origin(ip))) => {
-            let whence = Whence { ip, says: at_the_keyboard(request.headers()) };
-            acting_from(whence, next.run(request)).await
-        }
-        None => next.run(request).await, // Routes that are not served on a port.
-    }
-}
-
-/// Whom the program `graceful` names behind itself, as in `graceful/0.1.0 (ann)`.
-fn at_the_keyboard(headers: &HeaderMap) -> Option<Arc<str>> {
-    let agent = headers.get(USER_AGENT)?.to_str().ok()?.strip_prefix("graceful/")?;
-    let (_, name) = agent.split_once(" (")?;
-    let name: String = name.strip_suffix(')')?.chars().take(NAME_CHARS_MAX).collect();
-    (!name.is_empty()).then(|| name.into())
 }
 
 /// Whoever asks for what a request does.

@@ -139,7 +139,7 @@ pub(super) static ALL: &[Setting] = &[
     setting(
         "console-hosts",
         Place::Names(|chosen| &mut chosen.settings.console_hosts),
-        "Names under which people reach the console while nobody is asked who they are; addresses and `localhost` need no mention. Not set: none.",
+        "Names under which browsers come to the registry while nobody is asked who they are; addresses and `localhost` need no mention. Not set: none.",
     ),
     setting(
         "metadata-chars-max",
