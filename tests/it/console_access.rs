@@ -134,8 +134,12 @@ async fn whoever_is_nobody_logs_in_and_comes_to_the_page_they_wanted() {
     let header = format!("accessToken: {token}");
     let (status, _) = registry.send("GET", &format!("/graceful/v1/services?accessToken={token}"), "").await;
     assert_eq!(status, 200, "it is the token of any login: {header}");
+    let mut other = Browser::at(&registry);
+    other.log_in("ops").await;
+    assert_ne!(other.token(), token, "two logins of one moment are two");
     let page = browser.submit("/console/logout", "").await;
     assert!(page.body.contains("You are logged out."), "{}", page.body);
+    assert_eq!(other.get("/console").await.status, 200, "the end of one is not that of the other");
     assert!(!browser.get("/console/login").await.body.contains("logged out"), "it is told once");
     assert_eq!(browser.get("/console").await.status, 303);
     let (status, _) = registry.send("GET", &format!("/graceful/v1/services?accessToken={token}"), "").await;

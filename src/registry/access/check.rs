@@ -80,7 +80,7 @@ impl Access {
         !self.no_auth && (self.beyond_loopback || !self.hub.accounts().is_empty())
     }
 
-    pub(crate) fn hub(&self) -> &Hub {
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
         &self.hub
     }
 
@@ -154,7 +154,7 @@ impl Access {
         let user = self.by_password(name, password, source).await?;
         let accounts = self.hub.accounts();
         let key = accounts.key().ok_or(Refusal::UnknownUser)?;
-        let claims = Claims::new(&user.name, user.stamp, self.hub.now(), self.token_ttl);
+        let claims = Claims::new(&user.name, user.stamp, self.hub.now(), self.token_ttl)?;
         tracing::debug!(user.name = %user.name, %source, "logged in");
         Ok(Session { token: key.sign(&claims), ttl: self.token_ttl, admin: user.is_admin() })
     }

@@ -28,7 +28,7 @@ pub(crate) fn tokens(hub: &Hub) -> Vec<(&'static str, Option<String>)> {
     let users = USERS.iter().map(|(name, grants)| Arc::new(User::with_grants(name, grants)));
     let facts = users.map(|user| Fact::User { name: user.name.clone(), user: Some(user) });
     hub.restore(facts.chain([Fact::Key { key: Some(Arc::new(key.clone())) }]).collect());
-    let claims = |user: &str, stamp| Claims::new(&user.parse().unwrap(), stamp, hub.now(), TTL);
+    let claims = |user: &str, stamp| Claims::new(&user.parse().unwrap(), stamp, hub.now(), TTL).unwrap();
     let expired = Claims { exp: hub.now().as_u64() / 1000, ..claims("root", 1) };
     let said = serde_json::to_string(&claims("root", 1)).unwrap();
     let header = r#"{"alg":"HS256","typ":"JWT"}"#;

@@ -36,12 +36,25 @@ pub(crate) struct Claims {
     pub(crate) stamp: u64,
     /// From when on it counts no more, in seconds since 1970.
     pub(crate) exp: u64,
+    /// Makes each token another one, so that the end of one login is not that of another; 0 in those that were
+    /// given before there were such numbers.
+    #[serde(default)]
+    pub(crate) jti: u64,
 }
 
 impl Claims {
     /// Those of a token that is given now and lasts for `ttl`, or a part of a second longer.
-    pub(crate) fn new(user: &UserName, stamp: u64, now: UnixMillis, ttl: Duration) -> Self {
-        Self { sub: user.to_string(), stamp, exp: now.as_u64().div_ceil(1000) + ttl.as_secs() }
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub(crate) fn new(
+        user: &UserName,
+        stamp: u64,
+        now: UnixMillis,
+        ttl: Duration,
+    ) -> Result<Self, HashError> {
+        let (exp, jti) = (now.as_u64().div_ceil(1000) + ttl.as_secs(), u64::from_le_bytes(random()?));
+        Ok(Self { sub: user.to_string(), stamp, exp, jti })
     }
 }
 
@@ -143,7 +156,7 @@ mod tests {
     const NOW: UnixMillis = UnixMillis::new(1_000_500);
 
     fn claims() -> Claims {
-        Claims::new(&"ann".parse().unwrap(), 7, NOW, Duration::from_secs(10))
+        Claims { jti: 5, ..Claims::new(&"ann".parse().unwrap(), 7, NOW, Duration::from_secs(10)).unwrap() }
     }
 
     #[test]
@@ -189,9 +202,22 @@ mod tests {
     }
 
     #[test]
+    fn no_two_tokens_are_the_same_and_those_without_a_number_are_read() {
+        let (key, ann) = (TokenKey::generate().unwrap(), "ann".parse().unwrap());
+        let given = || key.sign(&Claims::new(&ann, 7, NOW, Duration::from_secs(10)).unwrap());
+        assert_ne!(given(), given());
+        let old = forged::token(
+            r#"{"alg":"HS256","typ":"JWT"}"#,
+            r#"{"sub":"ann","stamp":7,"exp":9999}"#,
+            key.bytes(),
+        );
+        assert_eq!(key.read(&old, NOW).unwrap().jti, 0);
+    }
+
+    #[test]
     fn the_longest_token_is_read() {
         let key = TokenKey::generate().unwrap();
-        let longest = Claims { sub: "n".repeat(64), stamp: u64::MAX, exp: u64::MAX };
+        let longest = Claims { sub: "n".repeat(64), stamp: u64::MAX, exp: u64::MAX, jti: u64::MAX };
         assert_eq!(key.read(&key.sign(&longest), NOW).unwrap(), longest);
     }
 
