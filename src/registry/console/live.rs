@@ -93,7 +93,8 @@ impl Live {
         } else {
             self.silent = Duration::ZERO;
             let _ = write!(text, "id: {id:016x}\nevent: state\ndata: {}\n", shown.at);
-            shown.main.lines().for_each(|line| {
+            // A stream's lines end with either: what stands in a value must not end one of ours.
+            shown.main.split(['\n', '\r']).for_each(|line| {
                 let _ = writeln!(text, "data: {line}");
             });
             text.push('\n');

@@ -1,6 +1,7 @@
 //! A page in its three forms: HTML in a frame, JSON, and a stream.
 
 use super::frame::{Frame, Tab};
+use super::links;
 use super::live::{self, STREAMS_MAX, Shown};
 use super::moment::Clock;
 use super::viewer::Viewer;
@@ -95,13 +96,13 @@ impl Wanted {
     fn by(headers: &HeaderMap) -> Self {
         let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let media = accept.split(',').map(|part| part.split(';').next().unwrap_or_default().trim());
-        let mut known = media.filter_map(|media| match media {
-            "text/html" => Some(Self::Html),
-            "application/json" => Some(Self::Json),
-            "text/event-stream" => Some(Self::Stream),
-            _ => None,
-        });
-        known.next().unwrap_or(Self::Html)
+        let ours = [
+            ("text/html", Self::Html),
+            ("application/json", Self::Json),
+            ("text/event-stream", Self::Stream),
+        ];
+        let known = |media: &str| ours.iter().find(|(name, _)| media.eq_ignore_ascii_case(name));
+        media.filter_map(known).map(|(_, wanted)| *wanted).next().unwrap_or(Self::Html)
     }
 }
 
@@ -132,17 +133,30 @@ fn framed<V: View>(console: &Console, asked: &Asked, view: &V) -> Response {
 
 /// The reason why there is no such page, as a page.
 pub(super) fn refused(console: &Console, asked: &Asked, refusal: &Refusal) -> Response {
+    let (title, main) = reason(console, asked, refusal);
+    let mut answer = Frame::around(&main, title.to_owned(), Tab::None, console, asked);
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    *answer.status_mut() = Refusal::status(refusal);
+    answer
+}
+
+/// The heading and the whole of what stands in `<main>` where there is no such page.
+fn reason(console: &Console, asked: &Asked, refusal: &Refusal) -> (&'static str, String) {
     /// What stands in `<main>` then.
     #[derive(Template)]
     #[template(path = "refused.html")]
     struct Refused {
+        title: &'static str,
         why: String,
+        /// Where one may look, with links.
+        open: Vec<(String, String)>,
     }
-    let why = crate::naming::Causes(refusal).to_string();
-    let main = Refused { why: why.clone() }.render().unwrap_or(why);
-    let mut answer = Frame::around(&main, "Not found".to_owned(), Tab::None, console, asked);
-    *answer.status_mut() = Refusal::status(refusal);
-    answer
+    let (why, denied) = (crate::naming::Causes(refusal).to_string(), matches!(refusal, Refusal::Denied(_)));
+    let title = if denied { "You may not do this" } else { "There is nothing to show" };
+    let open = console.hub.namespaces().into_iter().filter(|namespace| asked.viewer.may_read(namespace));
+    let open = open.map(|namespace| (links::overview(&namespace), namespace.to_string())).collect();
+    let main = Refused { title, why, open }.render();
+    (title, main.unwrap_or_else(|_| format!("<h1>{title}</h1>")))
 }
 
 /// A page as a stream.
@@ -158,7 +172,7 @@ fn follow<V: View>(console: Arc<Console>, mut asked: Asked) -> Response {
         let at = Clock(console.hub.now().as_u64()).to_string();
         let main = match V::of(&console, &asked) {
             Ok(view) => view.render().ok()?,
-            Err(refusal) => refusal.to_string().replace('<', "&lt;"),
+            Err(refusal) => reason(&console, &asked, &refusal).1,
         };
         Some(Shown { main, at })
     };

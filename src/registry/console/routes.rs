@@ -22,6 +22,7 @@ pub(in crate::registry) fn routes(hub: Arc<Hub>, access: Arc<Access>) -> Router<
     let console = Arc::new(Console::new(hub, access));
     Router::new()
         .route("/", get(async || Redirect::to("/console")))
+        .route("/console/", get(async || Redirect::to("/console")))
         .route("/console/style.css", get(assets::style))
         .route("/console/script.js", get(assets::script))
         .route(OverviewPage::PATH, get(show::<OverviewPage>))

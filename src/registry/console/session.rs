@@ -5,13 +5,17 @@
 //! `/console` gets it: the API is not opened by it.
 
 use super::links::Encoded;
-use crate::registry::access::Denied;
+use super::page::{self, Asked, Console};
+use super::viewer::Viewer;
+use crate::protocol::form::Form;
+use crate::registry::access::{Access, Denied};
 use crate::registry::error::Refusal;
 use crate::registry::http::host;
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CACHE_CONTROL, COOKIE, LOCATION, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where one logs in.
@@ -34,12 +38,25 @@ pub(in crate::registry) fn token<'a>(uri: &Uri, headers: &'a HeaderMap) -> Optio
     cookie(headers, &named(SESSION, uri, headers))
 }
 
-/// Says to whoever asks for a page and is nobody where to log in; nothing to whoever is no browser.
-pub(in crate::registry) fn refused(parts: &Parts, refusal: &Refusal) -> Option<Response> {
-    let Refusal::Denied(Denied::NoToken | Denied::BadToken | Denied::Expired) = refusal else { return None };
+/// Says to whoever asks for a page and is nobody where to log in, and to whoever may not have it what they may
+/// have; nothing to whoever is no browser.
+pub(in crate::registry) fn refused(
+    access: &Arc<Access>,
+    parts: &Parts,
+    form: &Form,
+    refusal: &Refusal,
+) -> Option<Response> {
     let accept = parts.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     if !is_page(parts.uri.path()) || !accept.contains("text/html") {
         return None;
+    }
+    let nobody = matches!(refusal, Refusal::Denied(Denied::NoToken | Denied::BadToken | Denied::Expired));
+    if !nobody {
+        let known = token(&parts.uri, &parts.headers).and_then(|token| access.by_token(Some(token)).ok());
+        let viewer = known.map_or_else(Viewer::nobody, Viewer::of);
+        let (uri, headers) = (parts.uri.clone(), parts.headers.clone());
+        let asked = Asked { form: form.clone(), viewer, uri, headers };
+        return Some(page::refused(&Console::new(access.hub().clone(), access.clone()), &asked, refusal));
     }
     let asked = parts.uri.path_and_query().map_or("/console", |asked| asked.as_str());
     // What was sent by a form is not sent again; its page is.

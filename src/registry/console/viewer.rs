@@ -20,6 +20,11 @@ impl Viewer {
         Self { principal: Some(actor().map_or(Principal::Anyone, Principal::User)) }
     }
 
+    /// Somebody who is known.
+    pub(super) fn of(principal: Principal) -> Self {
+        Self { principal: Some(principal) }
+    }
+
     /// Whoever may do nothing.
     pub(super) fn nobody() -> Self {
         Self { principal: None }

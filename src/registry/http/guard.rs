@@ -51,7 +51,7 @@ pub(super) async fn guard(State(access): State<Arc<Access>>, request: Request, n
         Err(refusal) => {
             tracing::debug!(%method, path = uri.path(), %refusal, "request refused");
             #[cfg(feature = "console")]
-            if let Some(page) = console::refused(&parts, &refusal) {
+            if let Some(page) = console::refused(&access, &parts, &form, &refusal) {
                 return page;
             }
             return in_words_of(&uri, refusal, access.hub().now()).await;

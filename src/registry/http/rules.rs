@@ -158,6 +158,7 @@ const RULES: &[Rule] = &[
 #[cfg(feature = "console")]
 const PAGES: &[Rule] = &[
     (&[ROOT], "/", &[(GET, Nothing)]),
+    (&[PAGE], "/", &[(GET, Nothing)]),
     (&[PAGE], "/style.css", &[(GET, Nothing)]),
     (&[PAGE], "/script.js", &[(GET, Nothing)]),
     (&[PAGE], "/login", &[(GET, Nothing), (POST, Nothing)]),
