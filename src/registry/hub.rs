@@ -24,6 +24,8 @@ mod orders;
 mod reads;
 mod reports;
 mod standing;
+#[cfg(feature = "console")]
+mod whereabouts;
 
 #[cfg(feature = "console")]
 pub(crate) use display::{InstanceStanding, Overview, ServiceDisplay, ServiceStanding};
@@ -43,6 +45,8 @@ pub(crate) use orders::Actor;
 pub(crate) use reports::TrafficLine;
 pub(crate) use reports::{Recordings, Report, TrafficLines};
 pub(crate) use standing::Unready;
+#[cfg(feature = "console")]
+pub(crate) use whereabouts::Whereabouts;
 
 use super::access::{Accounts, Operator};
 use super::bound::{Allowance, Bound};
@@ -74,6 +78,8 @@ use arc_swap::ArcSwap;
 use leases::Leased;
 use lines::Lines;
 use std::collections::{BTreeMap, HashMap};
+#[cfg(feature = "console")]
+use std::sync::OnceLock;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -106,6 +112,9 @@ pub(crate) struct Hub {
     /// Nothing changes any more.
     frozen: watch::Sender<bool>,
     lines: Lines,
+    /// Where it is; nothing of one that has no ports.
+    #[cfg(feature = "console")]
+    whereabouts: OnceLock<Whereabouts>,
 }
 
 #[derive(Debug)]
@@ -193,6 +202,8 @@ impl Hub {
             deserted,
             frozen: watch::Sender::new(false),
             lines: Lines::default(),
+            #[cfg(feature = "console")]
+            whereabouts: OnceLock::new(),
         }
     }
 

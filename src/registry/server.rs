@@ -73,6 +73,13 @@ impl Registry {
         let access = Arc::new(Access::new(hub.clone(), &settings)?);
         let ((http, http_addr), (grpc, grpc_addr)) = listen_both(&settings).await?;
         let datagrams = datagram_socket(settings.bind).await?;
+        #[cfg(feature = "console")]
+        hub.is_at(super::hub::Whereabouts {
+            http: http_addr,
+            grpc: grpc_addr,
+            tls: tls.is_some(),
+            data_dir: settings.data_dir.as_ref().map(|path| path.display().to_string()),
+        });
         let bounds = Bounds {
             connections: settings.connections_max,
             connections_per_address: settings.connections_per_address_max,

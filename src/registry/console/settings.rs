@@ -5,6 +5,7 @@ use super::live::STREAMS_MAX;
 use super::moment::stamp;
 use super::page::{Asked, Console, View};
 use crate::registry::error::Refusal;
+use crate::registry::hub::Whereabouts;
 use crate::registry::traffic::KEPT_SECONDS;
 use askama::Template;
 use serde::Serialize;
@@ -16,6 +17,11 @@ pub(super) struct SettingsPage {
     version: &'static str,
     /// Milliseconds since 1970, by the registry's clock.
     now: u64,
+    /// Nothing of a registry without ports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<Whereabouts>,
+    /// Whether every change that was asked for is stored.
+    settled: bool,
     /// Nothing while changes are taken.
     unready: Option<String>,
     /// Whether whoever asks must be known.
@@ -55,6 +61,8 @@ impl View for SettingsPage {
         Ok(Self {
             version: env!("CARGO_PKG_VERSION"),
             now: hub.now().as_u64(),
+            place: hub.whereabouts().cloned(),
+            settled: hub.is_settled(),
             unready: hub.readiness().err().map(|why| why.to_string()),
             asks: console.access.asks(),
             holds: vec![
