@@ -27,6 +27,9 @@ pub(crate) struct Recorded {
     pub(crate) instance: InstanceKey,
     pub(crate) what: What,
     pub(crate) by: By,
+    /// Of a coming, a going and what operators set: the revision of the list that shows it; whoever has that one or
+    /// a later one knows. 0 of all else.
+    pub(crate) list: u64,
 }
 
 /// What happened.
@@ -225,7 +228,7 @@ mod tests {
 
     fn came(port: u16, at: u64) -> Recorded {
         let instance = Instance::new(Address::new("10.0.0.7", port).unwrap()).key;
-        Recorded { at: UnixMillis::new(at), instance, what: What::Came, by: By::Storage }
+        Recorded { at: UnixMillis::new(at), instance, what: What::Came, by: By::Storage, list: 0 }
     }
 
     fn moments(events: &Events, service: &str) -> Vec<u64> {

@@ -261,6 +261,12 @@ impl<K: Clone + Ord + Hash> Pushes<K> {
         self.tracks.get(service).map(|track| track.acknowledged)
     }
 
+    /// Whether a list of `service` had to be sent again, and none has been acknowledged since.
+    #[cfg(feature = "console")]
+    pub(crate) fn is_behind(&self, service: &K) -> bool {
+        self.tracks.get(service).is_some_and(|track| track.repeats > 0)
+    }
+
     /// To whom the push under way with this request id was sent.
     pub(crate) fn whose(&self, id: u64) -> Option<&K> {
         self.under_way.get(&id)

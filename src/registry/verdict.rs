@@ -283,7 +283,13 @@ mod tests {
     }
 
     fn event(at: u64, what: What) -> Recorded {
-        Recorded { at: UnixMillis::new(at), instance: instance(Metadata::new()).key, what, by: By::Storage }
+        Recorded {
+            at: UnixMillis::new(at),
+            instance: instance(Metadata::new()).key,
+            what,
+            by: By::Storage,
+            list: 0,
+        }
     }
 
     fn ideal(own: Member, members: &[Member], second: u64, requests: u64) -> Option<f64> {

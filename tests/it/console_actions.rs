@@ -4,8 +4,11 @@
 use super::console_access::{Answer, Browser};
 use super::registry::{Running, SOON};
 use super::registry_access::{PASSWORD, asking};
+use super::registry_reports::Orders;
 use serde_json::{Value, json};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tower_graceful::client::Nacos;
 use tower_graceful::model::{Instance, ServiceKey};
@@ -344,14 +347,21 @@ async fn whoever_may_only_read_sees_no_act_and_is_refused_one_and_whoever_acts_i
     for browser in [&mut eve, &mut dev] {
         for (name, form) in ACTS {
             let path = format!("/console/act/{name}");
-            assert_eq!(browser.get(&format!("{path}?{ORDERS}&{form}")).await.status, 403, "{name}");
+            let page = browser.get(&format!("{path}?{ORDERS}&{form}")).await;
+            assert_eq!(page.status, 403, "{name}");
+            assert!(page.body.contains("<h1>You may not do this</h1>"), "{name}: {}", page.body);
             let answer = browser.post(&path, &format!("{ORDERS}&{form}&typed=yes&sure=yes")).await;
             assert_eq!(answer.status, 403, "{name}");
         }
     }
+    let lost = dev.get("/console").await;
+    let home = "<a href=\"/console?namespaceId=dev\">";
+    assert!(lost.status == 403 && lost.body.contains("Log out"), "{}", lost.body);
     let elsewhere = ORDERS.replace("public", "dev");
     let created = dev.post("/console/act/create-service", &format!("{elsewhere}&typed=yes&sure=yes")).await;
     assert_eq!(created.status, 303, "in one's own namespace one may: {}", created.body);
+    let lost = dev.get("/console").await;
+    assert!(lost.status == 403 && lost.body.contains(home), "it says where one may look: {}", lost.body);
 
     let one = format!("{ORDERS}&{ONE}");
     let (_, done) = act(&mut ops, "disable", &one, "").await;
@@ -434,5 +444,78 @@ async fn what_others_have_written_is_text_in_every_form() {
             assert!(!page.body.contains("<script>") && !page.body.contains("<img"), "{act}: {}", page.body);
         }
     }
+    registry.stop().await;
+}
+
+#[tokio::test]
+async fn a_provider_is_taken_offline_by_a_form() {
+    let registry = Running::start().await;
+    let orders = Orders::start(&registry, |builder| builder).await;
+    let follower = Nacos::builder(&registry.http.to_string()).app("storefront").connect().unwrap();
+    let followed = follower.subscribe("orders").await.unwrap();
+    let mut browser = Browser::at(&registry);
+    let port = orders.address.port();
+    let one = format!("{ORDERS}&instance=127.0.0.1:{port}%23DEFAULT");
+    let page = browser.get(&format!("/console/instance?{ORDERS}&ip=127.0.0.1&port={port}")).await;
+    assert!(page.body.contains("/console/act/offline?"), "{}", page.body);
+    let (plan, done) = act(&mut browser, "offline", &one, "").await;
+    assert!(plan.contains("is told to leave, over its own connection"), "{plan}");
+    assert_said(
+        &done,
+        &format!("Told to leave: 127.0.0.1:{port} of orders. What comes of it, its events tell."),
+    );
+    let left = async {
+        loop {
+            let page = told_page(&registry, "/console/service?serviceName=orders").await;
+            let gone = &page["gone"][0];
+            let dropped = &gone["dropped"]; // By the provider too, which follows itself.
+            if page["shown"] == json!([]) && dropped["by"] == dropped["of"] && dropped["of"] != 0 {
+                return gone.clone();
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let gone = timeout(SOON, left).await.unwrap();
+    assert_eq!((&gone["port"], &gone["reason"]), (&json!(port), &json!("deregistered")));
+    let page = browser.get(&format!("/console/service?{ORDERS}")).await;
+    assert!(page.body.contains(" dropped it</td>"), "{}", page.body);
+    let events = told(&registry, "/graceful/v1/events?serviceName=orders").await["events"].take();
+    let events = events.as_array().unwrap();
+    let ordered = events.iter().find(|event| event["event"] == "offline-ordered").unwrap();
+    assert_eq!(ordered["by"], json!({"kind": "operator", "ip": "127.0.0.1"}), "{ordered}");
+    let late = browser.post("/console/act/offline", &format!("{one}&sure=yes")).await;
+    assert_eq!(late.status, 404, "it is told once: {}", late.body);
+    drop(followed);
+    orders.shutdown.shut_down();
+    timeout(SOON, orders.serving).await.unwrap().unwrap().unwrap();
+    for client in [orders.nacos, follower] {
+        client.close(SOON).await.unwrap();
+    }
+    registry.stop().await;
+}
+
+/// A page of the console, as programs read it.
+async fn told_page(registry: &Running, path: &str) -> Value {
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nhost: {}\r\naccept: application/json\r\nconnection: close\r\n\r\n",
+        registry.http
+    );
+    let mut stream = TcpStream::connect(registry.http).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(SOON, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+}
+
+#[tokio::test]
+async fn the_settings_page_says_where_the_registry_is_and_what_outlives_it() {
+    let registry = Running::start().await;
+    let mut browser = Browser::at(&registry);
+    let page = browser.get("/console/settings").await;
+    for words in [registry.http.to_string(), registry.grpc.to_string(), "memory only".to_owned()] {
+        assert!(page.body.contains(&words), "{words}: {}", page.body);
+    }
+    let told = told_page(&registry, "/console/settings").await;
+    assert_eq!((&told["place"]["http"], &told["settled"]), (&json!(registry.http.to_string()), &json!(true)));
     registry.stop().await;
 }

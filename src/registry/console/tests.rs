@@ -242,6 +242,44 @@ async fn services_with_a_problem_come_first_and_are_found_by_name() {
 }
 
 #[tokio::test]
+async fn a_subscriber_that_does_not_acknowledge_is_a_problem_of_its_service() {
+    let (hub, provider) = staged();
+    let (slow, subscriber) = hub.connect(Peer::default());
+    hub.subscribe(slow, &orders(), Clusters::default()).unwrap();
+    let router = open(&hub);
+    let problem = async || json(&router, "/console").await["services"][0]["problem"].clone();
+    hub.publish(Client::Connection(provider), orders(), vec![instance(80), instance(81)]).unwrap();
+    let sent = Instant::now() + Duration::from_secs(60);
+    let send = |at| {
+        let mut pushes = subscriber.pushes();
+        pushes.due(at).and_then(|service| pushes.send(&service, (u64::MAX, 0), at)).map(|(id, _)| id)
+    };
+    assert!(send(sent).is_some());
+    assert_eq!(problem().await, Value::Null, "there is time yet");
+    let late = sent + Duration::from_secs(6);
+    let id = send(late).unwrap();
+    assert_eq!(problem().await, "behind");
+    assert!(html(&router, "/console").await.contains("some subscribers do not acknowledge its list"));
+    subscriber.answer(id, true, late);
+    assert_eq!(problem().await, Value::Null);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_value_ends_a_line_of_a_stream() {
+    let (hub, provider) = staged();
+    let evil = "a\r\rid: 7\revent: still\rdata: 00:00:00\n\nevent: still\r\n\r\nb";
+    let metadata = Metadata::from_iter([("evil", evil)]);
+    hub.publish(Client::Connection(provider), orders(), vec![Instance { metadata, ..instance(80) }]).unwrap();
+    let router = open(&hub);
+    let state = next(&mut follow(&router, PAGES[2], None).await).await.unwrap();
+    let (_, event) = state.split_once("\n\n").unwrap(); // After the word on when to come again.
+    let lines: Vec<&str> = event.trim_end().split(['\n', '\r']).collect();
+    assert!(lines.contains(&"data: event: still"), "{event}");
+    assert!(lines[2..].iter().all(|line| line.starts_with("data: ")), "{event}");
+    assert!(lines[0].starts_with("id: ") && lines[1] == "event: state", "{event}");
+}
+
+#[tokio::test]
 async fn a_thousand_services_of_a_hundred_instances_are_one_short_page() {
     let hub = hub();
     let (id, _) = hub.connect(Peer::default());

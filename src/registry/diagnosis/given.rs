@@ -73,7 +73,7 @@ impl Events {
 
     fn and(mut self, seconds: u64, what: What) -> Self {
         let by = self.by.clone();
-        self.recorded.push(Recorded { at: at(seconds), instance: instance(1).key, what, by });
+        self.recorded.push(Recorded { at: at(seconds), instance: instance(1).key, what, by, list: 0 });
         self
     }
 

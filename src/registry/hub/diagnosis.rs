@@ -92,7 +92,7 @@ impl State {
         let last = self.events.of_instance(service, &instance.key).last();
         if last.is_none_or(|(_, last)| last.what != what) {
             let by = self.by(command, asker);
-            let event = Recorded { at: now, instance: instance.key.clone(), what, by };
+            let event = Recorded { at: now, instance: instance.key.clone(), what, by, list: 0 };
             self.events.record(service, event);
         }
     }

@@ -63,14 +63,16 @@ pub(crate) enum Problem {
     NobodyThere,
     /// Some instances are unhealthy.
     Unhealthy,
+    /// Somebody who follows it has been sent the present list, and has not acknowledged it in time.
+    Behind,
 }
 
 impl Problem {
-    fn of(tally: Tally, subscribers: usize) -> Option<Self> {
+    fn of(tally: Tally, subscribers: usize, behind: impl FnOnce() -> bool) -> Option<Self> {
         match tally {
             Tally { instances: 0, .. } => (subscribers > 0).then_some(Self::NobodyThere),
             Tally { serving: 0, .. } => Some(Self::NobodyServes),
-            Tally { unhealthy: 0, .. } => None,
+            Tally { unhealthy: 0, .. } => behind().then_some(Self::Behind),
             Tally { .. } => Some(Self::Unhealthy),
         }
     }
@@ -81,6 +83,7 @@ impl Problem {
             Self::NobodyServes => "no instance takes traffic",
             Self::NobodyThere => "followed, but has no instances",
             Self::Unhealthy => "some instances are unhealthy",
+            Self::Behind => "some subscribers do not acknowledge its list",
         }
     }
 }
@@ -112,6 +115,9 @@ pub(crate) struct InstanceStanding {
     pub(crate) phase: PhaseLine,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) traffic: Option<TrafficNow>,
+    /// How many of those who follow the service are known not to have it any more, of one that is disabled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) dropped: Option<Dropped>,
     /// How it goes out of use, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) verdict: Option<VerdictLine>,
@@ -163,8 +169,27 @@ pub(crate) struct GoneLine {
     pub(crate) cluster: String,
     pub(crate) at: u64,
     pub(crate) reason: &'static str,
+    /// How many of those who follow the service are known not to have it any more.
+    pub(crate) dropped: Dropped,
     /// How it went out of use.
     pub(crate) verdict: VerdictLine,
+}
+
+/// How many of those who follow a service are known to have a list without an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Dropped {
+    pub(crate) by: usize,
+    pub(crate) of: usize,
+}
+
+impl std::fmt::Display for Dropped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self { of: 0, .. } => f.write_str("nobody follows the service"),
+            Self { by, of: 1 } => write!(f, "{by} of 1 subscriber has dropped it"),
+            Self { by, of } => write!(f, "{by} of {of} subscribers have dropped it"),
+        }
+    }
 }
 
 impl Hub {
@@ -251,7 +276,12 @@ impl Hub {
 
 impl State {
     fn problem(&mut self, service: &ServiceKey) -> Option<Problem> {
-        Problem::of(self.catalog.tally(service), self.followers_len(service))
+        let (tally, followers) = (self.catalog.tally(service), self.followers.get(service));
+        let behind = || {
+            let mut followers = followers.into_iter().flat_map(std::collections::HashMap::values);
+            followers.any(|follower| follower.pushes().is_behind(service))
+        };
+        Problem::of(tally, followers.map_or(0, std::collections::HashMap::len), behind)
     }
 
     fn followers_len(&self, service: &ServiceKey) -> usize {
@@ -301,7 +331,24 @@ impl State {
         });
         let phase = PhaseLine::of(instance, events(), now);
         let verdict = self.left(service, key).map(|left| self.verdict(service, key, Some(left), now));
-        InstanceStanding { explained: self.explain(service, instance, now), set, phase, traffic, verdict }
+        let off = || events().rfind(|event| matches!(event.what, What::Disabled));
+        let dropped = (!instance.enabled).then(off).flatten().map(|event| self.dropped(service, event.list));
+        let explained = self.explain(service, instance, now);
+        InstanceStanding { explained, set, phase, traffic, dropped, verdict }
+    }
+
+    /// Who of those who follow a service is known to have the list at `revision` or a later one.
+    fn dropped(&self, service: &ServiceKey, revision: u64) -> Dropped {
+        let followers = self.followers.get(service).into_iter().flat_map(std::collections::HashMap::values);
+        let connected = followers.filter_map(|follower| follower.pushes().acknowledged(service));
+        let ears = self.audience.ears();
+        let listening = ears.of(service).map(|(_, _, acknowledged, _)| acknowledged);
+        let (mut by, mut of) = (0, 0);
+        for acknowledged in connected.chain(listening) {
+            of += 1;
+            by += usize::from(acknowledged >= revision);
+        }
+        Dropped { by, of }
     }
 
     fn verdict(
@@ -336,6 +383,7 @@ impl State {
             } else {
                 Reason::Deregistered.as_str()
             },
+            dropped: self.dropped(service, event.list),
             verdict: self.verdict(service, key, self.left(service, key), now),
         };
         gone.into_iter().map(line).collect()

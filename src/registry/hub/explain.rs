@@ -399,7 +399,8 @@ impl State {
                 Change::Changed => changed.cloned(),
             };
             if let Some(what) = what {
-                let event = Recorded { at: now, instance: instance.clone(), what, by: by.clone() };
+                let list = self.catalog.revision(service);
+                let event = Recorded { at: now, instance: instance.clone(), what, by: by.clone(), list };
                 self.events.record(service, event);
             }
         }

@@ -50,8 +50,13 @@ impl Hub {
             let told = Told::new(None, CLOSED.to_owned(), &format!("by {}", actor.name)).map(Arc::new);
             for (service, instance) in &published {
                 let Some(told) = told.clone() else { break };
-                let event =
-                    Recorded { at, instance: instance.clone(), what: What::Told(told), by: by.clone() };
+                let event = Recorded {
+                    at,
+                    instance: instance.clone(),
+                    what: What::Told(told),
+                    by: by.clone(),
+                    list: 0,
+                };
                 state.events.record(service, event);
             }
             (subscriber, published.len())

@@ -60,7 +60,7 @@ impl Hub {
         tracing::info!(service.name = %service, instance = %address, actor = actor_name, outcome, "offline ordered");
         if let Some(told) = Told::new(None, "offline-ordered".to_owned(), &detail) {
             let what = What::Told(Arc::new(told));
-            let event = Recorded { at: self.now(), instance: key, what, by: actor.by };
+            let event = Recorded { at: self.now(), instance: key, what, by: actor.by, list: 0 };
             self.state().events.record(service, event);
         }
         taken.map_err(Refusal::NotTaken)

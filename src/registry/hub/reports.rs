@@ -114,7 +114,8 @@ impl Hub {
             // the room of the events.
             let Some(about) = instance.clone().or_else(|| state.known_at(&service, &about)) else { continue };
             let at = shifted(at, ahead_ms).min(now);
-            let event = Recorded { at, instance: about, what: What::Told(Arc::new(told)), by: by.clone() };
+            let event =
+                Recorded { at, instance: about, what: What::Told(Arc::new(told)), by: by.clone(), list: 0 };
             state.events.record(&service, event);
         }
         let Some(instance) = instance else { return Ok(()) };
@@ -146,30 +147,39 @@ impl Hub {
         wanted: impl Fn(&InstanceKey) -> bool,
         seconds: u64,
     ) -> TrafficLines {
-        let (state, now) = (self.state(), self.now());
+        let now = self.now();
         let now_s = now.as_u64() / 1000;
         let first = now_s.saturating_sub(seconds.min(KEPT_SECONDS));
-        let members: Vec<Member> =
-            state.traffic.of(service).filter_map(|(_, series)| series.member).collect();
-        let totals = state.traffic.totals(service, first).into_iter();
-        let whole: Vec<_> =
-            totals.map(|(second, requests)| (second, Whole::new(second, requests, &members))).collect();
-        let known = state.traffic.of(service).filter(|(key, _)| wanted(key));
-        let line = |(key, series): (&InstanceKey, &Series)| {
+        let (members, totals, known) = {
+            let state = self.state();
+            let members: Vec<Member> =
+                state.traffic.of(service).filter_map(|(_, series)| series.member).collect();
+            let line = |(key, series): (&InstanceKey, &Series)| {
+                let left = state.left(service, key);
+                let line = TrafficLine {
+                    left: left.map(LeftLine::from),
+                    verdict: VerdictLine::new(&series.verdict(left, now)),
+                    ..TrafficLine::new(key, series, first, now_s)
+                };
+                (series.member, line)
+            };
+            let known = state.traffic.of(service).filter(|(key, _)| wanted(key));
+            let known: Vec<_> = known.map(line).collect();
+            (members, state.traffic.totals(service, first), known)
+        };
+        // Each second is weighed against every member: nobody else waits for that.
+        let whole: Vec<_> = totals
+            .into_iter()
+            .map(|(second, requests)| (second, Whole::new(second, requests, &members)))
+            .collect();
+        let with_ideal = |(member, line): (Option<Member>, TrafficLine)| {
             let thousandths = |part: f64| (part * 1000.0).round() / 1000.0; // More makes the answer long.
             let part = |all: &Whole, own: Member| all.part(own).map(thousandths);
             let parts =
                 |own: Member| whole.iter().filter_map(move |(second, all)| Some((*second, part(all, own)?)));
-            let ideal = series.member.into_iter().flat_map(parts).collect();
-            let left = state.left(service, key);
-            TrafficLine {
-                ideal,
-                left: left.map(LeftLine::from),
-                verdict: VerdictLine::new(&series.verdict(left, now)),
-                ..TrafficLine::new(key, series, first, now_s)
-            }
+            TrafficLine { ideal: member.into_iter().flat_map(parts).collect(), ..line }
         };
-        let mut instances: Vec<_> = known.map(line).collect();
+        let mut instances: Vec<_> = known.into_iter().map(with_ideal).collect();
         instances.sort_by(|a, b| (&a.ip, a.port, &a.cluster).cmp(&(&b.ip, b.port, &b.cluster)));
         TrafficLines { now: now.as_u64(), kept: KEPT_SECONDS, instances }
     }
