@@ -22,6 +22,9 @@
 //! - `memory-idle`, `memory-each` for one of 100 000 instances, `memory-after` they left.
 //! - `crowd-each` of 100 000 instances over gRPC and of 1000 subscribers; `crowd-half` and `crowd-most`: until a
 //!   half and 99 of a hundred of them know of a change; `crowd-rest`: CPU time of a second without one.
+//! - `overview-..`: milliseconds of the console's first page over 100 000 instances in 1000 services, a hundred of
+//!   which change each second: the first request, HTML, JSON, the last page and a search; with `-worst` the slowest
+//!   of a hundred, with `-bytes` the largest answer. To be held: 100 ms and 200 KB.
 
 mod abuse;
 mod crowd;
@@ -30,6 +33,7 @@ mod grpc;
 mod http;
 mod load;
 mod memory;
+mod overview;
 mod process;
 mod pushes;
 mod rates;
@@ -59,7 +63,7 @@ type Found = (&'static str, (usize, usize), f64, &'static str);
 type Run = fn(&Subject) -> Result<Vec<Found>, BoxError>;
 
 /// By the names that can be asked for, each with its rounds.
-const SCENARIOS: [(&str, usize, Run); 10] = [
+const SCENARIOS: [(&str, usize, Run); 11] = [
     ("register", ROUNDS, |subject| Ok(found(rates::spread(subject)?))),
     ("register-one", ROUNDS, |subject| Ok(found(rates::one_service(subject)?))),
     ("list", ROUNDS, |subject| Ok(found(rates::reads(subject)?))),
@@ -70,6 +74,7 @@ const SCENARIOS: [(&str, usize, Run); 10] = [
     ("memory", 1, memory),
     ("abuse", 1, abuse),
     ("crowd", 1, crowd),
+    ("overview", 1, overview),
 ];
 
 fn main() -> Result<(), BoxError> {
@@ -196,4 +201,26 @@ fn crowd(subject: &Subject) -> Result<Vec<Found>, BoxError> {
         ("crowd-most", n, crowd.most_ms, "ms"),
         ("crowd-rest", n, crowd.rest_ms, "ms/s"),
     ])
+}
+
+fn overview(subject: &Subject) -> Result<Vec<Found>, BoxError> {
+    if subject.name != OURS {
+        return Ok(Vec::new()); // Nobody else has such a page.
+    }
+    let n = (overview::INSTANCES, 1);
+    let three = |kind: overview::Kind| {
+        let [worst, bytes] = match kind.case {
+            "overview-first" => ["overview-first-worst", "overview-first-bytes"],
+            "overview-html" => ["overview-html-worst", "overview-html-bytes"],
+            "overview-json" => ["overview-json-worst", "overview-json-bytes"],
+            "overview-last" => ["overview-last-worst", "overview-last-bytes"],
+            _ => ["overview-search-worst", "overview-search-bytes"],
+        };
+        [
+            (kind.case, n, kind.ms, "ms"),
+            (worst, n, kind.worst_ms, "ms"),
+            (bytes, n, kind.bytes as f64, "bytes"),
+        ]
+    };
+    Ok(overview::overview(subject)?.into_iter().flat_map(three).collect())
 }
