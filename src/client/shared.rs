@@ -139,6 +139,7 @@ impl Shared {
                 _ => {
                     let (cell, snapshots) = Publisher::observed(service.clone(), observer);
                     let cell = Arc::new(cell);
+                    cell.away_since(state.away_since);
                     state.cells.insert(service.clone(), cell.clone());
                     Ok((snapshots, Some(cell)))
                 }
@@ -231,7 +232,8 @@ impl Shared {
         self.shut_out.send_replace(None);
         self.change(|state, settled| {
             state.hears = hears;
-            (state.trouble, state.away_since) = (None, None);
+            state.trouble = None;
+            state.away(None);
             state.desired.connected(settled);
         });
     }
@@ -242,7 +244,8 @@ impl Shared {
         let mut state = self.state();
         state.hears = Hears::default();
         state.trouble = trouble;
-        state.away_since.get_or_insert_with(Instant::now);
+        let since = *state.away_since.get_or_insert_with(Instant::now);
+        state.away(Some(since));
         state.desired.disconnected();
     }
 
@@ -405,6 +408,12 @@ impl Shared {
 }
 
 impl State {
+    /// Says to all who read lists since when there has been no connection, or that there is one.
+    fn away(&mut self, since: Option<Instant>) {
+        self.away_since = since;
+        self.cells.values().for_each(|cell| cell.away_since(since));
+    }
+
     fn publish(&mut self, list: Arc<Snapshot>) {
         let Some(cell) = self.cells.get(list.service()) else { return };
         cell.publish(list.clone());

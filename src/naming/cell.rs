@@ -5,8 +5,8 @@ use crate::observe::Observer;
 use std::fmt;
 use std::future::pending;
 use std::mem;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -57,6 +57,14 @@ struct Shared {
     version: AtomicU64,
     /// Holds one permit at most, so any number of wishes makes one refresh.
     wanted: Notify,
+    /// Since when nothing can be learned, while that is so.
+    away_since: Mutex<Option<Instant>>,
+}
+
+impl Shared {
+    fn away_since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.away_since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Publisher {
@@ -86,6 +94,12 @@ impl Publisher {
         let now = Instant::now();
         let at = now.checked_sub(age).unwrap_or(now);
         self.put(Published { snapshot: snapshot.into(), at });
+    }
+
+    /// Says since when nothing can be learned of the instances, because whoever tells of them is away; `None` once
+    /// they are back. Default `None`.
+    pub fn away_since(&self, since: Option<Instant>) {
+        *self.shared.away_since() = since;
     }
 
     /// Another reader of the cell.
@@ -139,6 +153,12 @@ impl Snapshots {
     pub fn latest_at(&self) -> (Arc<Snapshot>, Instant) {
         let published = self.latest.borrow();
         (published.snapshot.clone(), published.at)
+    }
+
+    /// For how long nothing could have been learned of the instances until now, because whoever tells of them is
+    /// away; nothing while they are there. A list that is old while they are is one that has not changed.
+    pub fn away_for(&self) -> Option<Duration> {
+        self.shared.away_since().map(|since| since.elapsed())
     }
 
     /// Who wants to be told what happens to these instances, if anybody does.

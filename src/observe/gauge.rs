@@ -28,6 +28,9 @@ pub struct ConsumerReading {
     pub endpoints: Vec<State>,
     /// Age of the newest list; nothing when none ever came.
     pub snapshot_age: Option<Duration>,
+    /// For how long the registry has been away that tells of the instances; zero while it is there, and where lists
+    /// come from none.
+    pub registry_away: Duration,
     /// How many times its load before a warm instance gets, from 1.0 on.
     pub amplification: f64,
 }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, ServiceExt};
 use tower_graceful::client::Nacos;
 use tower_graceful::consumer::{BalanceLayer, GracefulClientLayer, NoInstance, http_client};
@@ -261,12 +261,20 @@ async fn a_registry_that_is_killed_and_comes_back_with_nothing_empties_no_list()
     let mut seen = consumer.subscribe("orders").await.unwrap();
     let first = seen.latest().revision();
     assert!(lists(&seen.latest(), &[1]));
+    assert_eq!(seen.away_for(), None);
     registry.kill().await;
+    let is_away = async {
+        while seen.away_for().is_none() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(SOON, is_away).await.expect("readers of lists learn that the registry is away");
 
     let registry = Running::start_on(port).await;
     // The consumer has asked the registry that knows nobody, and heard so.
     until(&mut seen, |list| list.revision() > first).await;
     assert!(lists(&seen.latest(), &[1]), "{seen:?}");
+    assert_eq!(seen.away_for(), None);
     let provider = client_of(&registry);
     provider.register(&orders(), &instance(2)).await.unwrap();
     until(&mut seen, |list| lists(list, &[1, 2])).await;

@@ -167,6 +167,7 @@ async fn every_metric_is_exported_and_has_the_value_of_what_happened() {
     assert_eq!(value(&text, "graceful_amplification_ratio", ""), 1.0);
     assert_eq!(value(&text, "graceful_drain_duration_seconds", ""), 0.0);
     assert!((0.0..60.0).contains(&value(&text, "graceful_snapshot_age_seconds", "")));
+    assert_eq!(value(&text, "graceful_registry_away_seconds", ""), 0.0);
 
     // An instance that nobody can connect to takes nearly all picks, one of them.
     let closed = listen().await.local_addr().unwrap();
@@ -224,7 +225,7 @@ async fn every_metric_is_exported_and_has_the_value_of_what_happened() {
 
     let documented = include_str!("../../docs/metrics.md").lines();
     let rows: Vec<_> = documented.filter_map(|line| line.strip_prefix("| `graceful_")).collect();
-    assert_eq!(rows.len(), 13);
+    assert_eq!(rows.len(), 14);
     for row in rows {
         let mut cells = row.split(" | ");
         let (name, kind) = (cells.next().unwrap().trim_end_matches('`'), cells.next().unwrap());

@@ -22,12 +22,13 @@ const OF_GRAFANA: [&str; 2] = ["$__rate_interval", "$__range"];
 const OPERATORS: [&str; 4] = ["and", "or", "unless", "bool"];
 const BEFORE_LABELS: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];
 /// Rules that there must be, by the name of each.
-const ALERTS: [&str; 13] = [
+const ALERTS: [&str; 14] = [
     "GracefulCalledAfterOffline",
     "GracefulRequestsRefused",
     "GracefulStartStuck",
     "GracefulDrainAbandoned",
     "GracefulSnapshotStale",
+    "GracefulRegistryAway",
     "GracefulNoEndpoints",
     "GracefulAmplification",
     "RegistryAbsent",

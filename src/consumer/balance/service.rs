@@ -206,7 +206,8 @@ impl<S: Clone + Send + Sync> Gauge for Shared<S> {
         let View { snapshot_age, instances, .. } = self.view();
         let endpoints = instances.iter().map(|instance| instance.state).collect();
         let amplification = self.endpoints.amplification();
-        Reading::Consumer(ConsumerReading { endpoints, snapshot_age, amplification })
+        let registry_away = self.endpoints.fleet().snapshots().away_for().unwrap_or_default();
+        Reading::Consumer(ConsumerReading { endpoints, snapshot_age, registry_away, amplification })
     }
 }
 

@@ -17,6 +17,7 @@ pub(super) struct ConsumerSeries {
     put_aside: Vec<Counter>,
     retries: Vec<Counter>,
     snapshot_age: Gauge,
+    registry_away: Gauge,
     amplification: Gauge,
     balancer: Youngest,
 }
@@ -29,6 +30,7 @@ impl ConsumerSeries {
             put_aside: series.counters(&family::PUT_ASIDE, AsideCause::WORDS),
             retries: series.counters(&family::RETRIES, Cause::WORDS),
             snapshot_age: series.gauge(&family::SNAPSHOT_AGE),
+            registry_away: series.gauge(&family::REGISTRY_AWAY),
             amplification: series.gauge(&family::AMPLIFICATION),
             balancer: Youngest::default(),
         }
@@ -36,14 +38,13 @@ impl ConsumerSeries {
 
     pub(super) fn refresh(&self) {
         let reading = self.balancer.get().map(|balancer| balancer.read());
-        let Some(Reading::Consumer(ConsumerReading { endpoints, snapshot_age, amplification })) = reading
-        else {
-            return;
-        };
+        let Some(Reading::Consumer(reading)) = reading else { return };
+        let ConsumerReading { endpoints, snapshot_age, registry_away, amplification } = reading;
         for (state, gauge) in State::ALL.iter().zip(&self.endpoints) {
             gauge.set(endpoints.iter().filter(|&one| one == state).count() as f64);
         }
         self.snapshot_age.set(snapshot_age.map_or(f64::NAN, |age| age.as_secs_f64()));
+        self.registry_away.set(registry_away.as_secs_f64());
         self.amplification.set(amplification);
     }
 }

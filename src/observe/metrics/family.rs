@@ -50,6 +50,12 @@ pub(super) const SNAPSHOT_AGE: Family = gauge(
     None,
     "Time since the newest list came, NaN until one has. It grows while nothing changes.",
 );
+pub(super) const REGISTRY_AWAY: Family = gauge(
+    "graceful_registry_away_seconds",
+    Unit::Seconds,
+    None,
+    "Time for which the registry that the lists come from has been away, 0 while it is there: what changes meanwhile is not learned.",
+);
 pub(super) const AMPLIFICATION: Family = gauge(
     "graceful_amplification_ratio",
     Unit::Count,
@@ -85,12 +91,13 @@ pub(super) const NOTICES: Family = counter(
     "Notices sent to recent callers on the way out, by what came of them.",
 );
 
-pub(super) const ALL: [&Family; 13] = [
+pub(super) const ALL: [&Family; 14] = [
     &ENDPOINTS,
     &PICKS,
     &PUT_ASIDE,
     &RETRIES,
     &SNAPSHOT_AGE,
+    &REGISTRY_AWAY,
     &AMPLIFICATION,
     &PHASE,
     &IN_FLIGHT,
