@@ -374,9 +374,12 @@ impl Catalog {
         let coming = wanted.into_iter().map(|(key, instance)| (key, Some(instance)));
         let mut changes = Vec::new();
         for (key, instance) in leaving.into_iter().chain(coming) {
+            if instance.as_ref().is_some_and(|instance| state.says(client, instance)) {
+                continue; // Of a large batch nearly all are as they were, and everyone waits for this.
+            }
             let (listed, missing_since) = (state.listed(&key), state.overlay.missing_since(&key));
             let change = match instance {
-                Some(instance) => state.put(client, instance, now),
+                Some(instance) => Some(state.put(client, instance, now)),
                 None => state.take(client, &key, reason, now),
             };
             if let Some(gone) = listed.filter(|_| state.listed(&key).is_none()) {

@@ -159,13 +159,19 @@ impl Service {
         self.revision = now.as_u64().max(self.revision + read);
     }
 
-    pub(super) fn put(&mut self, client: &Client, instance: Instance, now: UnixMillis) -> Option<Change> {
+    /// Whether `client` publishes an instance just so already: that is no news, and no reason to hide a newer
+    /// publication of another client.
+    pub(super) fn says(&self, client: &Client, instance: &Instance) -> bool {
+        let (claims, publisher) =
+            (self.instances.get(&instance.key).into_iter().flatten(), Publisher::of(client));
+        claims.filter(|claim| claim.publisher == publisher).any(|claim| claim.says(instance))
+    }
+
+    /// Publishes an instance of which `client` has not [said](Self::says) the same before.
+    pub(super) fn put(&mut self, client: &Client, instance: Instance, now: UnixMillis) -> Change {
         let publisher = Publisher::of(client);
         let claims = self.instances.entry(instance.key.clone()).or_default();
         let own = claims.iter().find(|claim| claim.publisher == publisher);
-        if own.is_some_and(|claim| claim.says(&instance)) {
-            return None; // Said before: no news, and no reason to hide a newer publication of another client.
-        }
         let change = if claims.is_empty() { Change::Came } else { Change::Changed };
         let since = own.map_or(now, |claim| claim.since);
         self.kind = Some(Kind::of(&instance));
@@ -173,7 +179,7 @@ impl Service {
         claims.reserve_exact(1); // Nearly always the only one: room for more would be most of its memory.
         claims.push(Claim::new(publisher, instance, since));
         self.touch(now);
-        Some(change)
+        change
     }
 
     pub(super) fn take(
