@@ -1,21 +1,21 @@
-//! The instances of a service as one consumer has come to know them: how old each is, and in which order
-//! they may be used.
+//! The instances of a service as one consumer has come to know them, and in which order they may be used.
 
-use super::aside::{Aside, Tombstone};
+use super::aside::Aside;
 use super::bound::{Bound, Bounded, Part};
 use super::endpoint::{Endpoint, Fleet};
 use super::fade::Fade;
+use super::gone::Gone;
 use super::health::Failing;
 use super::known::{Known, Leaving, Warming};
+use super::member::{Heard, Life, Member};
 use super::rules::{Rules, Subset};
 use super::seat::Seats;
-use super::since::{News, Since};
+use super::since::News;
 use super::table::{Slot, Table, Trials};
 use crate::Clock;
 use crate::consumer::pick::Weights;
-use crate::model::{Instance, InstanceKey, UnixMillis, WarmUp, WarmUpAge};
+use crate::model::Instance;
 use crate::observe::{ConsumerEvent, State};
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -46,23 +46,6 @@ pub(super) struct Roster<S> {
 
 /// Makes the service of an instance.
 pub(super) type Make<S> = Box<dyn Fn(&Instance) -> S + Send + Sync>;
-
-struct Member<S> {
-    listed: Instance,
-    seats: Arc<Seats>,
-    service: S,
-    curve: Option<WarmUp>,
-    /// When the ramp ends, once it has begun; an age beyond every clock has ended long ago.
-    warm_at: Option<Instant>,
-    life: Life,
-}
-
-/// What has begun for an instance, as far as the registry tells.
-#[derive(Clone, Copy, Default)]
-struct Life {
-    warm_up: Option<Since>,
-    leaving: Option<Fade>,
-}
 
 impl<S: Clone> Roster<S> {
     /// The weight of the steepest usual ramp moves by less than 2 % within this time.
@@ -221,7 +204,7 @@ impl<S: Clone> Roster<S> {
         let weights = Weights::new(&weights);
         let moving = sooner(warm, ends).map(|end| end.min(now + tick()));
         let next_change = sooner(sooner(moving, next_trial), sooner(returns, eases));
-        let state = |it: &Standing| self.members[it.index].state(it, now);
+        let state = |it: &Standing| it.state(&self.members[it.index], now);
         let states = if self.observed { ranked.iter().map(state).collect() } else { Box::default() };
         Table { slots: slots.clone(), weights, revision, next_change, trials, states, amplification }
     }
@@ -312,14 +295,6 @@ fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     }
 }
 
-/// A list as it was heard.
-#[derive(Clone, Copy)]
-struct Heard<'a> {
-    news: News,
-    wall: UnixMillis,
-    fleet: &'a Arc<Fleet>,
-}
-
 /// What a list says of an instance.
 enum Entry<S> {
     /// As before.
@@ -360,121 +335,16 @@ struct Rank {
     aside: bool,
 }
 
-impl<S: Clone> Member<S> {
-    fn renewed(mut self, listed: &Instance, heard: Heard<'_>) -> Self {
-        let warm_up = listed.warm_up(heard.wall);
-        self.curve = warm_up.map(|(curve, _)| curve);
-        self.life.warm_up = self.life.warm_up.or_else(|| match warm_up?.1 {
-            WarmUpAge::NotStarted => None,
-            WarmUpAge::Running(told) => Some(Since::heard(told, heard.news)),
-        });
-        self.warm_at = self.life.warm_up.zip(self.curve).and_then(|(begun, it)| begun.at_age(it.window()));
-        let known = self.life.leaving.map(Fade::since);
-        self.life.leaving = listed.leaving().map(|leaving| {
-            let told = heard.wall.since(leaving.since);
-            Fade::new(known.unwrap_or_else(|| Since::heard(told, heard.news)), leaving.fade)
-        });
-        self.seats.renew(listed);
-        self.listed = listed.clone();
-        self
-    }
-
-    fn endpoint(&self) -> &Arc<Endpoint> {
-        self.seats.endpoint()
-    }
-
-    fn tombstone(&self, aside: &Aside, now: Instant) -> Option<Tombstone> {
-        aside.against(self.listed.address(), self.endpoint().epoch(), now)
-    }
-
-    /// Its way out, by its own answers or by its registration.
-    fn fade(&self, tombstone: Option<Tombstone>) -> Option<Fade> {
-        let told = tombstone.map(|tombstone| tombstone.fade);
-        match (told, self.life.leaving) {
-            (Some(said), Some(listed)) => Some(said.sooner(listed)),
-            (said, listed) => said.or(listed),
-        }
-    }
-
-    fn slot(&self) -> Slot<S> {
-        Slot { seats: self.seats.clone(), service: self.service.clone() }
-    }
-
+impl Standing {
     /// How it stands, in a word; [`InstanceView`](crate::consumer::balance::InstanceView) has the reasons.
-    fn state(&self, standing: &Standing, now: Instant) -> State {
-        match standing.rank {
+    fn state<S: Clone>(&self, member: &Member<S>, now: Instant) -> State {
+        match self.rank {
             Rank { unhealthy: true, .. } => State::Unhealthy,
             Rank { failing: true, .. } => State::Failing,
             Rank { aside: true, .. } => State::Aside,
-            _ if standing.presence < 1.0 => State::Fading,
-            _ if self.part(1.0, now).factor < 1.0 => State::Warming,
+            _ if self.presence < 1.0 => State::Fading,
+            _ if member.part(1.0, now).factor < 1.0 => State::Warming,
             _ => State::Warm,
         }
-    }
-
-    fn part(&self, presence: f64, now: Instant) -> Part {
-        let age = self.life.warm_up.map_or(WarmUpAge::NotStarted, |begun| WarmUpAge::Running(begun.age(now)));
-        let factor = self.curve.map_or(1.0, |curve| curve.factor(age));
-        Part { full: self.listed.weight.as_f64() * presence, factor }
-    }
-}
-
-/// Those who went, so that one who returns after a flap of the list keeps its age and its calls in flight.
-#[derive(Default)]
-pub(super) struct Gone {
-    who: HashMap<Incarnation, Memory>,
-    /// The same, in the order in which they went.
-    order: BTreeMap<u64, Incarnation>,
-    went: u64,
-    /// Members of the longest list: a flap takes a whole fleet and gives it back.
-    most: usize,
-}
-
-type Incarnation = (InstanceKey, Option<UnixMillis>);
-
-struct Memory {
-    seats: Arc<Seats>,
-    life: Life,
-    turn: u64,
-}
-
-impl Gone {
-    /// What a small fleet may remember, beyond itself; what was replaced long before is not missed.
-    const MIN: usize = 1024;
-
-    /// Has place for as many as are `members` now.
-    fn make_room(&mut self, members: usize) {
-        self.most = self.most.max(members);
-    }
-
-    fn remember<S>(&mut self, member: Member<S>, fleet: &Fleet) {
-        fleet.tell(&ConsumerEvent::Gone { instance: &member.listed });
-        let Member { listed, seats, life, .. } = member;
-        if self.who.len() >= self.most.max(Self::MIN)
-            && let Some((_, first)) = self.order.pop_first()
-        {
-            self.who.remove(&first);
-        }
-        let (who, turn) = ((listed.key, seats.endpoint().epoch()), self.went);
-        self.went += 1;
-        self.order.insert(turn, who.clone());
-        if let Some(before) = self.who.insert(who, Memory { seats, life, turn }) {
-            self.order.remove(&before.turn);
-        }
-    }
-
-    /// How many are remembered, by either way of looking.
-    #[cfg(test)]
-    pub(super) fn remembered(&self) -> (usize, usize) {
-        (self.who.len(), self.order.len())
-    }
-
-    fn recall(&mut self, listed: &Instance) -> Option<(Arc<Seats>, Life)> {
-        if self.who.is_empty() {
-            return None;
-        }
-        let Memory { seats, life, turn } = self.who.remove(&(listed.key.clone(), listed.epoch()))?;
-        self.order.remove(&turn);
-        Some((seats, life))
     }
 }
