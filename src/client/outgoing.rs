@@ -27,16 +27,17 @@ pub(super) enum Done {
 }
 
 impl Done {
-    /// Whether nothing was heard of the registry on this connection.
-    pub(super) fn is_broken(&self) -> bool {
+    /// Whether the registry has answered on this connection: a login goes over one of its own, and proves
+    /// nothing of it.
+    pub(super) fn was_answered(&self) -> bool {
         let failure = match self {
             Self::Published(_, _, result) => result.as_ref().err(),
             Self::Checked(result) => result.as_ref().err(),
             Self::Followed(_, _, result) => result.as_ref().err(),
             Self::Reported(result) => result.as_ref().err(),
-            Self::LoggedIn(_) => return true,
+            Self::LoggedIn(_) => return false,
         };
-        matches!(failure, Some(Failure::Broken(_)))
+        !matches!(failure, Some(Failure::Broken(_)))
     }
 }
 

@@ -93,7 +93,7 @@ pub(super) async fn run(
                     Ok(done) => done,
                     Err(panicked) => return Some(Failure::broken("asking", panicked)),
                 };
-                if !done.is_broken() {
+                if done.was_answered() {
                     heard = Instant::now();
                 }
                 checking &= !matches!(done, Done::Checked(_));
