@@ -2,6 +2,12 @@
 
 mod check;
 mod environment;
+mod pace;
+mod span;
+mod token;
+
+pub(super) use pace::Pace;
+pub(super) use token::Token;
 
 use super::error::InvalidSetting;
 use super::oneself::Oneself;
@@ -72,28 +78,6 @@ pub struct ProviderBuilder {
     clock: Clock,
 }
 
-/// How long each part of the way out may take.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
-    pub(super) quiet_period: Duration,
-    pub(super) lame_duck_max: Duration,
-    pub(super) drain_timeout: Duration,
-    pub(super) leave_fade: Duration,
-    pub(super) cache_time: Duration,
-}
-
-impl Pace {
-    /// From the moment an instance is asked to leave until it may go at the latest.
-    pub(super) fn left_within(&self) -> Duration {
-        self.leave_fade + self.lame_duck_max
-    }
-
-    /// From the first signal to the deadline of all.
-    pub(super) fn ended_within(&self) -> Duration {
-        self.leave_fade + self.drain_timeout
-    }
-}
-
 /// Where a port of ours is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Port {
@@ -119,10 +103,6 @@ pub(super) struct Notices {
     /// What this instance proves with that a notice is its own.
     pub(super) secret: NoticeSecret,
 }
-
-/// A secret that never shows in logs.
-#[derive(Clone)]
-pub(super) struct Token(Box<str>);
 
 /// Checked settings.
 #[derive(Clone, Debug)]

@@ -6,7 +6,8 @@
 use super::super::error::InvalidSetting;
 #[cfg(feature = "notice")]
 use super::Notices;
-use super::environment::Environment;
+use super::environment::{Environment, said};
+use super::span::Span;
 use super::{Once, Pace, Port, ProviderBuilder, Settings, Token};
 use crate::model::{Group, Metadata, Namespace, ServiceKey, WarmUp, WarmUpClock, Weight};
 #[cfg(feature = "notice")]
@@ -16,7 +17,6 @@ use crate::observe::Metrics;
 use crate::provider::ProbePaths;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -24,38 +24,11 @@ use std::time::Duration;
 const READINESS_PORT: u16 = 55199;
 /// Default address of `/offline`: who can reach it can take this instance out.
 const OFFLINE_BIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 54199);
-/// A shorter token is guessed in a day over a fast network.
-const TOKEN_CHARS_MIN: usize = 16;
 
 const REGISTER_AFTER: Span = Span {
     names: ["register_after", "GRACEFUL_REGISTER_AFTER"],
     accepted: Duration::ZERO..=Duration::from_secs(600),
     default: Duration::ZERO,
-};
-const QUIET_PERIOD: Span = Span {
-    names: ["quiet_period", "GRACEFUL_QUIET_PERIOD"],
-    accepted: Duration::from_millis(10)..=Duration::from_secs(60),
-    default: Duration::from_millis(500),
-};
-const LAME_DUCK_MAX: Span = Span {
-    names: ["lame_duck_max", "GRACEFUL_LAME_DUCK_MAX"],
-    accepted: Duration::ZERO..=Duration::from_secs(600),
-    default: Duration::from_secs(10),
-};
-const DRAIN_TIMEOUT: Span = Span {
-    names: ["drain_timeout", "GRACEFUL_DRAIN_TIMEOUT"],
-    accepted: Duration::from_millis(100)..=Duration::from_secs(3600),
-    default: Duration::from_secs(25),
-};
-const LEAVE_FADE: Span = Span {
-    names: ["leave_fade", "GRACEFUL_LEAVE_FADE"],
-    accepted: Duration::ZERO..=Duration::from_secs(600),
-    default: Duration::ZERO,
-};
-const CACHE_TIME: Span = Span {
-    names: ["cache_time", "GRACEFUL_CACHE_TIME"],
-    accepted: Duration::ZERO..=Duration::from_secs(600),
-    default: Duration::from_secs(30),
 };
 
 /// What does not start the warm-up: ours, and the name that it has elsewhere, read where ours is not set.
@@ -68,16 +41,13 @@ const METRICS_BIND: &str = "GRACEFUL_METRICS_BIND";
 /// Whether notices are sent.
 const NOTICE: &str = "GRACEFUL_NOTICE";
 
-/// A value, and by which name it was given.
-type Said<T> = (T, &'static str);
-
 impl ProviderBuilder {
     pub(super) fn check(
         self,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Settings, InvalidSetting> {
         let environment = Environment(environment);
-        let pace = pace(&self, &environment)?;
+        let pace = Pace::said(&self, &environment)?;
         let token = said(self.offline_token.clone(), ["offline_token", "GRACEFUL_OFFLINE_TOKEN"], |name| {
             Ok(environment.text(name))
         })?;
@@ -179,18 +149,6 @@ impl ProviderBuilder {
     }
 }
 
-/// What code gives, else what the environment says; with the name of whoever it was.
-fn said<T>(
-    given: Option<T>,
-    [method, variable]: [&'static str; 2],
-    read: impl FnOnce(&'static str) -> Result<Option<T>, InvalidSetting>,
-) -> Result<Option<Said<T>>, InvalidSetting> {
-    match given {
-        Some(given) => Ok(Some((given, method))),
-        None => Ok(read(variable)?.map(|read| (read, variable))),
-    }
-}
-
 /// Metrics, where code or environment ask for them, and the port of their own that they may have.
 #[cfg(feature = "metrics")]
 fn metrics<F: Fn(&str) -> Option<String>>(
@@ -203,108 +161,6 @@ fn metrics<F: Fn(&str) -> Option<String>>(
     };
     let metrics = given.metrics.clone().or_else(|| bind.map(|_| Metrics::global()));
     Ok((metrics, bind.map_or(Port::Off, Port::At)))
-}
-
-/// A length of time that may be set.
-struct Span {
-    names: [&'static str; 2],
-    accepted: RangeInclusive<Duration>,
-    default: Duration,
-}
-
-/// A length of time that holds.
-struct Held {
-    span: Duration,
-    /// Its setting's name in the builder.
-    setting: &'static str,
-    /// By which name it was given; nothing when it is the default.
-    given: Option<&'static str>,
-}
-
-impl Span {
-    fn said<F: Fn(&str) -> Option<String>>(
-        &self,
-        given: Option<Duration>,
-        environment: &Environment<F>,
-    ) -> Result<Held, InvalidSetting> {
-        let (first, last) = (*self.accepted.start(), *self.accepted.end());
-        let [setting, _] = self.names;
-        let range = format!("{} to {} seconds", first.as_secs_f64(), last.as_secs_f64());
-        let Some((span, name)) = said(given, self.names, |name| environment.seconds(name, &range))? else {
-            return Ok(Held { span: self.default, setting, given: None });
-        };
-        if self.accepted.contains(&span) {
-            return Ok(Held { span, setting, given: Some(name) });
-        }
-        let accepted = format_args!("{} to {}", Written(first), Written(last));
-        Err(InvalidSetting::new(name, Written(span), accepted))
-    }
-}
-
-/// A length of time as people write it: `0 s`, `100 ms`, `25 s`.
-struct Written(Duration);
-
-impl fmt::Display for Written {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(span) = self;
-        match (span.as_secs(), span.subsec_nanos()) {
-            (whole, 0) => write!(f, "{whole} s"),
-            (0, nanos) if nanos % 1_000_000 == 0 => write!(f, "{} ms", nanos / 1_000_000),
-            _ => write!(f, "{} s", span.as_secs_f64()),
-        }
-    }
-}
-
-/// How long the platform waits between the first signal and the end.
-const GRACE_PERIOD: &str = "GRACEFUL_GRACE_PERIOD";
-
-fn pace<F: Fn(&str) -> Option<String>>(
-    given: &ProviderBuilder,
-    environment: &Environment<F>,
-) -> Result<Pace, InvalidSetting> {
-    let quiet_period = QUIET_PERIOD.said(given.quiet_period, environment)?.span;
-    let lame_duck_max = LAME_DUCK_MAX.said(given.lame_duck_max, environment)?;
-    let drain_timeout = DRAIN_TIMEOUT.said(given.drain_timeout, environment)?;
-    let cache_time = CACHE_TIME.said(given.cache_time, environment)?.span;
-    let leave_fade = LEAVE_FADE.said(given.leave_fade, environment)?;
-    if leave_fade.span.subsec_nanos() > 0 {
-        let (name, accepted) = (leave_fade.name(), "whole seconds: tags carry no others");
-        return Err(InvalidSetting::new(name, Written(leave_fade.span), accepted));
-    }
-    lame_duck_max.below(&drain_timeout, "the drain_timeout")?;
-    if let Some(span) = environment.seconds(GRACE_PERIOD, "a number of seconds from 0 on")? {
-        let grace_period = Held { span, setting: GRACE_PERIOD, given: Some(GRACE_PERIOD) };
-        drain_timeout.below(&grace_period, GRACE_PERIOD)?;
-        let rest = Held { span: span.saturating_sub(drain_timeout.span), ..grace_period };
-        leave_fade.below(&rest, "what the drain_timeout leaves of GRACEFUL_GRACE_PERIOD")?;
-    }
-    let [lame_duck_max, drain_timeout, leave_fade] =
-        [lame_duck_max, drain_timeout, leave_fade].map(|it| it.span);
-    Ok(Pace { quiet_period, lame_duck_max, drain_timeout, leave_fade, cache_time })
-}
-
-impl Held {
-    /// As whoever gave it knows it.
-    fn name(&self) -> &'static str {
-        self.given.unwrap_or(self.setting)
-    }
-
-    /// Refuses this, or the `limit` where that alone was given: nobody looks for a mistake in what they have
-    /// not said.
-    fn below(&self, limit: &Self, limit_called: &str) -> Result<(), InvalidSetting> {
-        let (own, other) = (Written(self.span), Written(limit.span));
-        match (self.given, limit.given) {
-            _ if self.span < limit.span => Ok(()),
-            (None, Some(name)) => {
-                let accepted = format_args!("more than the {}, {own}", self.setting);
-                Err(InvalidSetting::new(name, other, accepted))
-            }
-            (Some(_), _) | (None, None) => {
-                let accepted = format_args!("less than {limit_called}, {other}");
-                Err(InvalidSetting::new(self.name(), own, accepted))
-            }
-        }
-    }
 }
 
 /// The curve that the environment describes; where it is silent, the default's.
@@ -401,32 +257,5 @@ fn own_words(words: Vec<(String, String)>) -> Result<Metadata, InvalidSetting> {
             Err(InvalidSetting::new("metadata", ours, "any key that does not begin with `graceful.`"))
         }
         None => Ok(words.into_iter().collect()),
-    }
-}
-
-impl Token {
-    pub(super) fn new(setting: &'static str, token: &str) -> Result<Self, InvalidSetting> {
-        let chars = token.chars().count();
-        let given = if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            "a token with blanks, or with characters beyond ASCII".to_owned()
-        } else if chars < TOKEN_CHARS_MIN {
-            format!("a token of {chars} characters")
-        } else {
-            return Ok(Self(token.into()));
-        };
-        let accepted = format_args!("one of {TOKEN_CHARS_MIN} or more visible ASCII characters");
-        Err(InvalidSetting::new(setting, given, accepted))
-    }
-
-    /// Takes the same time wherever the first difference lies.
-    pub(in crate::provider::serve) fn is(&self, given: &str) -> bool {
-        let differences = self.0.bytes().zip(given.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
-        self.0.len() == given.len() && differences == 0
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(..)")
     }
 }

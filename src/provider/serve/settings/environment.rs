@@ -52,3 +52,18 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
         span.map(Some).map_err(|_| InvalidSetting::new(name, seconds, accepted))
     }
 }
+
+/// A value, and by which name it was given.
+pub(super) type Said<T> = (T, &'static str);
+
+/// What code gives, else what the environment says; with the name of whoever it was.
+pub(super) fn said<T>(
+    given: Option<T>,
+    [method, variable]: [&'static str; 2],
+    read: impl FnOnce(&'static str) -> Result<Option<T>, InvalidSetting>,
+) -> Result<Option<Said<T>>, InvalidSetting> {
+    match given {
+        Some(given) => Ok(Some((given, method))),
+        None => Ok(read(variable)?.map(|read| (read, variable))),
+    }
+}
