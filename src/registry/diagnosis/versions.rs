@@ -11,10 +11,10 @@ const OWN: &str = env!("CARGO_PKG_VERSION");
 const CLIENT: &str = "Tower-Graceful:v";
 
 pub(super) fn check(facts: &Facts) -> Answer {
-    let (mut findings, mut looked_at) = (Vec::new(), 0);
+    let (mut findings, mut instances, mut subscribers) = (Vec::new(), 0, 0);
     for (subject, listed) in facts.listed() {
         let Some(version) = listed.instance.metadata.get(key::VERSION) else { continue };
-        looked_at += 1;
+        instances += 1;
         if !fits(version) {
             let who = format!("the provider {}", subject.key.address);
             findings.push(finding(&who, version).about(&subject.key));
@@ -22,7 +22,7 @@ pub(super) fn check(facts: &Facts) -> Answer {
     }
     for line in &facts.followers.subscribers {
         let Some(version) = line.connection.version.strip_prefix(CLIENT) else { continue };
-        looked_at += 1;
+        subscribers += 1;
         if !fits(version) {
             findings.push(finding(
                 &format!("the consumer {} at {}", line.connection.app, line.connection.address),
@@ -30,9 +30,12 @@ pub(super) fn check(facts: &Facts) -> Answer {
             ));
         }
     }
-    Answer::new(findings, || match looked_at {
-        0 => format!("nobody has this crate but the registry ({OWN})"),
-        many => format!("{} told, and the registry's ({OWN}) fits", counted(many, "version")),
+    Answer::new(findings, || {
+        if instances + subscribers == 0 {
+            return format!("nobody has this crate but the registry ({OWN})");
+        }
+        let (instances, subscribers) = (counted(instances, "instance"), counted(subscribers, "subscriber"));
+        format!("{instances} and {subscribers} said theirs, and each fits the registry's ({OWN})")
     })
 }
 
@@ -71,7 +74,11 @@ mod tests {
             given.followers.subscribers[0].connection.version = format!("{CLIENT}{OWN}");
             given
         };
-        assert!(matches!(check(&given(OWN).facts()), Answer::Pass(_)));
+        let Answer::Pass(said) = check(&given(OWN).facts()) else { panic!("pass") };
+        assert_eq!(
+            said,
+            format!("1 instance and 1 subscriber said theirs, and each fits the registry's ({OWN})")
+        );
         let Answer::Found(findings) = check(&given("99.0.0").facts()) else { panic!("found") };
         assert_eq!(
             findings[0].cause,
