@@ -187,12 +187,14 @@ fn systemd_is_told_when_the_registry_is_ready_and_when_it_ends() {
 #[test]
 fn health_is_an_exit_code() {
     let process = Process::start(&[]);
+    let graceful = || Command::new(env!("CARGO_BIN_EXE_graceful"));
     let health = |address: &str| {
-        let asked =
-            Command::new(env!("CARGO_BIN_EXE_graceful")).args(["health", "--address", address]).output();
+        let asked = graceful().args(["health", "--address", address]).output();
         asked.unwrap().status.code()
     };
     assert_eq!(health(&process.http.to_string()), Some(0));
+    let by_variable = graceful().arg("health").env("GRACEFUL_REGISTRY", process.http.to_string()).output();
+    assert_eq!(by_variable.unwrap().status.code(), Some(0));
     assert_eq!(health("127.0.0.1:1"), Some(1));
     let request = begin_request(&process); // So that the registry does not end.
     process.signal("-TERM");

@@ -30,8 +30,9 @@ const PERIOD_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Looks for what goes wrong with starts, releases and shutdowns, and says what to do about it.
 ///
 /// Fourteen numbered checks of each service, by what the registry has recorded: surges and gaps of traffic, requests
-/// that come late, entries that stay or vanish, readiness, warm-up, subscribers, clocks. What happened is known for a
-/// day, requests for five minutes.
+/// that come late, entries that stay or vanish, readiness, warm-up, subscribers, clocks. Each is
+/// named by what goes wrong, and `pass` beside it says that this was not found. What happened is known for a day,
+/// requests for five minutes.
 ///
 /// Exit codes: 0 all checks passed; 1 something was found; 2 something could not be checked, or wrong usage.
 #[derive(Args)]

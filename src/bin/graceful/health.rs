@@ -7,8 +7,14 @@ use std::error::Error;
 /// Asks a registry whether it takes changes: exit code 0 if it does, else 1 and the reason.
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The registry to ask.
-    #[arg(long, value_name = "ADDRESS", default_value = remote::DEFAULT)]
+    /// The registry to ask; `--registry` says the same.
+    #[arg(
+        long,
+        visible_alias = "registry",
+        value_name = "ADDRESS",
+        env = "GRACEFUL_REGISTRY",
+        default_value = remote::DEFAULT
+    )]
     address: String,
 
     #[command(flatten)]
@@ -17,6 +23,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(Arguments { address, tls }: &Arguments) -> Result<(), Failure> {
     log::to_stderr(log::Format::Text, "warn");
+    let address = if address.is_empty() { remote::DEFAULT } else { address }; // An empty variable says nothing.
     let asked = async { Ok::<_, Box<dyn Error>>(tls.server(address)?.check("/readyz").await?) };
     remote::block_on(asked)?.map_err(Failure::could_not)
 }

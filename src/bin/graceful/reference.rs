@@ -14,7 +14,8 @@ const FRONT: &str = "# The command line
 Taken from the program itself: `graceful man` prints it, `graceful man DIR` writes the same as man pages, \
 `graceful completions SHELL` what a shell completes.
 
-Every subcommand that asks a registry finds it by `--registry` or `GRACEFUL_REGISTRY`. Stdout is the answer, stderr \
+Every subcommand that asks a registry finds it by `--registry` or `GRACEFUL_REGISTRY`; `export` and `import`, which \
+carry from one to another, by `--from` and `--into` alone. Stdout is the answer, stderr \
 what is said beside it: a table for people, `--output json` or `jsonl` for programs, in which a field is absent or \
 `null` where the registry does not tell it. Colours and questions are for terminals only; `NO_COLOR` takes the \
 colours away. Nothing that somebody has registered can steer the terminal: control characters and what turns the \
