@@ -99,12 +99,14 @@ fn nobody_at(at: &Address, service: &ServiceKey, listed: &[Listed]) -> Failure {
     if listed.len() > NAMED_MAX {
         there.push("..".to_owned());
     }
-    let there =
-        if there.is_empty() { "nobody is".to_owned() } else { format!("there are {}", there.join(", ")) };
     let (name, namespace) = (service.grouped(), &service.namespace);
-    Failure::could_not(format!(
-        "there is no instance {at} in {name}: {there}; `graceful instances {name} --namespace {namespace}` lists them"
-    ))
+    let there = if there.is_empty() {
+        "it has no instances at the moment".to_owned()
+    } else {
+        let there = there.join(", ");
+        format!("there are {there}; `graceful instances {name} --namespace {namespace}` lists them")
+    };
+    Failure::could_not(format!("there is no instance {at} in {name}: {there}"))
 }
 
 impl Found {
