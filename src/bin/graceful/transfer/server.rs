@@ -247,7 +247,7 @@ impl Answer {
         if self.status.is_success() {
             return Ok(self);
         }
-        let words = words(&self.body);
+        let words = why(&self.body);
         Err(Trouble::Refused { url: self.url, status: self.status, words })
     }
 
@@ -265,6 +265,22 @@ fn agent(person: Option<&str>) -> String {
     let fits = |c: &char| c.is_ascii_alphanumeric() || "-_.@".contains(*c);
     let person: String = person.unwrap_or_default().chars().filter(fits).take(PERSON_CHARS_MAX).collect();
     if person.is_empty() { program.to_owned() } else { format!("{program} ({person})") }
+}
+
+/// Why something is refused: what an answer of any version says to people.
+fn why(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Said {
+        message: String,
+        data: Option<serde_json::Value>,
+    }
+
+    let Ok(Said { message, data }) = serde_json::from_slice(body) else { return words(body) };
+    let said = match data.as_ref().and_then(serde_json::Value::as_str) {
+        Some(more) if !more.is_empty() => format!("{message}: {more}"),
+        _ => message,
+    };
+    words(said.as_bytes())
 }
 
 fn words(body: &[u8]) -> String {
@@ -320,6 +336,25 @@ mod tests {
         }
         assert!(matches!(Server::new("https://a:1", None), Err(Trouble::Untrusted { .. })));
         assert!(matches!(Server::new("http://a:1", Some(trust())), Err(Trouble::AskedForTls { .. })));
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_its_words_and_not_in_json() {
+        for (body, words) in [
+            (
+                r#"{"code":10001,"message":"access denied","data":"unknown user!"}"#,
+                "access denied: unknown user!",
+            ),
+            (r#"{"code":20004,"message":"no such service","data":null}"#, "no such service"),
+            (
+                r#"{"timestamp":"now","status":403,"message":"authorization failed","path":"/"}"#,
+                "authorization failed",
+            ),
+            (r#"{"other":1}"#, r#"{"other":1}"#),
+            ("unknown user!", "unknown user!"),
+        ] {
+            assert_eq!(why(body.as_bytes()), words);
+        }
     }
 
     #[test]
