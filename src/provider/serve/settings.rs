@@ -355,14 +355,16 @@ impl ProviderBuilder {
         Self { signals: false, ..self }
     }
 
-    /// How long no request may have begun before traffic counts as gone. 10 ms to 60 s; default
-    /// `GRACEFUL_QUIET_PERIOD` (seconds), else 500 ms.
+    /// How long no request may have begun before traffic counts as gone. 10 ms to 60 s and less than
+    /// [`lame_duck_max`](Self::lame_duck_max), unless that is 0; default `GRACEFUL_QUIET_PERIOD` (seconds),
+    /// else 500 ms.
     pub fn quiet_period(self, period: Duration) -> Self {
         Self { quiet_period: Some(period), ..self }
     }
 
     /// How long to go on serving while consumers learn that this instance leaves. 0 s to 10 min and less
     /// than [`drain_timeout`](Self::drain_timeout); default `GRACEFUL_LAME_DUCK_MAX` (seconds), else 10 s.
+    /// With less than the default [`quiet_period`](Self::quiet_period) it always takes this long.
     pub fn lame_duck_max(self, limit: Duration) -> Self {
         Self { lame_duck_max: Some(limit), ..self }
     }

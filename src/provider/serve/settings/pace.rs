@@ -61,7 +61,7 @@ impl Pace {
         given: &ProviderBuilder,
         environment: &Environment<F>,
     ) -> Result<Self, InvalidSetting> {
-        let quiet_period = QUIET_PERIOD.said(given.quiet_period, environment)?.span;
+        let quiet_period = QUIET_PERIOD.said(given.quiet_period, environment)?;
         let lame_duck_max = LAME_DUCK_MAX.said(given.lame_duck_max, environment)?;
         let drain_timeout = DRAIN_TIMEOUT.said(given.drain_timeout, environment)?;
         let cache_time = CACHE_TIME.said(given.cache_time, environment)?.span;
@@ -71,14 +71,18 @@ impl Pace {
             return Err(InvalidSetting::new(name, Written(leave_fade.span), accepted));
         }
         lame_duck_max.below(&drain_timeout, "the drain_timeout")?;
+        // Or every way out would last to its limit, however quiet it is. A limit of 0 asks for no such wait.
+        if quiet_period.given.is_some() && !lame_duck_max.span.is_zero() {
+            quiet_period.below(&lame_duck_max, "the lame_duck_max")?;
+        }
         if let Some(span) = environment.seconds(GRACE_PERIOD, "a number of seconds from 0 on")? {
             let grace_period = Held { span, setting: GRACE_PERIOD, given: Some(GRACE_PERIOD) };
             drain_timeout.below(&grace_period, GRACE_PERIOD)?;
             let rest = Held { span: span.saturating_sub(drain_timeout.span), ..grace_period };
             leave_fade.below(&rest, "what the drain_timeout leaves of GRACEFUL_GRACE_PERIOD")?;
         }
-        let [lame_duck_max, drain_timeout, leave_fade] =
-            [lame_duck_max, drain_timeout, leave_fade].map(|it| it.span);
+        let [quiet_period, lame_duck_max, drain_timeout, leave_fade] =
+            [quiet_period, lame_duck_max, drain_timeout, leave_fade].map(|it| it.span);
         Ok(Self { quiet_period, lame_duck_max, drain_timeout, leave_fade, cache_time })
     }
 }

@@ -21,6 +21,12 @@ fn a_setting_that_is_out_of_range_is_refused_with_the_range() {
         (orders().weight(-1.0), "weight", "from 0 on"),
         (orders().metadata("graceful.epoch", "1"), "metadata", "does not begin"),
         (orders().quiet_period(seconds(0)), "quiet_period", "10 ms to 60 s"),
+        (orders().quiet_period(seconds(10)), "quiet_period", "less than the lame_duck_max, 10 s"),
+        (
+            orders().quiet_period(seconds(3)).lame_duck_max(seconds(2)),
+            "quiet_period",
+            "3 s is not valid: accepted is less than the lame_duck_max, 2 s",
+        ),
         (orders().lame_duck_max(seconds(601)), "lame_duck_max", "0 s to 600 s"),
         (orders().lame_duck_max(seconds(25)), "lame_duck_max", "less than the drain_timeout, 25 s"),
         (orders().drain_timeout(seconds(10)), "drain_timeout", "more than the lame_duck_max, 10 s"),
@@ -159,6 +165,13 @@ fn what_code_has_said_is_not_read_from_the_environment() {
     let added = ["GRACEFUL_GRACE_PERIOD", "GRACEFUL_WARMUP_IGNORED_PATHS", "GRACEFUL_NOTICE"];
     let wrong = |name: &str| name.starts_with("GRACEFUL_") && !added.contains(&name);
     assert!(all.check(|name| wrong(name).then(|| "wrong!".to_owned())).is_ok());
+}
+
+#[test]
+fn a_lame_duck_may_be_shorter_than_the_quiet_period_that_nobody_set_or_not_be() {
+    let orders = || ProviderBuilder::new(Some("orders"));
+    assert!(check(orders().lame_duck_max(Duration::from_millis(300))).is_ok());
+    assert!(check(orders().quiet_period(Duration::from_secs(1)).lame_duck_max(Duration::ZERO)).is_ok());
 }
 
 #[test]
