@@ -32,6 +32,26 @@ pub async fn interrupted() -> io::Result<()> {
     Ok(())
 }
 
+/// What a program that was interrupted exits with.
+pub const INTERRUPTED: u8 = 130;
+
+/// The output of `work`; nothing when it was interrupted, with which the processes that it held are stopped.
+///
+/// # Errors
+/// As `work`, or when signals cannot be heard.
+pub async fn unless_interrupted<T>(
+    work: impl Future<Output = Result<T, BoxError>>,
+) -> Result<Option<T>, BoxError> {
+    tokio::select! {
+        outcome = work => outcome.map(Some),
+        told = interrupted() => {
+            told?;
+            eprintln!("interrupted; all processes have been stopped");
+            Ok(None)
+        }
+    }
+}
+
 /// Writes a result to standard output.
 ///
 /// # Errors

@@ -5,16 +5,18 @@ use super::BoxError;
 use super::ledger::Ledger;
 use super::line::{Line, Ready, say};
 use super::process::leash;
+use axum::Router;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{ExitCode, Termination};
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::sync::SetOnce;
 use tower_graceful::client::Nacos;
 use tower_graceful::model::{InvalidWarmUp, WarmUp};
 use tower_graceful::naming::Causes;
-use tower_graceful::provider::{Bound, ProviderHandle};
+use tower_graceful::provider::{Bound, Provider, ProviderBuilder, ProviderHandle};
 use tower_graceful::registry::{Registry, Settings, TlsFiles};
 use tracing_subscriber::EnvFilter;
 
@@ -54,6 +56,34 @@ impl Flags {
     /// When its address is not valid.
     pub fn nacos(&self, app: &str) -> Result<Nacos, BoxError> {
         Ok(Nacos::builder(&self.registry).app(app).connect()?)
+    }
+
+    /// The settings of a provider of `service` that registers with `nacos`, as these flags have them.
+    pub fn provider(&self, service: &str, nacos: &Nacos) -> ProviderBuilder {
+        Provider::builder(service)
+            .registry(nacos.clone())
+            .warm_up(self.warm_up)
+            .readiness_bind(self.readiness)
+            .offline_bind(self.offline)
+    }
+
+    /// Has `provider` serve `router` until it is told to go, and says goodbye to the registry; 0 when nothing
+    /// had to be cut then. Says meanwhile what [`told`](Self::told) says.
+    ///
+    /// # Errors
+    /// When a port is taken, the instance cannot be registered, or nobody reads what is said.
+    pub async fn serve(
+        &self,
+        provider: Provider,
+        listener: TcpListener,
+        router: Router,
+        ledger: Option<&Ledger>,
+        nacos: Nacos,
+    ) -> Result<ExitCode, BoxError> {
+        let ready = bound(provider.handle());
+        let report = self.told(ready, ledger, provider.serve(listener, router)).await??;
+        close(nacos).await;
+        Ok(report.report())
     }
 
     /// Awaits `serving`. Meanwhile says on standard output where it is reached, once that is known, and to

@@ -29,14 +29,11 @@ mod tally;
 
 use clap::{Parser, Subcommand};
 use common::serving::{RegistryFlags, registry, served};
-use common::{BoxError, interrupted, print};
+use common::{BoxError, INTERRUPTED, print, unless_interrupted};
 use report::{Cell, Matrix, Verdict};
 use scenario::{Case, Length, cells};
 use std::process::ExitCode;
 use tower_graceful::naming::Causes;
-
-/// After being interrupted.
-const INTERRUPTED: u8 = 130;
 
 /// Releases of every kind, over every protocol, and what each of them loses.
 #[derive(Debug, Parser)]
@@ -97,14 +94,7 @@ async fn main() -> ExitCode {
 
 /// Runs the cells one after another; interrupting it stops every process that it started.
 async fn run(flags: &Flags) -> Result<ExitCode, BoxError> {
-    tokio::select! {
-        outcome = all(flags) => outcome,
-        told = interrupted() => {
-            told?;
-            eprintln!("interrupted; all processes have been stopped");
-            Ok(ExitCode::from(INTERRUPTED))
-        }
-    }
+    Ok(unless_interrupted(all(flags)).await?.unwrap_or_else(|| ExitCode::from(INTERRUPTED)))
 }
 
 /// Runs a cell; one whose load was too late proves nothing, and is run once more.

@@ -2,13 +2,13 @@
 
 use super::common::goods::{CHUNKS_MAX, SLOW_MS_MAX};
 use super::common::ledger::Ledger;
-use super::common::serving::{self, bound, close};
+use super::common::serving;
 use super::common::{BoxError, plain, routes};
 use super::greeter::{Greeter, GreeterServer, Greeting, Name};
 use super::scenario::Protocol;
 use axum::Router;
 use std::net::SocketAddr;
-use std::process::{ExitCode, Termination};
+use std::process::ExitCode;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
@@ -16,7 +16,6 @@ use tokio_stream::StreamExt;
 use tonic::Status;
 use tonic::codegen::BoxStream;
 use tonic::service::Routes;
-use tower_graceful::provider::Provider;
 
 /// The service that is replaced.
 pub const SERVICE: &str = "orders";
@@ -55,17 +54,8 @@ pub async fn run(flags: &ProviderFlags) -> Result<ExitCode, BoxError> {
     }
 
     let nacos = flags.nacos(SERVICE)?;
-    let provider = Provider::builder(SERVICE)
-        .registry(nacos.clone())
-        .warm_up(flags.warm_up)
-        .notice(true)
-        .readiness_bind(flags.readiness)
-        .offline_bind(flags.offline)
-        .build()?;
-    let ready = bound(provider.handle());
-    let report = flags.told(ready, Some(&ledger), provider.serve(listener, router)).await??;
-    close(nacos).await;
-    Ok(report.report())
+    let provider = flags.provider(SERVICE, &nacos).notice(true).build()?;
+    flags.serve(provider, listener, router, Some(&ledger), nacos).await
 }
 
 fn greeters(instance: SocketAddr, ledger: &Ledger) -> Router {

@@ -12,10 +12,9 @@
 use super::common::BoxError;
 use super::common::ledger::Ledger;
 use super::common::routes::router;
-use super::common::serving::{Flags, bound, close};
-use std::process::{ExitCode, Termination};
+use super::common::serving::Flags;
+use std::process::ExitCode;
 use tokio::net::TcpListener;
-use tower_graceful::provider::Provider;
 
 /// Serves orders until it is told to go; 0 when nothing had to be cut then.
 ///
@@ -28,14 +27,6 @@ pub async fn run(flags: &Flags) -> Result<ExitCode, BoxError> {
     let router = router(listen, flags.release.clone(), &ledger);
 
     let nacos = flags.nacos("orders")?;
-    let provider = Provider::builder("orders")
-        .registry(nacos.clone())
-        .warm_up(flags.warm_up)
-        .readiness_bind(flags.readiness)
-        .offline_bind(flags.offline)
-        .build()?;
-    let ready = bound(provider.handle());
-    let report = flags.told(ready, Some(&ledger), provider.serve(listener, router)).await??;
-    close(nacos).await;
-    Ok(report.report())
+    let provider = flags.provider("orders", &nacos).build()?;
+    flags.serve(provider, listener, router, Some(&ledger), nacos).await
 }

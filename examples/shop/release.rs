@@ -18,7 +18,7 @@ use super::common::line::Line;
 use super::common::plan::Schedule;
 use super::common::process::{Process, Signal};
 use super::common::serving::{CLOSE_MAX, seconds};
-use super::common::{BoxError, interrupted, print};
+use super::common::{BoxError, INTERRUPTED, interrupted, print, unless_interrupted};
 use super::load;
 use super::progress;
 use super::record::{Instance, Record, Recorder};
@@ -46,8 +46,6 @@ const STEADY: Duration = Duration::from_secs(4);
 /// Until a new instance has its first request, which starts its warm-up. At the floor of the curve it gets
 /// one in 300; a load so small that this takes longer cannot show a ramp.
 const FIRST_REQUEST_MAX: Duration = Duration::from_secs(60);
-/// After being interrupted.
-const INTERRUPTED: u8 = 130;
 
 /// Replace three instances under load, and count what is lost.
 #[derive(clap::Args, Debug)]
@@ -129,20 +127,6 @@ pub async fn run(flags: &Flags) -> Result<ExitCode, BoxError> {
         }
     }
     Ok(outcome)
-}
-
-/// The output of `work`; nothing when it was interrupted, with which the processes that it held are stopped.
-async fn unless_interrupted<T>(
-    work: impl Future<Output = Result<T, BoxError>>,
-) -> Result<Option<T>, BoxError> {
-    tokio::select! {
-        outcome = work => outcome.map(Some),
-        told = interrupted() => {
-            told?;
-            eprintln!("interrupted; all processes have been stopped");
-            Ok(None)
-        }
-    }
 }
 
 /// Runs the release, and tells of it; with `--keep` the shop is still open then.

@@ -10,7 +10,7 @@
 
 use super::common::BoxError;
 use super::common::goods::{ANSWERED_BY, REQUEST_ID};
-use super::common::serving::{Flags, bound, close};
+use super::common::serving::Flags;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
@@ -18,12 +18,11 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use std::process::{ExitCode, Termination};
+use std::process::ExitCode;
 use tokio::net::TcpListener;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_graceful::consumer::{GracefulClientLayer, InstanceError, NoInstance, http_client};
 use tower_graceful::naming::Causes;
-use tower_graceful::provider::Provider;
 
 /// Serves people until it is told to go; 0 when nothing had to be cut then.
 ///
@@ -36,16 +35,8 @@ pub async fn run(flags: &Flags) -> Result<ExitCode, BoxError> {
         .service(http_client());
 
     let listener = TcpListener::bind(flags.listen).await?;
-    let provider = Provider::builder("storefront")
-        .registry(nacos.clone())
-        .warm_up(flags.warm_up)
-        .readiness_bind(flags.readiness)
-        .offline_bind(flags.offline)
-        .build()?;
-    let ready = bound(provider.handle());
-    let report = flags.told(ready, None, provider.serve(listener, router(orders))).await??;
-    close(nacos).await;
-    Ok(report.report())
+    let provider = flags.provider("storefront", &nacos).build()?;
+    flags.serve(provider, listener, router(orders), None, nacos).await
 }
 
 /// Everything but the front page is passed to `orders`.
