@@ -71,6 +71,9 @@ pub mod key {
     pub const NOTICE: &str = "graceful.notice";
     /// Hex SHA-256 of the secret that a notice of this instance reveals.
     pub const NOTICE_KEY: &str = "graceful.notice.key";
+    /// Seconds after its start before which an instance does not register, 0 to 600. Said of a service, for those
+    /// of its instances that are yet to start; no instance registers it.
+    pub const DELAY: &str = "graceful.delay";
     /// Dubbo's start of the provider, in milliseconds since 1970. Read where [`WARM_UP`] is absent.
     pub const DUBBO_TIMESTAMP: &str = "timestamp";
     /// Dubbo's warm-up window in milliseconds. Read where [`WARM_UP`] is absent.

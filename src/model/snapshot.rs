@@ -85,6 +85,13 @@ impl Snapshot {
         self.sources.as_ref()?.of(instance, key)
     }
 
+    /// What is said of the service as a whole at `key`, one that begins with `graceful.`: it holds for instances
+    /// that are yet to start as well, so a list without instances has it too. Nothing where nothing is said, and
+    /// where the registry does not tell, as a real Nacos.
+    pub fn setting(&self, key: &str) -> Option<&str> {
+        self.sources.as_ref()?.settings.get(key)
+    }
+
     /// What changed from `earlier` to this snapshot.
     pub fn diff<'a>(&'a self, earlier: &'a Self) -> Diff<'a> {
         let mut diff = Diff::default();

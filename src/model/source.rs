@@ -1,6 +1,6 @@
 //! Whose word it is that a listed instance does not say what it registered.
 
-use super::InstanceKey;
+use super::{InstanceKey, Metadata};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -37,6 +37,8 @@ pub(crate) struct Sources {
     pub(crate) service: BTreeSet<String>,
     /// Said of one instance.
     pub(crate) instances: BTreeMap<InstanceKey, BTreeSet<String>>,
+    /// What is said of the service, also for instances that are yet to come, by keys of this crate's.
+    pub(crate) settings: Metadata,
 }
 
 impl Sources {
@@ -47,9 +49,9 @@ impl Sources {
         if of_instance { Some(Source::Instance) } else { of_service() }
     }
 
-    /// Whether everyone says what it registered.
+    /// Whether everyone says what it registered, and nothing is said of who is yet to come.
     #[cfg(feature = "protocol")]
     pub(crate) fn is_empty(&self) -> bool {
-        self.service.is_empty() && self.instances.is_empty()
+        self.service.is_empty() && self.instances.is_empty() && self.settings.is_empty()
     }
 }

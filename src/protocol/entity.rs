@@ -98,6 +98,10 @@ pub(crate) struct Explanation {
     /// Whose word counts more than what is registered; absent where nobody's does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) set: Option<WireSources>,
+    /// What is said of the service, by keys that begin with `graceful.`: `{"graceful.delay":"30"}`. Who is yet to
+    /// register finds it nowhere else. Absent where nothing is said.
+    #[serde(deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) settings: BTreeMap<String, String>,
 }
 
 /// Keys of metadata that were said of the service or of an instance, and not by whoever registered:
@@ -272,14 +276,14 @@ impl WireSources {
         Self { service: sources.service.clone(), instances: sources.instances.iter().map(set).collect() }
     }
 
-    /// Reads it; what is said of nobody that can be is left out.
-    fn into_model(self) -> Sources {
+    /// Reads it, with what is said of the service; what is said of nobody that can be is left out.
+    fn into_model(self, settings: BTreeMap<String, String>) -> Sources {
         let set = |WireSet { ip, port, cluster, keys }: WireSet| {
             let address = Address::new(&ip, u16::try_from(port).ok()?).ok()?;
             Some((InstanceKey { address, cluster: Cluster::new(&cluster).ok()? }, keys))
         };
         let instances = self.instances.into_iter().take(SETS_MAX).filter_map(set).collect();
-        Sources { service: self.service, instances }
+        Sources { service: self.service, instances, settings: settings.into_iter().collect() }
     }
 }
 
@@ -311,13 +315,18 @@ impl ServiceInfo {
     /// The same list with the reasons why others are not on it.
     pub(crate) fn explained(self, removed: &[Removal]) -> Self {
         let removed = removed.iter().map(WireRemoval::new).collect();
-        Self { graceful: Some(Explanation { revision: self.last_ref_time, removed, set: None }), ..self }
+        let explanation = Explanation { revision: self.last_ref_time, removed, ..Explanation::default() };
+        Self { graceful: Some(explanation), ..self }
     }
 
-    /// The same explained list with whose word counts more than what is registered.
+    /// The same explained list with whose word counts more than what is registered, and what is said of the
+    /// service.
     pub(crate) fn set_by(mut self, sources: &Sources) -> Self {
-        if let Some(explanation) = self.graceful.as_mut().filter(|_| !sources.is_empty()) {
-            explanation.set = Some(WireSources::new(sources));
+        if let Some(explanation) = &mut self.graceful {
+            let is_set = !(sources.service.is_empty() && sources.instances.is_empty());
+            explanation.set = is_set.then(|| WireSources::new(sources));
+            let settings = sources.settings.iter();
+            explanation.settings = settings.map(|(key, word)| (key.to_owned(), word.to_owned())).collect();
         }
         self
     }
@@ -341,8 +350,9 @@ impl ServiceInfo {
     ) -> Snapshot {
         let read = |host: WireInstance| host.into_model().map_err(&mut on_invalid).ok();
         let instances = self.hosts.into_iter().filter_map(read).collect();
-        let set = self.graceful.and_then(|explanation| explanation.set).unwrap_or_default();
-        Snapshot::new(service, self.last_ref_time, instances).with_sources(set.into_model())
+        let Explanation { set, settings, .. } = self.graceful.unwrap_or_default();
+        let sources = set.unwrap_or_default().into_model(settings);
+        Snapshot::new(service, self.last_ref_time, instances).with_sources(sources)
     }
 }
 
@@ -438,10 +448,11 @@ mod tests {
         let [one, other] = [1, 2].map(|port| Instance::new(Address::new("10.0.0.7", port).unwrap()));
         let keys = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<BTreeSet<_>>();
         let instances = [(one.key.clone(), keys(&["graceful.warmup"]))].into();
-        let sources = Sources { service: keys(&["graceful.notice", "graceful.warmup"]), instances };
+        let settings = [("graceful.delay", "30"), ("graceful.notice", "true")].into_iter().collect();
+        let sources = Sources { service: keys(&["graceful.notice", "graceful.warmup"]), instances, settings };
         let list = || ServiceInfo::new(&service, 7, "", [&one, &other].into_iter()).explained(&[]);
         let json = serde_json::to_string(&list().set_by(&sources)).unwrap();
-        let told = r#""set":{"service":["graceful.notice","graceful.warmup"],"instances":[{"ip":"10.0.0.7","port":1,"cluster":"DEFAULT","keys":["graceful.warmup"]}]}}"#;
+        let told = r#""set":{"service":["graceful.notice","graceful.warmup"],"instances":[{"ip":"10.0.0.7","port":1,"cluster":"DEFAULT","keys":["graceful.warmup"]}]},"settings":{"graceful.delay":"30","graceful.notice":"true"}}"#;
         assert!(json.contains(told), "{json}");
         let read = |json: &str| {
             let info: ServiceInfo = serde_json::from_str(json).unwrap();
@@ -453,10 +464,15 @@ mod tests {
         assert_eq!(source(&other, "graceful.warmup"), Some(Source::Service));
         assert_eq!(source(&one, "graceful.notice"), Some(Source::Service));
         assert_eq!(source(&one, "graceful.epoch"), None);
+        assert_eq!(
+            (snapshot.setting("graceful.delay"), snapshot.setting("graceful.warmup")),
+            (Some("30"), None)
+        );
         assert_eq!(list().set_by(&Sources::default()), list(), "mostly there is nothing to be told");
         for strange in [
             r#"{"set":null}"#,
             r#"{"set":{}}"#,
+            r#"{"settings":null}"#,
             r#"{"set":{"service":null,"instances":[{},{"ip":"h","port":-1,"keys":["a"]}]}}"#,
         ] {
             let json = format!(r#"{{"lastRefTime":7,"graceful":{strange}}}"#);

@@ -14,10 +14,14 @@ const PREFIX: &str = "graceful.";
 const OF_ONE_PROCESS: [&str; 5] =
     [key::VERSION, key::EPOCH, key::WARM_UP_START, key::LEAVING, "graceful.notice.key"];
 
+/// Keys that tell those who are yet to come what to do, and say nothing of who is there.
+const OF_THOSE_TO_COME: [&str; 1] = [key::DELAY];
+
 /// What lies over the registrations of one service.
 #[derive(Debug, Default)]
 pub(super) struct Overlay {
     of_all: Metadata,
+    to_come: Metadata,
     of_one: BTreeMap<InstanceKey, Laid>,
 }
 
@@ -32,7 +36,12 @@ impl Overlay {
     /// Takes what is said of the whole service from its metadata.
     pub(super) fn lay_over_all(&mut self, metadata: &Metadata) {
         let holds = |key: &str| key.starts_with(PREFIX) && !OF_ONE_PROCESS.contains(&key);
-        self.of_all = metadata.iter().filter(|(key, _)| holds(key)).collect();
+        let (to_come, of_all): (Vec<_>, Vec<_>) = metadata
+            .iter()
+            .filter(|(key, _)| holds(key))
+            .partition(|(key, _)| OF_THOSE_TO_COME.contains(key));
+        self.of_all = of_all.into_iter().collect();
+        self.to_come = to_come.into_iter().collect();
     }
 
     /// Takes what operators have set on one instance, in the place of what they had set before.
@@ -61,7 +70,8 @@ impl Overlay {
         self.of_one.is_empty()
     }
 
-    /// Whose word counts more than the registrations', by the keys that matter to this crate.
+    /// Whose word counts more than the registrations', by the keys that matter to this crate, and what is said
+    /// of the service.
     pub(super) fn sources(&self) -> Sources {
         let here = self.of_one.iter().filter(|(_, laid)| laid.missing_since.is_none());
         let set = here.filter_map(|(key, laid)| {
@@ -70,7 +80,8 @@ impl Overlay {
             (!keys.is_empty()).then(|| (key.clone(), keys))
         });
         let service = self.of_all.iter().map(|(key, _)| key.to_owned()).collect();
-        Sources { service, instances: set.collect() }
+        let settings = self.of_all.iter().chain(self.to_come.iter()).collect();
+        Sources { service, instances: set.collect(), settings }
     }
 
     /// Whether readers are given an instance with this registration.
@@ -126,9 +137,21 @@ mod tests {
         assert_eq!(source(&overlay, "graceful.notice"), Some(Source::Instance));
         assert_eq!(source(&overlay, "graceful.warmup"), Some(Source::Service));
         assert_eq!(["graceful.warmup.floor", "a"].map(|word| source(&overlay, word)), [None; 2]);
+        assert_eq!(overlay.sources().settings.get("graceful.warmup"), Some("60"));
         overlay.lay_over(&registered.key, None);
         assert_eq!(source(&overlay, "graceful.notice"), Some(Source::Service));
         assert!(overlay.gives(&registered));
         assert_eq!(overlay.show(registered).metadata.get("graceful.notice"), Some("true"));
+    }
+
+    #[test]
+    fn what_is_said_to_those_who_are_yet_to_come_is_told_and_laid_over_nobody() {
+        let registered = Instance::new("10.0.0.7:80".parse().unwrap());
+        let mut overlay = Overlay::default();
+        overlay.lay_over_all(&Metadata::from_iter([(key::DELAY, "30"), ("owner", "ann")]));
+        assert_eq!(overlay.show(registered.clone()), registered);
+        let sources = overlay.sources();
+        assert_eq!(sources.settings, Metadata::from_iter([(key::DELAY, "30")]));
+        assert_eq!((sources.of(&registered.key, key::DELAY), sources.is_empty()), (None, false));
     }
 }

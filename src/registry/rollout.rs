@@ -1,15 +1,18 @@
 //! How the instances of a service start and leave, as far as operators set it for all of them at once.
 //!
 //! Pure. Said in the service's metadata, which the registry lays over what each instance registers; providers
-//! follow it while they run, and consumers go by it at once. What is not set is as each instance registers it.
+//! follow it while they run, and consumers go by it at once; the delay before the registration is for those who
+//! are yet to start. What is not set is as each instance registers it.
 
 use crate::model::{Metadata, WarmUp, key};
 use crate::protocol::form::{Form, InvalidForm};
+use crate::provider::serve::delay::DELAY_MAX;
 use std::fmt::Display;
 use std::time::Duration;
 
 /// The keys of a service's metadata that this is about.
-pub(crate) const KEYS: [&str; 4] = [key::WARM_UP, key::WARM_UP_EXPONENT, key::WARM_UP_FLOOR, key::NOTICE];
+pub(crate) const KEYS: [&str; 5] =
+    [key::WARM_UP, key::WARM_UP_EXPONENT, key::WARM_UP_FLOOR, key::NOTICE, key::DELAY];
 
 /// What is set; the rest is left to each instance.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,10 +25,12 @@ pub(crate) struct Rollout {
     pub(crate) floor: Option<f64>,
     /// Whether instances tell their consumers when they leave.
     pub(crate) notices: Option<bool>,
+    /// How long after its start an instance registers, up to ten minutes.
+    pub(crate) delay: Option<Duration>,
 }
 
 impl Rollout {
-    /// Reads `warmup` in seconds, `exponent`, `floor` and `notices`.
+    /// Reads `warmup` in seconds, `exponent`, `floor`, `notices`, and `delay` in seconds.
     ///
     /// # Errors
     /// With the first one that is out of its range.
@@ -42,18 +47,23 @@ impl Rollout {
         let floor = number(form, "floor", "a number above 0 and up to 1", |floor| {
             curve(WarmUp::default().with_floor(floor), floor)
         })?;
-        Ok(Self { warm_up, exponent, floor, notices: form.flag("notices")? })
+        let notices = form.flag("notices")?;
+        let delay = number(form, "delay", "a number of seconds from 0 to 600", |seconds| {
+            Duration::try_from_secs_f64(seconds).ok().filter(|delay| *delay <= DELAY_MAX)
+        })?;
+        Ok(Self { warm_up, exponent, floor, notices, delay })
     }
 
     /// What a service's metadata say.
     #[cfg(feature = "console")]
     pub(crate) fn from_metadata(metadata: &Metadata) -> Self {
-        let seconds = metadata.parse(key::WARM_UP);
+        let seconds = |key| Duration::try_from_secs_f64(metadata.parse(key)?).ok();
         Self {
-            warm_up: seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+            warm_up: seconds(key::WARM_UP),
             exponent: metadata.parse(key::WARM_UP_EXPONENT),
             floor: metadata.parse(key::WARM_UP_FLOOR),
             notices: metadata.parse(key::NOTICE),
+            delay: seconds(key::DELAY),
         }
     }
 
@@ -67,12 +77,13 @@ impl Rollout {
     /// What is set, by the keys of metadata.
     pub(crate) fn words(&self) -> Vec<(&'static str, String)> {
         let text = |value: Option<&dyn Display>| value.map(ToString::to_string);
-        let seconds = self.warm_up.map(|window| window.as_secs_f64());
+        let [seconds, delay] = [self.warm_up, self.delay].map(|span| span.map(|span| span.as_secs_f64()));
         let words = [
             (key::WARM_UP, text(seconds.as_ref().map(|seconds| seconds as _))),
             (key::WARM_UP_EXPONENT, text(self.exponent.as_ref().map(|exponent| exponent as _))),
             (key::WARM_UP_FLOOR, text(self.floor.as_ref().map(|floor| floor as _))),
             (key::NOTICE, text(self.notices.as_ref().map(|notices| notices as _))),
+            (key::DELAY, text(delay.as_ref().map(|seconds| seconds as _))),
         ];
         words.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
     }
@@ -101,13 +112,14 @@ mod tests {
     #[test]
     fn what_is_given_takes_the_place_of_what_was_said_and_the_rest_stays() {
         let before = Metadata::from_iter([("owner", "ann"), (key::WARM_UP, "300"), (key::NOTICE, "true")]);
-        let rollout = read("warmup=60.5&exponent=1&floor=0.05&notices=").unwrap();
+        let rollout = read("warmup=60.5&exponent=1&floor=0.05&notices=&delay=2.5").unwrap();
         let after = rollout.onto(&before);
         let expected = [
             ("owner", "ann"),
             (key::WARM_UP, "60.5"),
             (key::WARM_UP_EXPONENT, "1"),
             (key::WARM_UP_FLOOR, "0.05"),
+            (key::DELAY, "2.5"),
         ];
         assert_eq!(after, Metadata::from_iter(expected));
         #[cfg(feature = "console")]
@@ -131,6 +143,8 @@ mod tests {
             ("floor=0", "floor"),
             ("floor=1.1", "floor"),
             ("notices=maybe", "notices"),
+            ("delay=600.1", "delay"),
+            ("delay=-1", "delay"),
         ] {
             let refused = read(query).unwrap_err();
             assert_eq!(refused.name(), Some(name), "{query}");

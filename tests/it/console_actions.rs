@@ -260,21 +260,22 @@ async fn a_service_and_its_persistent_instances_live_and_go_by_hand() {
 async fn how_instances_start_and_leave_is_set_for_a_service() {
     let registry = registry().await;
     let mut browser = Browser::at(&registry);
-    let typed = "warmup=60&exponent=1&floor=0.05&notices=true";
+    let typed = "warmup=60&exponent=1&floor=0.05&notices=true&delay=30";
     let (plan, done) = act(&mut browser, "rollout", ORDERS, typed).await;
     assert!(plan.contains("<bdi>Warm-up:</bdi> 60 s, in place of each instance&#39;s own."), "{plan}");
+    assert!(plan.contains("<bdi>Registration after the start:</bdi> 30 s, in place of"), "{plan}");
     assert!(plan.contains("has 2 instances for which this holds at once, without a restart"), "{plan}");
     assert_said(&done, "Set for all instances of orders.");
     assert!(done.body.contains("graceful.warmup=60"), "the page says who did what: {}", done.body);
     assert_eq!(instance(&registry, 1).await["metadata"]["graceful.warmup"], "60");
     let page = browser.get(&format!("/console/act/rollout?{ORDERS}")).await;
     assert!(page.body.contains("value=\"0.05\"") && page.body.contains("value=\"true\" selected"));
-    for field in ["warmup", "exponent", "floor"] {
+    for field in ["warmup", "exponent", "floor", "delay"] {
         let page = browser.post("/console/act/rollout", &format!("typed=yes&{ORDERS}&{field}=-1")).await;
         let beside = page.body.contains(&format!("id=\"{field}-wrong\""));
         assert!(page.status == 400 && beside && page.body.contains("value=\"-1\""), "{}", page.body);
     }
-    act(&mut browser, "rollout", ORDERS, "warmup=&exponent=&floor=&notices=").await;
+    act(&mut browser, "rollout", ORDERS, "warmup=&exponent=&floor=&notices=&delay=").await;
     assert_eq!(instance(&registry, 1).await["metadata"], json!({}));
     registry.stop().await;
 }

@@ -4,17 +4,20 @@
 use super::registry::{Running, SOON};
 use axum::Router;
 use axum::routing::get;
+use http_body_util::BodyExt as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tower::ServiceExt;
 use tower_graceful::client::Nacos;
 use tower_graceful::http_client;
 use tower_graceful::model::{Phase, ServiceKey, Source, UnixMillis, WarmUp, WarmUpClock};
 use tower_graceful::observe::{Observer, ProviderEvent};
-use tower_graceful::provider::Provider;
+use tower_graceful::provider::{
+    Provider, ProviderBuilder, ProviderHandle, Report, ServeError, ShutdownHandle,
+};
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 const WARM_UP: &str = "graceful.warmup";
@@ -104,5 +107,80 @@ async fn a_provider_follows_what_operators_set_while_it_runs_and_says_on_whose_w
     shutdown.shut_down();
     assert!(serving.await.unwrap().unwrap().is_clean());
     consumer.close(SOON).await.unwrap();
+    registry.stop().await;
+}
+
+/// A provider that starts, and where it says whether it is ready.
+async fn starting(builder: ProviderBuilder) -> (ProviderHandle, ShutdownHandle, Serving, SocketAddr) {
+    let provider = builder.readiness_bind(ANY).offline_bind(ANY).without_signals().build().unwrap();
+    let (handle, shutdown) = (provider.handle(), provider.shutdown_handle());
+    let listener = TcpListener::bind(ANY).await.unwrap();
+    let serving = tokio::spawn(provider.serve(listener, Router::new().route("/", get(async || "hello"))));
+    let ready_at = handle.bound().await.unwrap().readiness.unwrap();
+    (handle, shutdown, serving, ready_at)
+}
+
+type Serving = tokio::task::JoinHandle<Result<Report, ServeError>>;
+
+async fn waits_for_an_operator(ready_at: SocketAddr) {
+    let says = async {
+        loop {
+            let request = http::Request::get(format!("http://{ready_at}/readiness"));
+            let answer = http_client().oneshot(request.body(String::new()).unwrap()).await.unwrap();
+            let said = answer.into_body().collect().await.unwrap().to_bytes();
+            let what = b"\"waiting_for\":\"the delay before the registration, which an operator has set\"";
+            if said.windows(what.len()).any(|part| part == what) {
+                return;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, says).await.expect("readiness does not say what the start waits for");
+}
+
+#[tokio::test]
+async fn operators_say_when_the_instances_of_a_service_register() {
+    let registry = Running::start().await;
+    let nacos = || Nacos::builder(&registry.http.to_string()).connect().unwrap();
+    let (tell, mut changes) = mpsc::unbounded_channel();
+    let operator = async |delay: &str| {
+        let path = format!("/graceful/v1/services/rollout?serviceName=orders&delay={delay}");
+        let (status, holds) = registry.send("POST", &path, "").await;
+        assert_eq!(status, 200, "{holds}");
+    };
+    assert_eq!(registry.send("POST", "/service?serviceName=orders&ephemeral=true", "").await.0, 200);
+    operator("1.5").await;
+    let began = Instant::now();
+    let builder = Provider::builder("orders").registry(nacos()).register_after(Duration::from_secs(600));
+    let (handle, shutdown, serving, ready_at) = starting(builder.observer(Listener(tell))).await;
+    let service = Some(Source::Service);
+    assert_eq!(next(&mut changes).await, change("graceful.delay", "600", "1.5", service));
+    waits_for_an_operator(ready_at).await;
+    let watcher = nacos();
+    let mut list = watcher.subscribe("orders").await.unwrap();
+    assert_eq!((list.latest().instances().len(), list.latest().setting("graceful.delay")), (0, Some("1.5")));
+    assert_eq!(timeout(SOON, handle.reached(Phase::Serving)).await.unwrap(), Phase::Serving);
+    assert!(began.elapsed() >= Duration::from_millis(1500), "{:?}", began.elapsed());
+    let listed = timeout(SOON, list.wait_for(|list| !list.instances().is_empty())).await.unwrap();
+    assert_eq!(listed.instances()[0].metadata.get("graceful.delay"), None, "it is there already");
+
+    operator("600").await;
+    let (lifted, stop_lifted, serving_lifted, ready_at) =
+        starting(Provider::builder("orders").registry(nacos())).await;
+    waits_for_an_operator(ready_at).await;
+    operator("0").await;
+    assert_eq!(timeout(SOON, lifted.reached(Phase::Serving)).await.unwrap(), Phase::Serving);
+
+    operator("600").await;
+    let (_, stop_waiting, serving_waiting, ready_at) =
+        starting(Provider::builder("orders").registry(nacos())).await;
+    waits_for_an_operator(ready_at).await;
+    for (stop, serving) in
+        [(stop_waiting, serving_waiting), (stop_lifted, serving_lifted), (shutdown, serving)]
+    {
+        stop.shut_down();
+        assert!(timeout(SOON, serving).await.expect("it does not end").unwrap().unwrap().is_clean());
+    }
+    watcher.close(SOON).await.unwrap();
     registry.stop().await;
 }

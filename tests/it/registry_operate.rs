@@ -74,9 +74,8 @@ async fn what_holds_for_a_service_is_told_with_who_said_it() {
     let service = "serviceName=orders";
     registry.send("POST", &format!("/service?{service}&protectThreshold=0.5&metadata=owner=ann"), "").await;
     let rollout = format!("/services/rollout?{service}");
-    let (status, holds) = post(&registry, &rollout, "warmup=60&floor=0.1&notices=true").await;
-    let expected =
-        json!({"graceful.notice": "true", "graceful.warmup": "60", "graceful.warmup.floor": "0.1"});
+    let (status, holds) = post(&registry, &rollout, "warmup=60&floor=0.1&notices=true&delay=30").await;
+    let expected = json!({"graceful.delay": "30", "graceful.notice": "true", "graceful.warmup": "60", "graceful.warmup.floor": "0.1"});
     assert_eq!((status, &holds["holds"]), (200, &expected));
     assert_eq!(post(&registry, &rollout, "exponent=0.5").await.0, 200);
     let (status, why) = post(&registry, &rollout, "floor=0").await;
@@ -91,7 +90,7 @@ async fn what_holds_for_a_service_is_told_with_who_said_it() {
     let of = |deed: &Value| (deed["event"].clone(), deed["reason"].clone());
     assert_eq!(deeds.len(), 3, "{told}");
     assert_eq!(deeds[0]["by"], json!({"kind": "operator", "ip": "127.0.0.1"}));
-    let taken_back = "graceful.notice taken back, graceful.warmup taken back, graceful.warmup.exponent=0.5, graceful.warmup.floor taken back";
+    let taken_back = "graceful.delay taken back, graceful.notice taken back, graceful.warmup taken back, graceful.warmup.exponent=0.5, graceful.warmup.floor taken back";
     assert_eq!(of(&deeds[0]), (json!("changed"), json!(taken_back)));
     let created = "persistent, protection threshold 0.5, owner=ann";
     assert_eq!(of(&deeds[2]), (json!("created"), json!(created)));

@@ -1,7 +1,7 @@
 //! The process around the layers, from bind to stop.
 //!
 //! [`run`] is the whole of it as one function: it binds, serves behind the gate, lets the application
-//! [`prepare`] (calling [`oneself`], for instance), has [`register`] put the instance on the list, waits until asked to go, is a lame duck ([`leave`]) until every recent caller has
+//! [`prepare`] (calling [`oneself`], for instance), waits out the [`delay`], has [`register`] put the instance on the list, waits until asked to go, is a lame duck ([`leave`]) until every recent caller has
 //! been [`told`] (some by a notice of their own, with the feature `notice`), and lets [`server`] end the connections of each of its [`listeners`]; whoever makes it wait for the [heads] of requests is cut. [`ports`] are the two
 //! beside the application's, [`manage`] what they answer, [`settings`] what a provider can be told.
 
@@ -9,6 +9,7 @@ mod advertise;
 mod app;
 mod connection;
 mod counted;
+pub(crate) mod delay;
 mod error;
 mod handling;
 mod heads;

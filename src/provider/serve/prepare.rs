@@ -1,4 +1,4 @@
-//! What comes before the registration: a delay, and what the application wants to have done by then.
+//! What the application wants to have done before the registration.
 
 use super::error::ServeError;
 use super::oneself::Oneself;
@@ -6,7 +6,6 @@ use super::process::Process;
 use crate::naming::{BoxError, BoxFuture};
 use std::fmt;
 use tokio::task::JoinSet;
-use tokio::time::{self, Instant};
 
 /// What the application does before anybody else may call it.
 pub(super) struct Preparation(Box<dyn FnOnce(Oneself) -> BoxFuture<'static, Result<(), BoxError>> + Send>);
@@ -30,7 +29,7 @@ impl fmt::Debug for Preparation {
     }
 }
 
-/// Waits until `preparation` is done and the delay before the registration is over, whichever is later.
+/// Waits until `preparation` is done.
 ///
 /// # Errors
 /// When the preparation fails or panics.
@@ -42,7 +41,6 @@ pub(super) async fn prepare(
     preparation: Option<Preparation>,
     oneself: Oneself,
 ) -> Result<(), ServeError> {
-    let delayed_until = Instant::now() + process.settings.register_after;
     if let Some(Preparation(prepare)) = preparation {
         process.wait_for("the application to be prepared");
         // A task of its own: what blocks it blocks nobody else, and its panic is an error.
@@ -53,10 +51,6 @@ pub(super) async fn prepare(
             Some(Err(error)) => return Err(ServeError::Preparation(error.into())),
             None => {}
         }
-    }
-    if Instant::now() < delayed_until {
-        process.wait_for("the delay before the registration");
-        time::sleep_until(delayed_until).await;
     }
     Ok(())
 }

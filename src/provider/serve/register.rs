@@ -42,7 +42,7 @@ pub(super) fn describe(settings: &Settings, address: Address, epoch: UnixMillis)
 pub(super) struct Registration<'a> {
     process: &'a Process,
     instance: Instance,
-    /// The list it stands on, from the moment it does: held, so that the registry goes on telling.
+    /// The list it stands on, or will: held, so that the registry goes on telling.
     list: OnceLock<Snapshots>,
     /// Held while it is written anew: two at once, and the older could take back what the newer says.
     writing: tokio::sync::Mutex<()>,
@@ -57,6 +57,16 @@ impl<'a> Registration<'a> {
         self.process.settings.registry.as_deref()
     }
 
+    /// Follows the list of the service before this instance stands on it. Nothing without a registry, and where
+    /// it does not give the list: [`enter`](Self::enter) asks for it again.
+    pub(super) async fn follow(&self) -> Option<Snapshots> {
+        let list = self.registry()?.subscribe(&self.process.settings.service).await;
+        let list = list
+            .inspect_err(|error| tracing::debug!(error = %Causes(error), "no list before the registration"))
+            .ok()?;
+        Some(self.list.get_or_init(|| list).clone())
+    }
+
     /// Registers, and waits until the registry's own list shows this process. Asks again for as long as
     /// the registry may change its mind.
     ///
@@ -68,7 +78,13 @@ impl<'a> Registration<'a> {
         self.process.wait_for("the registry to take the registration");
         self.again_until_ok(|| self.register(registry)).await?;
         self.process.wait_for("the registry to list this instance");
-        let mut list = self.again_until_ok(|| registry.subscribe(service)).await?;
+        let mut list = match self.list.get() {
+            Some(list) => list.clone(),
+            None => self.again_until_ok(|| registry.subscribe(service)).await?,
+        };
+        if !is_listed(&list.latest(), &self.instance) {
+            list.refresh(); // A push may take its time.
+        }
         while time::timeout(LIST_EVERY, list.wait_for(|list| is_listed(list, &self.instance))).await.is_err()
         {
             list.refresh();

@@ -1,6 +1,7 @@
 //! The process around the layers: bind, serve, register, wait, leave, drain, stop.
 
 use super::app::App;
+use super::delay::{delay, listen};
 use super::error::ServeError;
 use super::hooks::{self, Hook};
 use super::leave::{fade, lame_duck};
@@ -21,6 +22,7 @@ use crate::observe::{LeaveCause, ProviderEvent};
 use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::sync::watch;
 use tokio::time::{self, Instant, MissedTickBehavior};
 
 /// An application that starts and leaves gracefully.
@@ -139,7 +141,18 @@ pub(super) async fn run(provider: Provider, doors: Doors, hooks: Vec<Hook>) -> R
     let life = async {
         let marks = async {
             let start = async {
-                prepare(process, preparation, oneself).await?;
+                let word = watch::Sender::default();
+                let begin = async {
+                    let began = Instant::now();
+                    prepare(process, preparation, oneself).await?;
+                    delay(process, began, word.subscribe()).await;
+                    Ok::<(), ServeError>(())
+                };
+                tokio::select! {
+                    biased; // What the registry says at once is known before anything is waited for.
+                    () = listen(process, registration.follow(), &word) => {}
+                    begun = begin => begun?,
+                }
                 registration.enter().await.map_err(ServeError::Registration)
             };
             let marks = live(process, &registration, &layer, start).await;

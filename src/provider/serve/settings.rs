@@ -233,7 +233,8 @@ impl ProviderBuilder {
     }
 
     /// How long to wait before the registration, counted from the start. 0 s to 10 min; default
-    /// `GRACEFUL_REGISTER_AFTER` (seconds), else 0 s.
+    /// `GRACEFUL_REGISTER_AFTER` (seconds), else 0 s. What an operator says of the service (`graceful.delay`, in
+    /// this crate's registry) counts in place of it, until this instance registers.
     pub fn register_after(self, delay: Duration) -> Self {
         Self { register_after: Some(delay), ..self }
     }

@@ -54,8 +54,8 @@ fn start(facts: &Facts, subject: &Subject, life: &Life) -> Option<Finding> {
     let before = came.since(epoch);
     (is_first && life.registered.is_some() && before >= START_MAX).then(|| {
         let cause = format!("{address} registered only {} after its process began", span(before));
-        let remedy = "look what it does before: `register_after` is a fixed wait, and `register_when` waits for the \
-                      application's own preparation";
+        let remedy = "look what it does before: `register_after` is a fixed wait, as is the service's `graceful.delay`, \
+                      and `register_when` waits for the application's own preparation";
         Finding::new(cause, remedy).about(&subject.key).at(*came)
     })
 }

@@ -3,6 +3,7 @@
 //! What code gives wins over the environment, the environment over the default. Whatever is refused is
 //! named as whoever gave it knows it: by the builder's method, or by the variable.
 
+use super::super::delay::DELAY_MAX;
 use super::super::error::InvalidSetting;
 #[cfg(feature = "notice")]
 use super::Notices;
@@ -27,7 +28,7 @@ const OFFLINE_BIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST)
 
 const REGISTER_AFTER: Span = Span {
     names: ["register_after", "GRACEFUL_REGISTER_AFTER"],
-    accepted: Duration::ZERO..=Duration::from_secs(600),
+    accepted: Duration::ZERO..=DELAY_MAX,
     default: Duration::ZERO,
 };
 

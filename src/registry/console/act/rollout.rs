@@ -9,6 +9,7 @@ use crate::protocol::form::Form;
 use crate::registry::error::Refusal;
 use crate::registry::rollout::Rollout;
 use crate::registry::write::{Edit, Write};
+use std::time::Duration;
 
 const NOTICES: &[(&str, &str)] =
     &[("", "as each instance registers"), ("true", "sent when an instance leaves"), ("false", "not sent")];
@@ -26,7 +27,8 @@ impl Act for RollOut {
         let service = form.service()?;
         let present = Rollout::from_metadata(&console.hub.described(&service)?.record.metadata);
         let number = |number: Option<f64>| number.map(|number| number.to_string()).unwrap_or_default();
-        let window = number(present.warm_up.map(|window| window.as_secs_f64()));
+        let [window, delay] =
+            [present.warm_up, present.delay].map(|span| number(span.map(|span| span.as_secs_f64())));
         let notices = present.notices.map(|notices| notices.to_string()).unwrap_or_default();
         let fields = vec![
             Field::line(form, "warmup", "Warm-up, in seconds", &window)
@@ -37,6 +39,8 @@ impl Act for RollOut {
             Field::line(form, "floor", "Least part of its weight", &number(present.floor))
                 .hint("Above 0 and up to 1. Empty: as each instance registers."),
             Field::choice(form, "notices", "Notices to consumers", &notices, NOTICES),
+            Field::line(form, "delay", "Registration after the start, in seconds", &delay)
+                .hint("0 to 600, for instances that are yet to start. Empty: as each instance says."),
         ];
         Ok(of(&service, Self::PATH, ("Set how instances start and leave", "Set it"), fields))
     }
@@ -53,15 +57,16 @@ impl Act for RollOut {
             let (is, was) = (now.clone().unwrap_or_else(own), before.clone().unwrap_or_else(own));
             (before != now).then(|| Line::new(what, format!("{is}, in place of {was}.")))
         };
-        let seconds = |rollout: &Rollout| rollout.warm_up.map(|window| format!("{} s", window.as_secs_f64()));
+        let seconds = |span: Option<Duration>| span.map(|span| format!("{} s", span.as_secs_f64()));
         let text = |number: Option<f64>| number.map(|number| number.to_string());
         let sent = |sent: Option<bool>| sent.map(|sent| if sent { "sent" } else { "not sent" }.to_owned());
         let now = &self.rollout;
         let lines = [
-            line("Warm-up:", seconds(&before), seconds(now)),
+            line("Warm-up:", seconds(before.warm_up), seconds(now.warm_up)),
             line("Exponent:", text(before.exponent), text(now.exponent)),
             line("Least part:", text(before.floor), text(now.floor)),
             line("Notices:", sent(before.notices), sent(now.notices)),
+            line("Registration after the start:", seconds(before.delay), seconds(now.delay)),
         ];
         let mut will: Vec<Line> = lines.into_iter().flatten().collect();
         let name = self.service.name.as_str();
@@ -71,8 +76,8 @@ impl Act for RollOut {
             let instances = described.snapshot.instances().len();
             let holds = format!(
                 "has {instances} instances for which this holds at once, without a restart, and later ones as \
-                 well. What starts a warm-up, the delay before a registration and the fade are settings of each \
-                 process."
+                 well; when to register is for those that have not. What starts a warm-up and the fade are \
+                 settings of each process."
             );
             Line::new(name, holds)
         });

@@ -146,6 +146,7 @@ pub(super) const ROLLOUT: Group = &[
     may("exponent", Number, "How it rises, 0.1 to 10."),
     may("floor", Number, "The least part of its weight that an instance takes, above 0 and up to 1."),
     may("notices", Flag, "Whether instances tell their consumers when they leave."),
+    may("delay", Number, "How long after its start an instance registers, 0 to 600 seconds."),
 ];
 pub(super) const CONNECTION: Group =
     &[must("connection", Count, "Number of the connection, as `/clients` has it.")];
