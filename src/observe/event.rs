@@ -159,6 +159,32 @@ impl LateCaller {
     }
 }
 
+/// A request that is under way for long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LongRequest {
+    /// Its method.
+    pub method: String,
+    /// What it asks for, without the query, 48 characters at most.
+    pub path: String,
+    /// How long it has waited.
+    pub age: Duration,
+}
+
+impl LongRequest {
+    /// One of that age.
+    #[cfg(feature = "serve")]
+    pub(crate) fn new(method: String, path: String, age: Duration) -> Self {
+        Self { method, path, age }
+    }
+}
+
+impl fmt::Display for LongRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} for {:.1} s", self.method, self.path, self.age.as_secs_f64())
+    }
+}
+
 /// What a provider has come to on its way from start to stop. With each goes the moment.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -237,6 +263,22 @@ pub enum ProviderEvent<'a> {
         /// Who.
         caller: &'a LateCaller,
     },
+    /// Readiness is answered with no, although requests are let through, until this instance is warm: so it is
+    /// set.
+    #[non_exhaustive]
+    ReadinessWaits {
+        /// How long the warm-up takes.
+        window: Duration,
+    },
+    /// Requests are still under way a second and more after this instance has left: told at growing distances,
+    /// and when they are cut.
+    #[non_exhaustive]
+    HeldUp {
+        /// The oldest few of those that take long.
+        requests: &'a [LongRequest],
+        /// How many are under way in all.
+        in_flight: u64,
+    },
     /// Consumers have had their time to turn away, and the last request has ended, or time was up.
     #[non_exhaustive]
     Drained {
@@ -292,6 +334,11 @@ impl ProviderEvent<'_> {
                 log!(WARN, %instance, %why, "deregistration failed: only the answers tell it now");
             }
             Self::Notified { caller, result } => log!(DEBUG, %caller, %result, "a caller was sent a notice"),
+            Self::ReadinessWaits { window } => log!(INFO, ?window, "readiness waits for the warm-up"),
+            Self::HeldUp { requests, in_flight } => {
+                let oldest: Vec<_> = requests.iter().map(ToString::to_string).collect();
+                log!(INFO, ?oldest, in_flight, "requests hold up the end");
+            }
             Self::CalledLate { caller } => {
                 let LateCaller { id, app, address, path, requests } = caller;
                 let id = id.map(|id| format!("{id:016x}"));

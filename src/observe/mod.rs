@@ -44,7 +44,7 @@ pub mod metrics;
 mod witness;
 mod words;
 
-pub use event::{ConsumerEvent, LateCaller, ProviderEvent};
+pub use event::{ConsumerEvent, LateCaller, LongRequest, ProviderEvent};
 pub use gauge::{ConsumerReading, Gauge, ProviderReading, Reading, RequestCounts};
 #[cfg(feature = "metrics")]
 pub use metrics::Metrics;

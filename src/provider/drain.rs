@@ -15,6 +15,7 @@
 //! ```
 
 use super::ProbePaths;
+use super::under_way::{UnderWay, Waits};
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
@@ -38,12 +39,25 @@ struct Counts {
     /// Who waits in [`InFlight::idle`]: while nobody does, the end of a request wakes nobody.
     waiting: AtomicUsize,
     idle: Notify,
+    /// What those that take long are called, where somebody will ask.
+    names: Option<UnderWay>,
 }
 
 impl InFlight {
     /// Nothing under way.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Nothing under way, and what takes long will be asked for by its name.
+    #[cfg(feature = "serve")]
+    pub(super) fn named() -> Self {
+        Self(Arc::new(Counts { names: Some(UnderWay::default()), ..Counts::default() }))
+    }
+
+    /// The names of those that take long, where somebody will ask.
+    pub(super) fn names(&self) -> Option<&UnderWay> {
+        self.0.names.as_ref()
     }
 
     /// Requests under way.
@@ -112,6 +126,8 @@ impl Drop for Waiting<'_> {
 /// One request under way: it counts until this is dropped.
 #[derive(Debug)]
 pub struct Guard(InFlight);
+
+impl Waits for Guard {}
 
 impl Drop for Guard {
     fn drop(&mut self) {
@@ -217,7 +233,7 @@ impl<B, G> ResponseBody<B, G> {
     }
 }
 
-impl<B: Body, G> Body for ResponseBody<B, G> {
+impl<B: Body, G: Waits> Body for ResponseBody<B, G> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -225,7 +241,15 @@ impl<B: Body, G> Body for ResponseBody<B, G> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().inner.poll_frame(cx)
+        let mut this = self.project();
+        let frame = this.inner.as_mut().poll_frame(cx);
+        if let Some(guard) = this.guard
+            && !matches!(frame, Poll::Ready(None | Some(Err(_))))
+            && !this.inner.is_end_stream()
+        {
+            guard.waits();
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -54,6 +54,7 @@ mod probes;
 pub(crate) mod serve;
 pub mod stack;
 pub mod tasks;
+mod under_way;
 pub mod warmup;
 
 pub use drain::{DrainLayer, InFlight};

@@ -7,6 +7,7 @@
 use super::drain::{DrainLayer, InFlight, ResponseBody};
 use super::gate::{self, GateLayer};
 use super::offline::{self, OfflineLayer};
+use super::under_way::{Name, Waits};
 use super::warmup::{FirstRequest, WarmUpLayer};
 use super::{Lifecycle, ProbePaths};
 use crate::Clock;
@@ -17,7 +18,7 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -175,7 +176,9 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let layers = &*self.layers;
         let counts = layers.drain.count(request.uri().path());
-        let guard = Some(Guard { counts, layers: self.layers.clone() });
+        let is_named = counts && layers.drain.in_flight().names().is_some();
+        let name = if is_named { Name::of(&request) } else { Name::None };
+        let guard = Some(Guard { counts, name, layers: self.layers.clone() });
         let closes = offline::receive(&mut request);
         let refused = layers.gate.refuses(request.uri().path());
         let grpc = refused && gate::is_grpc(request.headers());
@@ -194,11 +197,27 @@ where
 #[derive(Debug)]
 pub struct Guard {
     counts: bool,
+    name: Name,
     layers: Arc<Layers>,
+}
+
+impl Waits for Guard {
+    fn waits(&mut self) {
+        if let Name::Kept { .. } = self.name
+            && let Some(names) = self.layers.drain.in_flight().names()
+        {
+            names.waits(&mut self.name);
+        }
+    }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        if let Name::Written(_) = self.name
+            && let Some(names) = self.layers.drain.in_flight().names()
+        {
+            names.ends(&self.name);
+        }
         if self.counts {
             self.layers.drain.in_flight().end();
         }
@@ -226,7 +245,13 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = match this.passed.as_pin_mut() {
-            Some(inner) => gate::pass(ready!(inner.poll(cx))?),
+            Some(inner) => match inner.poll(cx) {
+                Poll::Ready(answer) => gate::pass(answer?),
+                Poll::Pending => {
+                    this.guard.iter_mut().for_each(Waits::waits);
+                    return Poll::Pending;
+                }
+            },
             None => gate::refusal(*this.grpc),
         };
         let guard = this.guard.take();

@@ -19,6 +19,8 @@ use tower_graceful::provider::{
 };
 use tower_graceful::{GracefulClientLayer, http_client};
 
+/// What a long request takes: more than the second after which it is told.
+const LONG: Duration = Duration::from_secs(3);
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 const TRAFFIC: &str = "/traffic?serviceName=orders";
 const EVENTS: &str = "/events?serviceName=orders";
@@ -44,6 +46,7 @@ impl Orders {
         let (handle, shutdown) = (provider.handle(), provider.shutdown_handle());
         let router = Router::new()
             .route("/buy", get(async || "bought"))
+            .route("/export", get(async || sleep(LONG).await))
             .route("/fail", get(async || StatusCode::INTERNAL_SERVER_ERROR));
         let listener = TcpListener::bind(ANY).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -194,6 +197,25 @@ async fn an_order_of_the_registry_takes_an_instance_offline_and_its_way_out_can_
         assert!(position(&told, words[0]) < position(&told, words[1]), "{words:?} in {told:?}");
     }
     assert_eq!(told[position(&told, "leaving")].2, "an operator of the registry, 0 requests under way");
+}
+
+#[tokio::test]
+async fn requests_that_hold_up_the_end_are_named_without_their_queries() {
+    let registry = Running::start().await;
+    let orders = Orders::start(&registry, |builder| builder).await;
+    let end = async {
+        while orders.handle.in_flight() == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+        orders.shutdown.shut_down();
+        let events = told_when(&registry, EVENTS, |told| told.to_string().contains("held-up")).await;
+        let told = told(&events);
+        let reason = &told[position(&told, "held-up")].2;
+        assert!(reason.starts_with("1 under way, oldest: GET /export for 1."), "{reason}");
+    };
+    let (answered, ()) = tokio::join!(orders.called_directly("/export?secret=7"), end);
+    assert_eq!(answered, 200);
+    timeout(SOON, orders.serving).await.unwrap().unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -36,6 +36,13 @@ pub(super) fn of_provider(at: UnixMillis, event: &ProviderEvent<'_>) -> Option<N
         ProviderEvent::Stopped { cut_connections, cut_tasks } => {
             ("stopped", format!("{cut_connections} connections and {cut_tasks} tasks cut"))
         }
+        ProviderEvent::ReadinessWaits { window } => {
+            ("readiness-waits", format!("for the warm-up, {window:?}"))
+        }
+        ProviderEvent::HeldUp { requests, in_flight } => {
+            let oldest: Vec<_> = requests.iter().map(ToString::to_string).collect();
+            ("held-up", format!("{in_flight} under way, oldest: {}", oldest.join(", ")))
+        }
         ProviderEvent::CalledLate { .. } => return None, // It is a line of its own.
     };
     Some(Note { at, event, detail, instance: String::new() })

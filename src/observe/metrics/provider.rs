@@ -73,6 +73,8 @@ impl Observer for ProviderSeries {
             | ProviderEvent::Deregistered { .. }
             | ProviderEvent::NotDeregistered { .. }
             | ProviderEvent::CalledLate { .. }
+            | ProviderEvent::ReadinessWaits { .. }
+            | ProviderEvent::HeldUp { .. }
             | ProviderEvent::Stopped { .. } => {}
         }
         self.refresh(); // A recorder that nobody reads through us learns of each step, of the last one too.

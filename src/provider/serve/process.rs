@@ -91,7 +91,7 @@ impl Process {
     pub(super) fn new(settings: Settings) -> Self {
         Self {
             lifecycle: Lifecycle::new(),
-            in_flight: InFlight::new(),
+            in_flight: InFlight::named(),
             callers: Callers::new(settings.pace.cache_time),
             tasks: Tasks::new(),
             asked: Asked::default(),

@@ -6,7 +6,15 @@ use crate::model::{Phase, UnixMillis, WarmUpAge, WarmUpClock};
 use crate::observe::{Gauge, ProviderEvent, ProviderReading, Reading};
 use std::future::pending;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
+
+/// A way out that takes less is nobody's concern.
+const HELD_AFTER: Duration = Duration::from_secs(1);
+/// The longest distance between two times that it is told what holds it up.
+const HELD_EVERY_MAX: Duration = Duration::from_secs(30);
+/// Requests that are named then: the oldest say why, and fit in one line.
+const HOLDING_MAX: usize = 3;
 
 impl Process {
     /// Traces what has happened, and tells who observes.
@@ -19,6 +27,29 @@ impl Process {
         for caller in self.callers.take_late() {
             self.note(&ProviderEvent::CalledLate { caller: &caller });
         }
+    }
+
+    /// Tells which requests the end waits for.
+    pub(super) fn tell_what_holds(&self) {
+        let names = self.in_flight.names();
+        let requests = names.map(|names| names.oldest(Instant::now(), HOLDING_MAX)).unwrap_or_default();
+        if !requests.is_empty() {
+            self.note(&ProviderEvent::HeldUp { requests: &requests, in_flight: self.in_flight.count() });
+        }
+    }
+
+    /// Tells what holds up the way out, when it has lasted a second, two, four and so on. Never resolves.
+    pub(super) async fn follow_what_holds(&self) {
+        let left = self.asked.to_leave().await;
+        let mut after = HELD_AFTER;
+        while self.drain_took.get().is_none() {
+            sleep_until(left + after).await;
+            if self.lifecycle.phase() == Phase::Leaving && self.drain_took.get().is_none() {
+                self.tell_what_holds();
+            }
+            after += after.min(HELD_EVERY_MAX);
+        }
+        pending::<()>().await;
     }
 
     /// Lets who observes read how this process stands.

@@ -212,6 +212,9 @@ async fn live(
             process.progress.send_modify(|progress| progress.warming = warming);
             process.lifecycle.serve();
             process.note(&ProviderEvent::Serving);
+            if warming {
+                process.note(&ProviderEvent::ReadinessWaits { window: settings.warm_up.window() });
+            }
         }
     }
     marks.started = Instant::now();
@@ -275,6 +278,7 @@ async fn cut_in_time(process: &Process) {
     };
     let in_flight = process.in_flight.count();
     tracing::warn!(in_flight, tasks = ?process.tasks.names(), "{why}");
+    process.tell_what_holds();
     let _ = process.cutting.set(in_flight); // Nobody else sets it.
 }
 
@@ -317,6 +321,7 @@ async fn look_after(
         () = registration.take_orders() => {}
         () = pulse::follow_warm_up(process, layer.first_request()) => {}
         () = pulse::tell_when_drained(process) => {}
+        () = process.follow_what_holds() => {}
         _ = process.lifecycle.reached(Phase::Stopped) => {}
     }
 }

@@ -215,3 +215,48 @@ async fn without_a_gate_requests_are_handled_before_the_process_serves() {
     assert_eq!(answer.status(), StatusCode::OK);
     assert_eq!(layer.first_request().moment(), None);
 }
+
+/// A body whose end is not in sight.
+#[cfg(feature = "serve")]
+#[derive(Debug, Default)]
+struct Endless;
+
+#[cfg(feature = "serve")]
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        Poll::Ready(Some(Ok(http_body::Frame::data(Bytes::from_static(b"more")))))
+    }
+}
+
+#[cfg(feature = "serve")]
+#[tokio::test]
+async fn what_takes_long_has_a_name_until_its_body_has_ended() {
+    let lifecycle = Lifecycle::new();
+    lifecycle.serve();
+    let layer = GracefulLayer::new(lifecycle, &tag()).with_in_flight(InFlight::named());
+    let in_flight = layer.in_flight().clone();
+    let names = || in_flight.names().unwrap().oldest(tokio::time::Instant::now(), 9).len();
+    let streams = layer.layer(service_fn(async |_| Ok::<_, Infallible>(Response::new(Endless))));
+    let answer = streams.oneshot(Request::get("/export").body(()).unwrap()).await.unwrap();
+    assert_eq!(names(), 0, "it may be at its end soon");
+    let mut body = answer.into_body();
+    body.frame().await.unwrap().unwrap();
+    body.frame().await.unwrap().unwrap();
+    assert_eq!(names(), 1);
+    drop(body);
+    assert_eq!(names(), 0);
+
+    let waits = layer
+        .layer(service_fn(|_: Request<()>| std::future::pending::<Result<Response<Endless>, Infallible>>()));
+    let mut call = task::spawn(waits.oneshot(Request::get("/report").body(()).unwrap()));
+    assert_pending!(call.poll());
+    assert_eq!((names(), in_flight.count()), (1, 1));
+    drop(call);
+    assert_eq!((names(), in_flight.count()), (0, 0));
+}

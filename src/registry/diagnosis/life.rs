@@ -14,9 +14,13 @@ pub(crate) struct Life {
     pub(crate) registered: Option<UnixMillis>,
     /// When it let requests through.
     pub(crate) ready: Option<UnixMillis>,
+    /// That readiness is answered with no until it is warm: so it is set.
+    pub(crate) waits: Option<Said>,
     pub(crate) warming: Option<Said>,
     pub(crate) warm: Option<Said>,
     pub(crate) leaving: Option<Said>,
+    /// Which requests held up its end, as it told last.
+    pub(crate) held: Option<Said>,
     pub(crate) drained: Option<Said>,
     pub(crate) stopped: Option<Said>,
     pub(crate) went: Option<Gone>,
@@ -105,6 +109,8 @@ pub(crate) fn lives<'a>(events: impl IntoIterator<Item = &'a Recorded>) -> Vec<L
                     "ready" => life.ready = Some(at),
                     "warm-up-started" => life.warming = Some(said),
                     "warm-up-finished" => life.warm = Some(said),
+                    "readiness-waits" => life.waits = Some(said),
+                    "held-up" => life.held = Some(said),
                     "leaving" => life.leaving = Some(said),
                     "drained" => life.drained = Some(said),
                     "stopped" => life.stopped = Some(said),

@@ -39,6 +39,17 @@ fn start(facts: &Facts, subject: &Subject, life: &Life) -> Option<Finding> {
     let (came, _) = life.came.as_ref()?;
     let ready = life.ready.filter(|ready| facts.covers(*ready))?;
     let address = &subject.key.address;
+    if let Some(waits) = &life.waits {
+        let until = life.warm.as_ref().map_or(facts.now, |warm| warm.at);
+        let waited = until.since(waits.at);
+        if waited >= START_MAX && life.ended().is_none_or(|ended| ended >= until) {
+            let still = if life.warm.is_some() { "waited" } else { "has been waiting" };
+            let cause = format!("readiness of {address} {still} for its warm-up for {}", span(waited));
+            let remedy = "leave out `ready_after_warm_up` (`GRACEFUL_READY_AFTER_WARMUP`): an instance is ready once it is on the list, and \
+                          consumers spare it while it warms up; or shorten the warm-up";
+            return Some(Finding::new(cause, remedy).about(&subject.key).at(waits.at));
+        }
+    }
     let listed = ready.since(*came);
     if listed >= START_MAX {
         let cause = format!("{address} was ready only {} after its registration", span(listed));
@@ -83,7 +94,11 @@ fn drain(facts: &Facts, subject: &Subject, life: &Life, leaving: UnixMillis) -> 
             counted(usize::try_from(traffic.in_flight).unwrap_or(usize::MAX), "request")
         )
     });
-    let evidence = [under_way, at_last].into_iter().flatten();
+    let held = life
+        .held
+        .as_ref()
+        .map(|said| format!("{} after it began to leave: {}", span(said.at.since(leaving)), said.detail));
+    let evidence = [under_way, held, at_last].into_iter().flatten();
     let (cause, remedy) = match quiet {
         Some(after) if took.saturating_sub(after) >= DRAIN_MAX / 2 => (
             format!(
@@ -172,6 +187,25 @@ mod tests {
         let called = Given::new().events(1, left("SIGTERM", 930, 930));
         let finding = found(called.measured(1, Metadata::new(), 800, &[(927, 0, 9)]));
         assert!(finding.cause.ends_with("30 s: requests went on coming"), "{finding:?}");
+    }
+
+    #[test]
+    fn long_requests_are_named_as_the_instance_named_them() {
+        let events = Events::of(1).started(800).told(900, "leaving", "SIGTERM, 2 requests under way");
+        let events = events.told(916, "held-up", "1 under way, oldest: GET /export for 17.0 s");
+        let given = Given::new().events(1, events.told(930, "drained", "").told(930, "stopped", ""));
+        let finding = found(given.measured(1, Metadata::new(), 800, &[(899, 9, 0)]));
+        let named = "16 s after it began to leave: 1 under way, oldest: GET /export for 17.0 s";
+        assert!(finding.evidence.iter().any(|said| said == named), "{finding:?}");
+    }
+
+    #[test]
+    fn readiness_that_is_set_to_wait_for_the_warm_up_is_told() {
+        let waits = || Events::of(1).started(800).told(800, "readiness-waits", "for the warm-up, 100s");
+        let finding = found(Given::new().events(1, waits().told(900, "warm-up-finished", "after 100s")));
+        assert_eq!(finding.cause, "readiness of 10.0.0.1:80 waited for its warm-up for 1 min 40 s");
+        let brief = waits().told(810, "warm-up-finished", "after 10s");
+        assert!(matches!(check(&Given::new().events(1, brief).facts()), Answer::Pass(_)));
     }
 
     #[test]
