@@ -6,6 +6,7 @@
 mod allocator;
 mod api;
 mod clients;
+mod close;
 mod completions;
 mod confirm;
 mod deregister;
@@ -25,6 +26,7 @@ mod reference;
 mod register;
 mod registry;
 mod remote;
+mod rollout;
 mod service;
 mod services;
 mod shown;
@@ -58,6 +60,7 @@ enum Command {
     Instances(instances::Arguments),
     Subscribers(subscribers::Arguments),
     Clients(clients::Arguments),
+    Close(close::Arguments),
     Watch(watch::Arguments),
     Register(register::Arguments),
     Deregister(deregister::Arguments),
@@ -65,6 +68,7 @@ enum Command {
     Disable(enable::Disable),
     Weight(weight::Arguments),
     Metadata(metadata::Arguments),
+    Rollout(rollout::Arguments),
     Offline(offline::Arguments),
     Doctor(doctor::Arguments),
     Export(export::Arguments),
@@ -107,6 +111,7 @@ fn main() -> ExitCode {
         Command::Instances(arguments) => instances::run(&arguments),
         Command::Subscribers(arguments) => subscribers::run(&arguments),
         Command::Clients(arguments) => clients::run(&arguments),
+        Command::Close(arguments) => close::run(&arguments),
         Command::Watch(arguments) => watch::run(&arguments),
         Command::Register(arguments) => register::run(&arguments),
         Command::Deregister(arguments) => deregister::run(&arguments),
@@ -114,6 +119,7 @@ fn main() -> ExitCode {
         Command::Disable(arguments) => enable::disable(&arguments),
         Command::Weight(arguments) => weight::run(&arguments),
         Command::Metadata(arguments) => metadata::run(&arguments),
+        Command::Rollout(arguments) => rollout::run(&arguments),
         Command::Offline(arguments) => offline::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),

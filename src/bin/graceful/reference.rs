@@ -41,7 +41,7 @@ Beside this crate's registry they ask a Nacos or an r-nacos, and say so where th
 | `clients` | yes | names only | no |
 | `watch` | with reasons | without reasons | without reasons |
 | `register`, `deregister`, `enable`, `disable`, `weight`, `metadata` | yes | yes | yes |
-| `offline` | yes | no | no |
+| `offline`, `rollout`, `close` | yes | no | no |
 ";
 
 /// The whole of it.

@@ -93,6 +93,7 @@ impl Arguments {
         signals: &mut Signals,
     ) -> Result<(), Failure> {
         let (nacos, instance) = (self.connected.client(&self.target, api)?, self.instance());
+        self.connected.look(api).await;
         tokio::select! {
             registered = nacos.register(service, &instance) => registered.map_err(|e| self.connected.failed(&e))?,
             _ = signals.next() => return Ok(()), // The connection ends with this process, and takes it off.

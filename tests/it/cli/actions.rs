@@ -127,6 +127,39 @@ async fn an_instance_is_taken_off_unless_a_connection_publishes_it() {
 }
 
 #[tokio::test]
+async fn a_client_is_closed_by_its_number_and_what_it_published_goes() {
+    let registry = Running::start().await;
+    let address = registry.http.to_string();
+    let nacos = Nacos::builder(&address).grpc_port(registry.grpc.port()).connect().unwrap();
+    let connected = Instance::new(Address::new("127.0.0.1", 90).unwrap());
+    nacos.register(&"orders".parse().unwrap(), &connected).await.unwrap();
+    let clients = graceful(registry.http, "clients --output json").await.json();
+    let client = clients[0]["connection"].as_u64().unwrap();
+    let closed = graceful(registry.http, &format!("close {client} --yes --output json")).await.json();
+    assert_eq!(closed, json!([{"client": client, "closed": true, "instances": 1}]));
+    let again = graceful(registry.http, &format!("close {client} --yes")).await;
+    assert_eq!((again.code, again.stdout.as_str()), (Some(1), ""), "{}", again.stderr);
+}
+
+#[tokio::test]
+async fn how_a_service_starts_and_leaves_is_set_a_setting_at_a_time_and_left_to_its_instances_again() {
+    let registry = furnished().await;
+    let empty = graceful(registry.http, "rollout orders --output json").await.json();
+    assert_eq!(empty, json!([]));
+    graceful(registry.http, "rollout orders --warmup 60 --notices true").await.told();
+    let set = graceful(registry.http, "rollout orders --exponent 1").await.told();
+    let expected =
+        [["graceful.notice", "true"], ["graceful.warmup", "60"], ["graceful.warmup.exponent", "1"]];
+    assert_eq!(cells(&set)[1..], expected);
+    assert_eq!(orders(&registry).await[0]["metadata"]["graceful.warmup"], "60");
+    let wrong = graceful(registry.http, "rollout orders --floor 2").await;
+    assert!(wrong.code == Some(1) && wrong.stderr.contains("up to 1"), "{}", wrong.stderr);
+    graceful(registry.http, "rollout orders --reset").await.told();
+    assert_eq!(orders(&registry).await[0]["metadata"], json!({"zone": "a"}));
+    assert_eq!(graceful(registry.http, "rollout nobody --warmup 5").await.code, Some(1));
+}
+
+#[tokio::test]
 async fn an_instance_leaves_in_order_and_each_step_is_told() {
     let registry = Running::start().await;
     let provider = Orders::start(&registry, |builder| builder).await;

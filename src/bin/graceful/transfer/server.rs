@@ -171,6 +171,19 @@ impl Server {
         self.ask(Method::GET, path, parameters).await?.success()?.json()
     }
 
+    /// Asks for a change that has an answer of its own.
+    ///
+    /// # Errors
+    /// When it is not made, or something else is answered than was asked for.
+    pub(crate) async fn ask_for<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<T, Trouble> {
+        self.ask(method, path, parameters).await?.success()?.json()
+    }
+
     /// Asks whether something answers with success.
     ///
     /// # Errors

@@ -99,6 +99,7 @@ async fn watch(
 ) -> Result<(), Failure> {
     let api = target.enter().await?;
     let nacos = connected.client(target, &api)?;
+    connected.look(&api).await;
     let (send, mut news) = mpsc::channel(WAITING_MAX);
     let (mut following, mut reasons) = (JoinSet::new(), Vec::new());
     shown.heads::<Line<'_>>()?;
