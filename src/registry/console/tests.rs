@@ -273,7 +273,7 @@ async fn no_value_ends_a_line_of_a_stream() {
     let router = open(&hub);
     let state = next(&mut follow(&router, PAGES[2], None).await).await.unwrap();
     let (_, event) = state.split_once("\n\n").unwrap(); // After the word on when to come again.
-    let lines: Vec<&str> = event.trim_end().split(['\n', '\r']).collect();
+    let lines: Vec<&str> = event.trim_end_matches('\n').split(['\n', '\r']).collect();
     assert!(lines.contains(&"data: event: still"), "{event}");
     assert!(lines[2..].iter().all(|line| line.starts_with("data: ")), "{event}");
     assert!(lines[0].starts_with("id: ") && lines[1] == "event: state", "{event}");
