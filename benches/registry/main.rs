@@ -22,9 +22,9 @@
 //! - `memory-idle`, `memory-each` for one of 100 000 instances, `memory-after` they left.
 //! - `crowd-each` of 100 000 instances over gRPC and of 1000 subscribers; `crowd-half` and `crowd-most`: until a
 //!   half and 99 of a hundred of them know of a change; `crowd-rest`: CPU time of a second without one.
-//! - `overview-..`: milliseconds of the console's first page over 100 000 instances in 1000 services, a hundred of
-//!   which change each second: the first request, HTML, JSON, the last page and a search; with `-worst` the slowest
-//!   of a hundred, with `-bytes` the largest answer. To be held: 100 ms and 200 KB.
+//! - `page-..` (of `overview`): milliseconds of the console's first page over 100 000 instances in 1000 services, of
+//!   which a hundred change each second: the first request, HTML, JSON, the last page and a search; with `-worst`
+//!   the slowest of a hundred, with `-bytes` the largest answer. To be held: 100 ms and 200 KB.
 
 mod abuse;
 mod crowd;
@@ -210,11 +210,11 @@ fn overview(subject: &Subject) -> Result<Vec<Found>, BoxError> {
     let n = (overview::INSTANCES, 1);
     let three = |kind: overview::Kind| {
         let [worst, bytes] = match kind.case {
-            "overview-first" => ["overview-first-worst", "overview-first-bytes"],
-            "overview-html" => ["overview-html-worst", "overview-html-bytes"],
-            "overview-json" => ["overview-json-worst", "overview-json-bytes"],
-            "overview-last" => ["overview-last-worst", "overview-last-bytes"],
-            _ => ["overview-search-worst", "overview-search-bytes"],
+            "page-cold" => ["page-cold-worst", "page-cold-bytes"],
+            "page-html" => ["page-html-worst", "page-html-bytes"],
+            "page-json" => ["page-json-worst", "page-json-bytes"],
+            "page-last" => ["page-last-worst", "page-last-bytes"],
+            _ => ["page-find-worst", "page-find-bytes"],
         };
         [
             (kind.case, n, kind.ms, "ms"),

@@ -51,7 +51,7 @@ pub(crate) fn overview(subject: &Subject) -> Result<Vec<Kind>, BoxError> {
             format!("GET /console{path} HTTP/1.1\r\nhost: {host}\r\naccept: {accept}\r\n\r\n")
         };
         let mut connection = Connection::open(host).await?;
-        let first = measured(&mut connection, "overview-first", 1, &ask(HTML, "")).await?;
+        let first = measured(&mut connection, "page-cold", 1, &ask(HTML, "")).await?;
 
         let (mut changing, pushes) = Client::open(registry.grpc(), End::Fin).await?;
         let (tell, _nothing) = unbounded_channel();
@@ -67,10 +67,10 @@ pub(crate) fn overview(subject: &Subject) -> Result<Vec<Kind>, BoxError> {
         });
         let mut found = vec![first];
         for (case, accept, path) in [
-            ("overview-html", HTML, ""),
-            ("overview-json", JSON, ""),
-            ("overview-last", HTML, "?pageNo=20"),
-            ("overview-search", HTML, "?search=service-07"),
+            ("page-html", HTML, ""),
+            ("page-json", JSON, ""),
+            ("page-last", HTML, "?pageNo=20"),
+            ("page-find", HTML, "?search=service-07"),
         ] {
             found.push(measured(&mut connection, case, ASKED, &ask(accept, path)).await?);
         }
