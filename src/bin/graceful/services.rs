@@ -42,7 +42,7 @@ pub(super) struct Line {
     pub(super) group: String,
     pub(super) name: String,
     instances: Option<usize>,
-    /// Those that are healthy and enabled.
+    /// Those that take traffic.
     serving: Option<usize>,
     subscribers: Option<usize>,
     /// Of its list: about the moment of its last change, in milliseconds since 1970.

@@ -107,7 +107,8 @@ pub(super) async fn listen(
     }
 }
 
-#[cfg(all(test, feature = "protocol"))]
+#[cfg(test)]
+#[cfg(feature = "protocol")]
 mod tests {
     use super::*;
     use crate::model::Sources;

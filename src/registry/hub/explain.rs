@@ -33,7 +33,7 @@ pub(crate) struct ServiceLine {
     pub(crate) name: String,
     pub(crate) revision: u64,
     pub(crate) instances: usize,
-    /// Those that take traffic: healthy and enabled.
+    /// Those that take traffic: healthy, enabled, of a weight and at a port.
     pub(crate) serving: usize,
     pub(crate) subscribers: usize,
 }
