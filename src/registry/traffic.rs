@@ -12,7 +12,6 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 /// How long a second is kept.
 pub(crate) const KEPT_SECONDS: u64 = 300;
 /// Seconds that are added up side by side: all that are kept, and as many by clocks that are ahead.
-#[expect(clippy::cast_possible_truncation, reason = "it is five minutes")]
 const TOTALS_MAX: usize = 600;
 /// Seconds kept in all: about 20 megabytes, or five minutes of 1 600 busy instances.
 const MAX: usize = 500_000;

@@ -2,7 +2,7 @@
 
 use super::check::{Answer, Finding};
 use super::facts::{Facts, Measured, Subject};
-use super::words::{ago, counted, span};
+use super::words::{ago, counted, lately, span};
 use crate::model::UnixMillis;
 use crate::protocol::report::ReportedCaller;
 use crate::registry::verdict::{Left, Verdict};
@@ -29,9 +29,10 @@ pub(super) fn check(facts: &Facts) -> Answer {
     let answer = Answer::new(findings, || match slowest {
         Some(slowest) => {
             let many = counted(left.len(), "instance");
-            format!("{many} left, and had the last request {} after that at most", span(slowest))
+            let after = span(slowest);
+            format!("{many} left {}, and had the last request {after} after that at most", lately(facts))
         }
-        None => "none has left".to_owned(),
+        None => format!("none has left {}", lately(facts)),
     });
     let known =
         |subject: &Subject| subject.traffic.as_ref().is_some_and(|it| it.verdict != Verdict::Unmeasured);
@@ -160,7 +161,10 @@ mod tests {
     #[test]
     fn requests_that_end_in_time_are_no_finding() {
         let Answer::Pass(text) = check(&left(&[(899, 50, 50)]).facts()) else { panic!("a pass") };
-        assert_eq!(text, "1 instance left, and had the last request 0.0 s after that at most");
+        assert_eq!(
+            text,
+            "1 instance left in the last 5 min, and had the last request 0.0 s after that at most"
+        );
         assert!(
             matches!(check(&left(&[(901, 1, 0), (904, 1, 0)]).facts()), Answer::Pass(_)),
             "told by its answer"

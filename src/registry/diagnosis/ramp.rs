@@ -2,7 +2,7 @@
 
 use super::check::{Answer, Finding};
 use super::facts::{Facts, Measured, Subject};
-use super::words::counted;
+use super::words::{counted, lately};
 use crate::protocol::report::ReportedSecond;
 use crate::registry::verdict::{Member, Whole};
 use std::collections::BTreeMap;
@@ -24,8 +24,8 @@ pub(super) fn check(facts: &Facts) -> Answer {
     let findings =
         findings.map(|(subject, measured, cold)| finding(facts, subject, measured, cold)).collect();
     Answer::new(findings, || match warming.len() {
-        0 => "none has been warming up under load".to_owned(),
-        many => format!("{} warmed up, each with its share", counted(many, "instance")),
+        0 => format!("none has been warming up under load {}", lately(facts)),
+        many => format!("{} warmed up {}, each with its share", counted(many, "instance"), lately(facts)),
     })
 }
 
@@ -110,7 +110,7 @@ mod tests {
     fn a_cold_instance_with_its_share_is_in_its_place() {
         assert_eq!(
             check(&given(10, 0).facts()),
-            Answer::Pass("1 instance warmed up, each with its share".to_owned())
+            Answer::Pass("1 instance warmed up in the last 5 min, each with its share".to_owned())
         );
         assert!(matches!(check(&given(60, 0).facts()), Answer::Pass(_)), "that is no caller without layers");
     }

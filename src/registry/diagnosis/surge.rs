@@ -2,7 +2,7 @@
 
 use super::check::{Answer, Finding};
 use super::facts::{Facts, Subject};
-use super::words::{counted, span};
+use super::words::{counted, lately, span};
 use crate::model::UnixMillis;
 use crate::protocol::report::ReportedSecond;
 use crate::registry::verdict::Member;
@@ -28,8 +28,11 @@ pub(super) fn check(facts: &Facts) -> Answer {
     let worst = surges.max_by(|a, b| a.times.total_cmp(&b.times));
     let findings = worst.iter().map(|surge| surge.finding(facts)).collect();
     Answer::new(findings, || match left.len() {
-        0 => "none has left".to_owned(),
-        many => format!("{} left, and those that stayed were warm enough", counted(many, "instance")),
+        0 => format!("none has left {}", lately(facts)),
+        many => {
+            let many = counted(many, "instance");
+            format!("{many} left {}, and those that stayed were warm enough", lately(facts))
+        }
     })
 }
 
@@ -146,7 +149,9 @@ mod tests {
         let answer = check(&rolled(840, 50).facts());
         assert_eq!(
             answer,
-            Answer::Pass("2 instances left, and those that stayed were warm enough".to_owned())
+            Answer::Pass(
+                "2 instances left in the last 5 min, and those that stayed were warm enough".to_owned()
+            )
         );
         assert!(matches!(check(&rolled(940, 0).facts()), Answer::Pass(_)), "without load nothing surges");
     }

@@ -1,8 +1,10 @@
 //! Numbers as people say them.
 
+use super::facts::Facts;
 use crate::model::{Reason, UnixMillis};
 use crate::registry::access::Operator;
 use crate::registry::events::By;
+use crate::registry::traffic::KEPT_SECONDS;
 use std::time::Duration;
 
 /// `1 instance`, `2 instances`.
@@ -10,12 +12,13 @@ pub(super) fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
-/// `0.9 s`, `48 s`, `3 min 20 s`, `2 h 5 min`.
+/// `0.9 s`, `48 s`, `3 min`, `3 min 20 s`, `2 h 5 min`.
 pub(super) fn span(span: Duration) -> String {
     let seconds = span.as_secs();
     match seconds {
         0..10 => format!("{:.1} s", span.as_secs_f64()),
         10..60 => format!("{seconds} s"),
+        60..3600 if seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
         60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
         _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
     }
@@ -24,6 +27,12 @@ pub(super) fn span(span: Duration) -> String {
 /// `48 s ago`.
 pub(super) fn ago(now: UnixMillis, at: UnixMillis) -> String {
     format!("{} ago", span(now.since(at)))
+}
+
+/// The part of the time that is looked at of which requests are known.
+pub(super) fn lately(facts: &Facts) -> String {
+    let looked_at = facts.now.since(facts.since);
+    format!("in the last {}", span(looked_at.min(Duration::from_secs(KEPT_SECONDS))))
 }
 
 /// A name as it stands in the query of a URL, where it can say nothing else, neither there nor to a shell.
