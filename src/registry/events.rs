@@ -16,7 +16,7 @@ use std::time::Duration;
 /// Events of one instance: its life, and what a hundred consumers have to say of its end.
 const OF_INSTANCE_MAX: usize = 200;
 /// Events in all: about fifteen megabytes.
-const MAX: usize = 50_000;
+pub(crate) const EVENTS_MAX: usize = 50_000;
 /// How long an event is kept: whoever is called in the morning asks for the night.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -116,7 +116,7 @@ pub(crate) struct Events {
 impl Events {
     /// Writes down what happened.
     pub(crate) fn record(&mut self, service: &ServiceKey, event: Recorded) {
-        if self.len == MAX
+        if self.len == EVENTS_MAX
             && let Some((_, (service, instance))) = self.oldest.first_key_value()
         {
             self.forget_oldest(&service.clone(), &instance.clone());
@@ -185,7 +185,7 @@ impl Events {
         self.services.get(service)?.keys().find(|instance| instance.address == *address)
     }
 
-    /// Events held in all, of at most [`MAX`].
+    /// Events held in all, of at most [`EVENTS_MAX`].
     pub(crate) fn held(&self) -> usize {
         self.len
     }
@@ -240,10 +240,10 @@ mod tests {
     fn an_instance_that_is_never_quiet_drives_out_its_own_events_only() {
         let (mut events, orders) = (Events::default(), "orders".parse().unwrap());
         events.record(&orders, came(81, 1));
-        for at in 0..3 * MAX as u64 {
+        for at in 0..3 * EVENTS_MAX as u64 {
             events.record(&orders, came(80, at));
         }
-        let newest = (0..3 * MAX as u64).rev().take(OF_INSTANCE_MAX);
+        let newest = (0..3 * EVENTS_MAX as u64).rev().take(OF_INSTANCE_MAX);
         assert_eq!(moments(&events, "orders"), newest.chain([1]).collect::<Vec<_>>());
         assert_eq!((events.held(), events.oldest.len()), (OF_INSTANCE_MAX + 1, 2));
     }
@@ -251,10 +251,13 @@ mod tests {
     #[test]
     fn many_instances_keep_the_newest_of_all() {
         let mut events = Events::default();
-        for n in 0..MAX as u64 + 10 {
+        for n in 0..EVENTS_MAX as u64 + 10 {
             events.record(&format!("s{n}").parse().unwrap(), came(80, n));
         }
-        assert_eq!((events.len, events.services.len(), events.oldest.len()), (MAX, MAX, MAX));
+        assert_eq!(
+            (events.len, events.services.len(), events.oldest.len()),
+            (EVENTS_MAX, EVENTS_MAX, EVENTS_MAX)
+        );
         assert_eq!((moments(&events, "s9"), moments(&events, "s10")), (vec![], vec![10]));
     }
 

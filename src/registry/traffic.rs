@@ -14,9 +14,9 @@ pub(crate) const KEPT_SECONDS: u64 = 300;
 /// Seconds that are added up side by side: all that are kept, and as many by clocks that are ahead.
 const TOTALS_MAX: usize = 600;
 /// Seconds kept in all: about 20 megabytes, or five minutes of 1 600 busy instances.
-const MAX: usize = 500_000;
-/// What is left of [`MAX`] when it was reached, so that the next report does not reach it again.
-const LEFT: usize = MAX / 10 * 9;
+pub(crate) const SECONDS_MAX: usize = 500_000;
+/// What is left of [`SECONDS_MAX`] when it was reached, so that the next report does not reach it again.
+const LEFT: usize = SECONDS_MAX / 10 * 9;
 
 /// Late callers of one instance: whoever looks wants to know who they are, not all of them.
 const LATE_MAX: usize = 20;
@@ -117,7 +117,7 @@ impl Traffic {
         seconds: impl IntoIterator<Item = ReportedSecond>,
         now: u64,
     ) -> &mut Series {
-        if self.held > MAX {
+        if self.held > SECONDS_MAX {
             self.forget_silent();
         }
         let of_service = self.services.entry(service.clone()).or_default();
@@ -161,7 +161,7 @@ impl Traffic {
         known.chain(beyond).collect()
     }
 
-    /// Seconds held in all, of at most [`MAX`] and those of the last report.
+    /// Seconds held in all, of at most [`SECONDS_MAX`] and those of the last report.
     pub(crate) fn held(&self) -> usize {
         self.held
     }
@@ -274,7 +274,7 @@ mod tests {
         for port in 1..=1700 {
             let now = 10_000 + u64::from(port) / 100;
             traffic.record(&orders(), &instance(port), busy(now), now);
-            assert!(traffic.held() <= MAX + usize::try_from(KEPT_SECONDS).unwrap());
+            assert!(traffic.held() <= SECONDS_MAX + usize::try_from(KEPT_SECONDS).unwrap());
         }
         assert!(numbers(&traffic, &instance(1)).is_empty());
         assert_eq!(numbers(&traffic, &instance(1700)).len() as u64, KEPT_SECONDS);

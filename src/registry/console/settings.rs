@@ -5,8 +5,9 @@ use super::live::STREAMS_MAX;
 use super::moment::stamp;
 use super::page::{Asked, Console, View};
 use crate::registry::error::Refusal;
+use crate::registry::events::EVENTS_MAX;
 use crate::registry::hub::Whereabouts;
-use crate::registry::traffic::KEPT_SECONDS;
+use crate::registry::traffic::{KEPT_SECONDS, SECONDS_MAX};
 use askama::Template;
 use serde::Serialize;
 
@@ -72,8 +73,8 @@ impl View for SettingsPage {
                 held("connections over gRPC", counts.connections),
                 held("subscriptions", counts.subscriptions),
                 held("instances that heartbeats keep alive", counts.leases),
-                held("events", recordings.events),
-                held("seconds of traffic", recordings.seconds),
+                Held { most: Some(EVENTS_MAX), ..held("events", recordings.events) },
+                Held { most: Some(SECONDS_MAX), ..held("seconds of traffic", recordings.seconds) },
                 Held { most: Some(STREAMS_MAX), ..held("pages that are followed", console.followed()) },
             ],
             bounds: vec![
