@@ -203,7 +203,7 @@ pub struct Guard {
 
 impl Waits for Guard {
     fn waits(&mut self) {
-        if let Name::Kept { .. } = self.name
+        if let Name::Kept(_) = self.name
             && let Some(names) = self.layers.drain.in_flight().names()
         {
             names.waits(&mut self.name);
@@ -213,7 +213,7 @@ impl Waits for Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if let Name::Written(_) = self.name
+        if let Name::Written { .. } = self.name
             && let Some(names) = self.layers.drain.in_flight().names()
         {
             names.ends(&self.name);
